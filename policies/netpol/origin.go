@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netpol
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Direction is the side of a pod on which a policy works.
+type Direction uint8
+
+// The two directions, numbered as the datapath numbers them.
+const (
+	Ingress Direction = 0
+	Egress  Direction = 1
+)
+
+// String is the word that policyTypes uses.
+func (d Direction) String() string {
+	if d == Egress {
+		return "Egress"
+	}
+	return "Ingress"
+}
+
+// MarshalText makes a Direction a word in JSON.
+func (d Direction) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// Opposite is the direction of the same connection at its other end.
+func (d Direction) Opposite() Direction { return Egress - d }
+
+// Origin says where in which object a decision was written down.
+type Origin struct {
+	Kind      string    `json:"kind"`
+	Namespace string    `json:"namespace"`
+	Name      string    `json:"name"`
+	Direction Direction `json:"direction"`
+	// Index of the rule in its list; -1 means the policy as a whole.
+	Index int `json:"index"`
+	// Path of the rule in the object, such as spec.ingress[0]; spec for the policy as a whole.
+	Path string `json:"path"`
+	// Commit that approved the object; empty when not known.
+	Commit string `json:"commit,omitempty"`
+}
+
+// String is the origin in one phrase: "NetworkPolicy shop/api spec.ingress[0]".
+func (o *Origin) String() string {
+	if o == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s %s/%s %s", o.Kind, o.Namespace, o.Name, o.Path)
+}
+
+// ObjectError is a fault of one object. Compile and Validate return them; an object with a fault never
+// matches by accident.
+type ObjectError struct {
+	Object  string // "NetworkPolicy shop/api"
+	Path    string // spec.ingress[0].from[1].ipBlock.cidr
+	Problem string // what is wrong and what to do
+}
+
+func (e *ObjectError) Error() string {
+	return fmt.Sprintf("%s: %s: %s", e.Object, e.Path, e.Problem)
+}
+
+// ObjectErrors lists the faults that Compile joined into err. Nil for a nil error.
+func ObjectErrors(err error) []*ObjectError {
+	if err == nil {
+		return nil
+	}
+	var one *ObjectError
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []*ObjectError
+		for _, e := range joined.Unwrap() {
+			all = append(all, ObjectErrors(e)...)
+		}
+		return all
+	}
+	if errors.As(err, &one) {
+		return []*ObjectError{one}
+	}
+	return nil
+}
