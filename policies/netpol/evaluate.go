@@ -76,8 +76,8 @@ func (s *Snapshot) Evaluate(c Connection) Verdict {
 		return s.evaluateService(svc, c)
 	}
 	c.Protocol = defaultProtocol(c.Protocol)
-	from, fromKnown := s.resolve(c.From, c.To)
-	to, toKnown := s.resolve(c.To, c.From)
+	from, fromKnown := s.resolve(c.From, s.familyOf(c.To))
+	to, toKnown := s.resolve(c.To, from.Addr) // one connection, one family
 	if !fromKnown || !toKnown {
 		return unknown(fromKnown, toKnown)
 	}
@@ -96,16 +96,18 @@ func (s *Snapshot) Evaluate(c Connection) Verdict {
 	return v
 }
 
-// evaluateService judges the connection to each pod behind the Service. All must be allowed,
-// because the caller does not choose the pod.
+// evaluateService judges the connection to each pod behind the Service, at its address of the family
+// that was asked for. All must be allowed, because the caller does not choose the pod.
 func (s *Snapshot) evaluateService(svc *service, c Connection) Verdict {
 	var first *Verdict
+	family := c.To.Addr.Unmap()
 	for _, p := range svc.backends {
 		port, ok := svc.targetPort(p, defaultProtocol(c.Protocol), c.Port)
-		if !ok {
+		addr := p.address(family)
+		if !ok || addr.Is4() != family.Is4() {
 			continue
 		}
-		to := Connection{From: c.From, To: Peer{Pod: p.ref}, Protocol: c.Protocol, Port: port}
+		to := Connection{From: c.From, To: Peer{Pod: p.ref, Addr: addr}, Protocol: c.Protocol, Port: port}
 		v := s.Evaluate(to)
 		v.Resolved = &Resolution{Service: svc.ref, Port: port, Backend: p.ref}
 		if !v.Allowed {
@@ -122,9 +124,9 @@ func (s *Snapshot) evaluateService(svc *service, c Connection) Verdict {
 	return *first
 }
 
-// resolve finds the endpoint that a peer names. A pod on the host network becomes an address
-// without a pod.
-func (s *Snapshot) resolve(p, other Peer) (Endpoint, bool) {
+// resolve finds the endpoint that a peer names, if there is a choice in the given family. A pod on
+// the host network becomes an address without a pod.
+func (s *Snapshot) resolve(p Peer, family netip.Addr) (Endpoint, bool) {
 	if p.Pod == (types.NamespacedName{}) {
 		e := s.EndpointAt(p.Addr)
 		return e, e.Addr.IsValid()
@@ -135,7 +137,7 @@ func (s *Snapshot) resolve(p, other Peer) (Endpoint, bool) {
 	}
 	addr := p.Addr.Unmap()
 	if !addr.IsValid() {
-		addr = found.address(s.familyOf(other))
+		addr = found.address(family)
 	}
 	if found.hostNetwork {
 		return Endpoint{Addr: addr}, addr.IsValid()

@@ -157,7 +157,20 @@ type RuleSet struct {
 func (s *RuleSet) Key() string {
 	var b strings.Builder
 	for _, o := range s.By {
-		fmt.Fprintf(&b, "%s/%s;", o.Namespace, o.Name)
+		fmt.Fprintf(&b, "%q/%q;", o.Namespace, o.Name) // quoted: a name with a fault may hold anything
 	}
 	return b.String()
+}
+
+// MatchesPrefix says whether the peer includes the addresses of a range that lie in no narrower
+// range of any ipBlock. Only an ipBlock can.
+func (m *PeerMatch) MatchesPrefix(p netip.Prefix) bool {
+	if m.Pods != nil || !covers(m.Block, p) {
+		return false
+	}
+	return !slices.ContainsFunc(m.Except, func(x netip.Prefix) bool { return covers(x, p) })
+}
+
+func covers(outer, inner netip.Prefix) bool {
+	return outer.Bits() <= inner.Bits() && outer.Contains(inner.Addr())
 }

@@ -2,10 +2,7 @@
 
 package netpol
 
-import (
-	"errors"
-	"fmt"
-)
+import "fmt"
 
 // Direction is the side of a pod on which a policy works.
 type Direction uint8
@@ -64,21 +61,20 @@ func (e *ObjectError) Error() string {
 	return fmt.Sprintf("%s: %s: %s", e.Object, e.Path, e.Problem)
 }
 
-// ObjectErrors lists the faults that Compile joined into err. Nil for a nil error.
+// ObjectErrors lists the faults that Compile joined into err, also when the caller has wrapped it. Nil
+// for a nil error.
 func ObjectErrors(err error) []*ObjectError {
-	if err == nil {
-		return nil
-	}
-	var one *ObjectError
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+	switch e := err.(type) {
+	case *ObjectError:
+		return []*ObjectError{e}
+	case interface{ Unwrap() error }:
+		return ObjectErrors(e.Unwrap())
+	case interface{ Unwrap() []error }:
 		var all []*ObjectError
-		for _, e := range joined.Unwrap() {
-			all = append(all, ObjectErrors(e)...)
+		for _, one := range e.Unwrap() {
+			all = append(all, ObjectErrors(one)...)
 		}
 		return all
-	}
-	if errors.As(err, &one) {
-		return []*ObjectError{one}
 	}
 	return nil
 }

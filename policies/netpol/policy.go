@@ -84,7 +84,7 @@ func (c *policyCompiler) checkName() {
 }
 
 // directions defaults policyTypes as the API reference says: Ingress always, Egress if there are
-// egress rules.
+// egress rules. A word that is neither isolates in both, because either may have been meant.
 func (c *policyCompiler) directions() (isolates [2]bool) {
 	given := c.np.Spec.PolicyTypes
 	if len(given) == 0 {
@@ -101,6 +101,7 @@ func (c *policyCompiler) directions() (isolates [2]bool) {
 			isolates[Egress] = true
 		default:
 			c.fault(fmt.Sprintf("spec.policyTypes[%d]", i), "%q is neither Ingress nor Egress", t)
+			isolates = [2]bool{Ingress: true, Egress: true}
 		}
 	}
 	return isolates

@@ -49,7 +49,7 @@ func ServiceAddresses(svc *corev1.Service) []netip.Addr {
 	seen := make(map[netip.Addr]bool)
 	for _, ip := range append([]string{svc.Spec.ClusterIP}, svc.Spec.ClusterIPs...) {
 		addr, err := netip.ParseAddr(ip) // "None" and "" are no addresses
-		if err == nil && !seen[addr] {
+		if addr = addr.Unmap(); err == nil && !seen[addr] {
 			seen[addr] = true
 			addrs = append(addrs, addr)
 		}
@@ -73,7 +73,7 @@ func (svc *service) targetPort(p *pod, protocol corev1.Protocol, port uint16) (u
 		if defaultProtocol(sp.Protocol) != protocol || sp.Port != int32(port) {
 			continue
 		}
-		if sp.TargetPort.Type == intstr.String {
+		if sp.TargetPort.Type == intstr.String && sp.TargetPort.StrVal != "" {
 			for _, named := range p.ports {
 				if named.name == sp.TargetPort.StrVal && named.protocol == protocol {
 					return named.number, true
@@ -81,7 +81,8 @@ func (svc *service) targetPort(p *pod, protocol corev1.Protocol, port uint16) (u
 			}
 			return 0, false
 		}
-		return uint16(cmp.Or(sp.TargetPort.IntVal, sp.Port)), true
+		number := cmp.Or(sp.TargetPort.IntVal, sp.Port)
+		return uint16(number), 0 < number && number <= 65535
 	}
 	return 0, false
 }

@@ -90,6 +90,16 @@ func (s *Snapshot) EndpointAt(addr netip.Addr) Endpoint {
 	return Endpoint{Addr: addr, pod: s.byAddr[addr]}
 }
 
+// Endpoint is a pod at its first address; the zero Endpoint for a pod that is not known or has no
+// identity.
+func (s *Snapshot) Endpoint(name types.NamespacedName) Endpoint {
+	p := s.pods[name]
+	if p == nil || !p.hasIdentity() {
+		return Endpoint{}
+	}
+	return Endpoint{Addr: p.address(netip.Addr{}), pod: p}
+}
+
 // Endpoints are all addresses of all pods with an identity, in order of pod name.
 func (s *Snapshot) Endpoints() iter.Seq[Endpoint] {
 	return func(yield func(Endpoint) bool) {

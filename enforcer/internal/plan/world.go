@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package plan lowers compiled policies and the endpoints of one node to the contents of the
+// datapath's maps. It is pure: no kernel and no cluster is needed to test it.
+//
+// A verdict is found by bit vectors. The rules that govern a pod in a direction are numbered in
+// order of precedence. Peers that every rule treats alike form a class, and so do ports. For each
+// policy set, {direction, class of the peer} gives the bitmap of rules whose peers match, and
+// {direction, protocol, class of the port} the bitmap of rules whose ports match. The lowest common
+// bit is the rule that decides. The cost of a verdict therefore does not depend on the number of
+// pods, ranges or ports.
+package plan
+
+import (
+	"net/netip"
+
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+)
+
+// MaxRules is how many rules can govern one pod in one direction.
+const MaxRules = 1024
+
+// Bitmap has one bit a rule; bit 0 of word 0 is the first rule.
+type Bitmap [MaxRules / 64]uint64
+
+// Set sets the bit of rule i.
+func (b *Bitmap) Set(i int) { b[i/64] |= 1 << (i % 64) }
+
+// Mode is what the datapath does with a denied packet.
+type Mode uint8
+
+// The modes, numbered as the datapath numbers them.
+const (
+	Audit   Mode = 0 // record it and let it pass
+	Enforce Mode = 1 // record it and drop it
+)
+
+// Protocol numbers the protocols that rules can name.
+type Protocol uint8
+
+// The protocols, numbered as the datapath numbers them. Other stands for every protocol without
+// ports; only rules that name no port match it.
+const (
+	TCP   Protocol = 0
+	UDP   Protocol = 1
+	SCTP  Protocol = 2
+	Other Protocol = 3
+)
+
+// Endpoint is a local pod, found by the host's interface that leads to it.
+type Endpoint struct {
+	Set  uint32 // index in World.Sets
+	Mode Mode
+}
+
+// Identity is what an address is to the rules.
+type Identity struct {
+	Class uint32
+	Node  bool // an address of this very node: what comes from it is always let in
+}
+
+// PeerKey finds the rules whose peers match.
+type PeerKey struct {
+	Set, Class uint32
+	Direction  netpol.Direction
+}
+
+// PortKey finds the rules whose ports match.
+type PortKey struct {
+	Set       uint32
+	Class     uint16 // 0 for Other
+	Direction netpol.Direction
+	Protocol  Protocol
+}
+
+// SetEntry describes a policy set to the datapath. Arrays are indexed by netpol.Direction.
+type SetEntry struct {
+	Isolated [2]bool
+	Rules    [2]uint16 // how many bits of the bitmaps are in use
+}
+
+// World is everything that a policy change replaces, in one piece.
+type World struct {
+	Endpoints   map[uint32]Endpoint // by interface index
+	Identities  map[netip.Addr]Identity
+	CIDRs       map[netip.Prefix]uint32 // class of the addresses in no narrower prefix; 0 when in none
+	Services    map[netip.Addr]struct{} // virtual addresses: judged after translation
+	PortClasses [3][65536]uint16        // by Protocol and port
+	Peers       map[PeerKey]Bitmap      // a key that is missing means no rule
+	Ports       map[PortKey]Bitmap      // a key that is missing means no rule
+	Sets        []SetEntry
+
+	origins []setOrigins // by set
+}
+
+// setOrigins says where the numbers of a set come from. Arrays are indexed by netpol.Direction.
+type setOrigins struct {
+	rules [2][]*netpol.Origin
+	by    [2][]*netpol.Origin
+}
+
+// Rule is the origin of a rule number of a set; nil when there is no such rule.
+func (w *World) Rule(set uint32, d netpol.Direction, rule int) *netpol.Origin {
+	if int(set) >= len(w.origins) || rule < 0 || rule >= len(w.origins[set].rules[d]) {
+		return nil
+	}
+	return w.origins[set].rules[d][rule]
+}
+
+// Isolation lists the policies that isolate the pods of a set; nil when none does.
+func (w *World) Isolation(set uint32, d netpol.Direction) []*netpol.Origin {
+	if int(set) >= len(w.origins) {
+		return nil
+	}
+	return w.origins[set].by[d]
+}
