@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+TOOL := go tool -modfile=test/tools/go.mod
+GOFILES = $(shell git ls-files --cached --others --exclude-standard '*.go' ':!bpf/*_bpfel.go')
+export CGO_ENABLED := 0
+
+##@ Use
+
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build the three binaries into bin/
+	@echo "building bulkhead, bulkhead-webhook and bulkhead-enforcer into bin/ (the first time takes 2 to 3 minutes)"
+	@mkdir -p bin
+	go build -trimpath -o bin/bulkhead ./generator
+	go build -trimpath -o bin/bulkhead-webhook ./webhook
+	go build -trimpath -o bin/bulkhead-enforcer ./enforcer
+
+demo: packages build ## Run the whole loop on a real API server with real packets (KEEP=1: leave it running)
+	@go build -trimpath -o bin/demo ./test/demo
+	@bin/demo --bin bin $(if $(KEEP),--keep)
+
+##@ Develop
+
+test: packages ## Run all tests; needs root for those with packets
+	go test -timeout 30m ./...
+
+lint: ## go vet, staticcheck, gofumpt, opa check and opa fmt
+	go vet ./...
+	$(TOOL) staticcheck ./...
+	@unformatted=$$($(TOOL) gofumpt -l $(GOFILES)); [ -z "$$unformatted" ] || { echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; }
+	$(TOOL) opa check --strict --capabilities policies/gate/capabilities.json policies/rego
+	$(TOOL) opa fmt --fail --list policies/rego
+
+fmt: ## Format Go and Rego
+	$(TOOL) gofumpt -w $(GOFILES)
+	$(TOOL) opa fmt -w policies/rego
+
+generate: compiler ## Regenerate everything that is generated
+	go generate ./...
+
+verify: generate ## Regenerate everything and fail if something differs from what is committed
+	go mod tidy -diff
+	go mod verify
+	@git diff --exit-code -- bpf policies charts || { echo "generated files differ from what is committed: run 'make generate' and commit"; exit 1; }
+
+bench: packages ## Run the benchmarks: datapath, generator, semantics, rules
+	go test -run '^$$' -bench . -timeout 30m $$(go list ./... | grep -v /test/)
+
+fuzz: ## Run every fuzz target for FUZZTIME (default 10s)
+	@for pkg in $$(go list ./...); do \
+	  for f in $$(go test -list '^Fuzz' $$pkg | grep ^Fuzz || true); do \
+	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-10s} $$pkg; done; done
+
+clean: ## Remove everything that was built
+	rm -rf bin
+
+# What the tests and the demo need of Debian, installed when it is missing.
+packages:
+	@test/install-packages nft:nftables git:git ip:iproute2
+
+compiler:
+	@test/install-packages clang-14:clang-14 llvm-strip-14:llvm-14
+
+.PHONY: help build demo test lint fmt generate verify bench fuzz clean packages compiler

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// tailBytes of a log go into an error message.
+const tailBytes = 4096
+
+// Process is a child that the kernel ends together with this process.
+type Process struct {
+	name string
+	log  string
+	cmd  *exec.Cmd
+	done chan struct{} // closed when the child has ended and was waited for
+	exit error         // how it ended; read after done
+}
+
+// StartProcess runs binary with its output in the file log. The kernel kills
+// it when this process ends.
+func StartProcess(binary, log string, args []string) (*Process, error) {
+	out, err := os.Create(log)
+	if err != nil {
+		return nil, fmt.Errorf("log of %s: %w", filepath.Base(binary), err)
+	}
+	p := &Process{name: filepath.Base(binary), log: log, cmd: exec.Command(binary, args...), done: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = out, out
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	go p.keep(started)
+	err = <-started
+	_ = out.Close() // the child has its own descriptor
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", p.name, err)
+	}
+	return p, nil
+}
+
+// keep starts the child and waits for it. The kernel sends Pdeathsig when the
+// *thread* that forked ends, so this goroutine keeps one thread for itself for
+// as long as the child lives.
+func (p *Process) keep(started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := p.cmd.Start(); err != nil {
+		started <- err
+		return
+	}
+	started <- nil
+	p.exit = p.cmd.Wait()
+	close(p.done)
+}
+
+// Done is closed when the child has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Stop asks the child to end (SIGTERM), kills it when it has not after grace,
+// and waits until it is gone. A grace of 0 kills it at once. The error is not
+// nil if the child had ended before.
+func (p *Process) Stop(grace time.Duration) error {
+	select {
+	case <-p.done:
+		return p.EndedByItself()
+	default:
+	}
+	if grace > 0 {
+		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			return fmt.Errorf("end %s (pid %d): %w", p.name, p.cmd.Process.Pid, err)
+		}
+		select {
+		case <-p.done:
+			return nil
+		case <-time.After(grace):
+		}
+	}
+	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("kill %s (pid %d): %w", p.name, p.cmd.Process.Pid, err)
+	}
+	<-p.done
+	return nil
+}
+
+// EndedByItself is the error of a child that ended when nobody asked it to,
+// with the end of its log. It must be called after Done is closed.
+func (p *Process) EndedByItself() error {
+	tail := p.logTail()
+	err := fmt.Errorf("%s ended by itself: %v\n%s", p.name, p.exit, tail)
+	if bytes.Contains(tail, []byte("address already in use")) {
+		return fmt.Errorf("%w: %w", errPortTaken, err)
+	}
+	return err
+}
+
+// logTail is the end of the log, from the start of a line.
+func (p *Process) logTail() []byte {
+	content, err := os.ReadFile(p.log)
+	if err != nil {
+		return []byte(err.Error())
+	}
+	if len(content) <= tailBytes {
+		return content
+	}
+	content = content[len(content)-tailBytes:]
+	if _, rest, found := bytes.Cut(content, []byte("\n")); found {
+		return rest
+	}
+	return content
+}

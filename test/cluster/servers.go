@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+)
+
+// errPortTaken is the one failure to start that is worth another attempt.
+var errPortTaken = errors.New("a port was taken by another process")
+
+// run starts both servers on new ports and waits for the API server. On error
+// neither of them is left.
+func (c *ControlPlane) run(ctx context.Context, etcd, apiserver string, extra []string) error {
+	ports, err := FreeAddresses(3)
+	if err != nil {
+		return err
+	}
+	// The data of an attempt that failed would name the old ports.
+	if err := os.RemoveAll(c.path("etcd")); err != nil {
+		return fmt.Errorf("clear etcd's data: %w", err)
+	}
+	c.url = "https://" + ports[2]
+	clients, peers := "http://"+ports[0], "http://"+ports[1]
+	err = c.launch(etcd, "etcd", etcdArgs(c.path("etcd"), clients, peers))
+	if err == nil {
+		err = c.launch(apiserver, "kube-apiserver", append(c.apiserverArgs(clients, ports[2]), extra...))
+	}
+	if err == nil {
+		err = c.waitReady(ctx)
+	}
+	if err != nil {
+		_ = c.endServers() // its error repeats the one we return
+	}
+	return err
+}
+
+// launch starts a server; the last one launched is the first to be stopped.
+func (c *ControlPlane) launch(binary, name string, args []string) error {
+	p, err := StartProcess(binary, c.path(name+".log"), args)
+	if err == nil {
+		c.servers = append([]*Process{p}, c.servers...)
+	}
+	return err
+}
+
+func etcdArgs(dir, clients, peers string) []string {
+	return []string{
+		"--name=etcd", "--data-dir=" + dir,
+		"--listen-client-urls=" + clients, "--advertise-client-urls=" + clients,
+		"--listen-peer-urls=" + peers, "--initial-advertise-peer-urls=" + peers,
+		"--initial-cluster=etcd=" + peers,
+		"--unsafe-no-fsync", // the data need not outlive the machine
+		"--log-level=warn",
+	}
+}
+
+// apiserverArgs are the flags of a plain cluster but for what has no meaning
+// without controllers and nodes. No flag is needed for admission policies:
+// ValidatingAdmissionPolicy is on by default.
+func (c *ControlPlane) apiserverArgs(etcd, address string) []string {
+	host, port, _ := strings.Cut(address, ":")
+	return []string{
+		"--etcd-servers=" + etcd,
+		"--bind-address=" + host, "--secure-port=" + port,
+		// Without it the server looks for a default route, and a network
+		// namespace of a test has none.
+		"--advertise-address=" + host,
+		// Endpoints may not name a loopback address.
+		"--endpoint-reconciler-type=none",
+		"--service-cluster-ip-range=10.96.0.0/16,fd00:10:96::/112",
+		"--authorization-mode=Node,RBAC",
+		"--anonymous-auth=false",
+		// Nobody makes the ServiceAccounts that this plugin insists on.
+		"--disable-admission-plugins=ServiceAccount",
+		"--allow-privileged=true",
+		"--client-ca-file=" + c.path("pki", "ca.crt"),
+		"--tls-cert-file=" + c.path("pki", "apiserver.crt"),
+		"--tls-private-key-file=" + c.path("pki", "apiserver.key"),
+		"--service-account-issuer=https://kubernetes.default.svc",
+		"--service-account-key-file=" + c.path("pki", "serviceaccount.key"),
+		"--service-account-signing-key-file=" + c.path("pki", "serviceaccount.key"),
+	}
+}
+
+// waitReady polls /readyz, which covers the bootstrap of RBAC roles and of the
+// system namespaces, until it says ok or one of the servers ends.
+func (c *ControlPlane) waitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	client, err := rest.HTTPClientFor(c.Admin())
+	if err != nil {
+		return fmt.Errorf("client for the API server: %w", err)
+	}
+	defer client.CloseIdleConnections()
+	poll := time.NewTicker(100 * time.Millisecond)
+	defer poll.Stop()
+	apiserver, etcd := c.servers[0], c.servers[1]
+	for {
+		if ready(ctx, client, c.url+"/readyz") {
+			return nil
+		}
+		select {
+		case <-etcd.done:
+			return etcd.EndedByItself()
+		case <-apiserver.done:
+			return apiserver.EndedByItself()
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the API server at %s to be ready: %w\n%s", c.url, ctx.Err(), apiserver.logTail())
+		case <-poll.C:
+		}
+	}
+}
+
+func ready(ctx context.Context, client *http.Client, url string) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return false
+	}
+	_ = response.Body.Close()
+	return response.StatusCode == http.StatusOK
+}
+
+// FreeAddresses returns n loopback addresses (host:port) that nothing listens on.
+// All are held before one is let go, so they differ.
+func FreeAddresses(n int) ([]string, error) {
+	addresses := make([]string, 0, n)
+	for range n {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("find a free loopback port (is the interface lo up?): %w", err)
+		}
+		defer func() { _ = l.Close() }()
+		addresses = append(addresses, l.Addr().String())
+	}
+	return addresses, nil
+}
