@@ -57,6 +57,7 @@ type ControlPlane struct {
 	admin     keyPair
 	servers   []*Process // in the order to stop them
 
+	writing sync.Mutex // of kubeconfigs
 	stop    sync.Once
 	stopErr error
 }

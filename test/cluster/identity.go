@@ -53,15 +53,21 @@ func (c *ControlPlane) writeCertificates() error {
 }
 
 // Kubeconfig writes a kubeconfig with a client certificate for the user and
-// the groups, and returns its path. It is removed with the control plane's
-// directory. Any user can be had, also a service account
-// (system:serviceaccount:NAMESPACE:NAME, which gets its two groups as a token
-// would give them) or a member of system:masters.
+// the groups, and returns its path; the same user and groups get the same
+// file. It is removed with the control plane's directory. Any user can be had,
+// also a service account (system:serviceaccount:NAMESPACE:NAME, which gets its
+// two groups as a token would give them) or a member of system:masters.
 func (c *ControlPlane) Kubeconfig(user string, groups ...string) (string, error) {
 	if user == "" {
 		return "", fmt.Errorf("kubeconfig: the user's name is empty")
 	}
 	groups = append(serviceAccountGroups(user), groups...)
+	path := c.path(kubeconfigName(user, groups))
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
 	pair, err := c.ca.client(user, groups...)
 	if err != nil {
 		return "", err
@@ -71,7 +77,6 @@ func (c *ControlPlane) Kubeconfig(user string, groups ...string) (string, error)
 	config.AuthInfos[user] = &clientcmdapi.AuthInfo{ClientCertificateData: pair.cert, ClientKeyData: pair.key}
 	config.Contexts["bulkhead-test"] = &clientcmdapi.Context{Cluster: "bulkhead-test", AuthInfo: user}
 	config.CurrentContext = "bulkhead-test"
-	path := c.path(kubeconfigName(user, groups))
 	if err := clientcmd.WriteToFile(*config, path); err != nil {
 		return "", fmt.Errorf("write the kubeconfig of user %s: %w", user, err)
 	}

@@ -93,7 +93,7 @@ func (p *Process) Stop(grace time.Duration) error {
 // EndedByItself is the error of a child that ended when nobody asked it to,
 // with the end of its log. It must be called after Done is closed.
 func (p *Process) EndedByItself() error {
-	tail := p.logTail()
+	tail := p.LogTail()
 	err := fmt.Errorf("%s ended by itself: %v\n%s", p.name, p.exit, tail)
 	if bytes.Contains(tail, []byte("address already in use")) {
 		return fmt.Errorf("%w: %w", errPortTaken, err)
@@ -101,8 +101,8 @@ func (p *Process) EndedByItself() error {
 	return err
 }
 
-// logTail is the end of the log, from the start of a line.
-func (p *Process) logTail() []byte {
+// LogTail is the end of the log, from the start of a line.
+func (p *Process) LogTail() []byte {
 	content, err := os.ReadFile(p.log)
 	if err != nil {
 		return []byte(err.Error())

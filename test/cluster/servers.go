@@ -115,7 +115,7 @@ func (c *ControlPlane) waitReady(ctx context.Context) error {
 		case <-apiserver.done:
 			return apiserver.EndedByItself()
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the API server at %s to be ready: %w\n%s", c.url, ctx.Err(), apiserver.logTail())
+			return fmt.Errorf("wait for the API server at %s to be ready: %w\n%s", c.url, ctx.Err(), apiserver.LogTail())
 		case <-poll.C:
 		}
 	}

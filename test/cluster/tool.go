@@ -33,7 +33,7 @@ var sources = map[string]source{
 		module: "test/cluster/binaries", pkg: "k8s.io/kubernetes/cmd/kube-apiserver",
 		version: "k8s.io/kubernetes", hint: "about 3 minutes",
 	},
-	"helm": {module: "test/tools", pkg: "helm.sh/helm/v4/cmd/helm", hint: "about 1 minute"},
+	"helm": {module: "test/tools", pkg: "helm.sh/helm/v4/cmd/helm", hint: "about 2 minutes"},
 }
 
 // Tool returns the path of etcd, kube-apiserver or helm under bin/test of the

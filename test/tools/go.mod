@@ -1,3 +1,5 @@
+// The tools that check and test this project; their many requirements stay out of the main module. Run
+// one with: go tool -modfile=test/tools/go.mod NAME
 module github.com/bulkhead-dev/bulkhead/test/tools
 
 go 1.26.0

@@ -1,3 +1,9 @@
+// What a control plane for tests is built from: etcd and kube-apiserver, in the versions below. The
+// package test/cluster builds them; their many requirements stay out of the main module.
+//
+// k8s.io/kubernetes requires its own libraries at v0.0.0, so each is replaced by the version that was
+// published with it. To upgrade: change the version of k8s.io/kubernetes and of all replacements, then
+// go mod tidy.
 module github.com/bulkhead-dev/bulkhead/test/cluster/binaries
 
 go 1.26.0

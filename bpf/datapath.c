@@ -1,0 +1,265 @@
+//go:build ignore
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+
+/* One judge at three hooks:
+ *   from_pod   TCX ingress of the host's side of a pod's veth: what the pod sends
+ *   to_pod     TCX egress of the same device: what the pod receives
+ *   forwarded  netfilter FORWARD and LOCAL_IN: what the pod sends to a Service, after translation
+ * Each judgement is made in one world: the generation is read once. */
+
+#include "headers/track.h"
+
+char licence[] SEC("license") = "Dual BSD/GPL";
+
+enum hook { FROM_POD, TO_POD, FORWARDED };
+
+/* A packet at a hook. The hook is a constant wherever this is used, and folded away. */
+struct source {
+	void *ctx;
+	enum hook hook;
+};
+
+inlined int parse(struct source s, __u32 offset, __u32 family, int quoted, struct packet *p)
+{
+	if (s.hook == FORWARDED)
+		return parse_forwarded(s.ctx, offset, family, quoted, p);
+	return parse_frame(s.ctx, offset, family, quoted, p);
+}
+
+#define FRAGMENT_LIFETIME (30 * SECOND)
+
+inlined struct outcome pass(__u8 reason)
+{
+	struct outcome o = {.pass = 1, .reason = reason};
+	return o;
+}
+
+inlined struct outcome drop(__u8 reason)
+{
+	struct outcome o = {.reason = reason};
+	return o;
+}
+
+/* Without ports there is no rule to ask: drop, unless the endpoint is only audited. */
+inlined struct outcome refuse(const struct view *v, __u8 reason)
+{
+	struct endpoint *ep = lookup(&endpoints, v->slot, &v->key.ifindex);
+	struct outcome o = {.pass = ep && ep->mode == AUDIT, .reason = reason};
+	return o;
+}
+
+inlined void orient(struct view *v, const struct packet *p)
+{
+	int out = v->direction == EGRESS;
+
+	copy_address(v->key.local, out ? p->source : p->destination);
+	copy_address(v->key.remote, out ? p->destination : p->source);
+	v->key.local_port = out ? p->source_port : p->destination_port;
+	v->key.remote_port = out ? p->destination_port : p->source_port;
+	v->key.protocol = p->protocol;
+	v->has_ports = p->has_ports;
+	v->flags = p->flags;
+}
+
+inlined struct fragment_key fragment_key(const struct view *v, const struct packet *p)
+{
+	struct fragment_key key = {
+		.ifindex = v->key.ifindex,
+		.id = p->fragment_id,
+		/* IPv6 numbers fragments without regard to the protocol (RFC 8200, 4.5). */
+		.protocol = p->family == 4 ? p->protocol : 0,
+	};
+
+	copy_address(key.source, p->source);
+	copy_address(key.destination, p->destination);
+	return key;
+}
+
+inlined void remember_fragment(const struct view *v, const struct packet *p)
+{
+	struct fragment_key key = fragment_key(v, p);
+
+	bpf_map_update_elem(&fragments, &key, &v->now, BPF_ANY);
+}
+
+inlined struct outcome follow_fragment(const struct view *v, const struct packet *p)
+{
+	struct fragment_key key = fragment_key(v, p);
+	__u64 *seen = bpf_map_lookup_elem(&fragments, &key);
+
+	if (seen && v->now < *seen + FRAGMENT_LIFETIME)
+		return pass(BY_FIRST_FRAGMENT);
+	return refuse(v, BY_LOST_FRAGMENT);
+}
+
+/* Whether an ICMP error is about a connection of the endpoint that this world lets through. The quoted
+ * packet went the other way: its source is who the error is sent to. */
+inlined int quotes_connection(struct source s, const struct packet *error, const struct view *v)
+{
+	struct packet quoted = {};
+	struct view about = {};
+	struct connection *c;
+
+	if (!error || !v || parse(s, error->quoted, error->family, 1, &quoted) != PARSED)
+		return 0;
+	if (!same_address(quoted.source, error->destination))
+		return 0;
+	about.now = v->now;
+	about.direction = v->direction == EGRESS ? INGRESS : EGRESS;
+	about.key.ifindex = v->key.ifindex;
+	orient(&about, &quoted);
+	c = find_connection(&about);
+	return c && c->generation == v->generation;
+}
+
+global int frame_is_related(struct __sk_buff *skb, const struct packet *error, const struct view *v)
+{
+	struct source s = {skb, TO_POD};
+	return quotes_connection(s, error, v);
+}
+
+global int forwarded_is_related(struct bpf_nf_ctx *ctx, const struct packet *error, const struct view *v)
+{
+	struct source s = {ctx, FORWARDED};
+	return quotes_connection(s, error, v);
+}
+
+inlined int is_related(struct source s, const struct packet *error, const struct view *v)
+{
+	return s.hook == FORWARDED ? forwarded_is_related(s.ctx, error, v) : frame_is_related(s.ctx, error, v);
+}
+
+inlined struct outcome inspect_ip(struct source s, struct view *v, __u32 offset, __u32 family)
+{
+	struct packet p = {};
+	struct outcome o;
+	int parsed = parse(s, offset, family, 0, &p);
+
+	if (unlikely(parsed == PARSED_LINK_PROTOCOL))
+		return pass(BY_LINK_PROTOCOL);
+	if (unlikely(!v->generation))
+		return drop(BY_NO_WORLD);
+	if (unlikely(parsed == PARSED_FRAGMENT))
+		return follow_fragment(v, &p);
+	if (unlikely(parsed != PARSED))
+		return refuse(v, BY_MALFORMATION);
+	orient(v, &p);
+	if (unlikely(p.flags & ICMP_ERROR) && is_related(s, &p, v))
+		return pass(BY_RELATED_ERROR);
+	o = follow(v);
+	if (unlikely(p.flags & FIRST_FRAGMENT) && o.pass)
+		remember_fragment(v, &p);
+	return o;
+}
+
+/* Starts a view in the world of this moment; 0 if there is none yet. */
+inlined int begin(struct view *v, __u32 ifindex, enum hook hook)
+{
+	__u32 zero = 0;
+	struct config *c = bpf_map_lookup_elem(&config, &zero);
+
+	if (!c)
+		return 0;
+	v->generation = *(volatile __u64 *)&c->generation;
+	v->slot = v->generation & 1;
+	v->key.ifindex = ifindex;
+	v->direction = hook == TO_POD ? INGRESS : EGRESS;
+	v->translated = hook == FORWARDED;
+	/* The coarse clock is cheaper, and not offered to netfilter programs. */
+	v->now = hook == FORWARDED ? bpf_ktime_get_ns() : bpf_ktime_get_coarse_ns();
+	return v->generation != 0;
+}
+
+inlined struct outcome inspect_frame(struct __sk_buff *skb, enum hook hook)
+{
+	struct source s = {skb, hook};
+	struct view v = {};
+	struct bpf_dynptr ptr;
+	__u8 buffer[2];
+	const __u8 *ethertype;
+	__u16 type;
+
+	/* With no world yet only what resolves addresses passes. */
+	begin(&v, skb->ifindex, hook);
+	if (bpf_dynptr_from_skb(skb, 0, &ptr))
+		return refuse(&v, BY_MALFORMATION);
+	ethertype = bpf_dynptr_slice(&ptr, 12, buffer, sizeof(buffer));
+	if (!ethertype)
+		return refuse(&v, BY_MALFORMATION);
+	type = ethertype[0] << 8 | ethertype[1];
+	if (likely(type == ETH_P_IP || type == ETH_P_IPV6))
+		return inspect_ip(s, &v, ETH_HLEN, type == ETH_P_IP ? 4 : 6);
+	return type == ETH_P_ARP ? pass(BY_LINK_PROTOCOL) : refuse(&v, BY_ETHERTYPE);
+}
+
+inlined int tcx(struct outcome o)
+{
+	count(o.pass, o.reason);
+	/* TCX_NEXT: programs of others on this device still have their say. */
+	return o.pass ? TCX_NEXT : TCX_DROP;
+}
+
+SEC("tcx/ingress")
+int from_pod(struct __sk_buff *skb)
+{
+	return tcx(inspect_frame(skb, FROM_POD));
+}
+
+SEC("tcx/egress")
+int to_pod(struct __sk_buff *skb)
+{
+	return tcx(inspect_frame(skb, TO_POD));
+}
+
+inlined __u32 family_of(const struct nf_hook_state *state)
+{
+	return state->pf == NFPROTO_IPV4 ? 4 : 6;
+}
+
+/* What a pod of ours sends: judged as after translation. */
+inlined int may_send(struct bpf_nf_ctx *ctx)
+{
+	struct source s = {ctx, FORWARDED};
+	struct view v = {};
+	struct outcome o;
+
+	if (!begin(&v, ctx->state->in->ifindex, FORWARDED) || !lookup(&endpoints, v.slot, &v.key.ifindex))
+		return 1;
+	o = inspect_ip(s, &v, 0, family_of(ctx->state));
+	count(o.pass, o.reason);
+	return o.pass;
+}
+
+/* A reply to a pod of ours, with the translation not undone yet. to_pod will see it come from the Service
+ * and know only that the pod asked for it; whether the connection is still allowed is known here. Everything
+ * else is left to to_pod. */
+inlined int may_receive(struct bpf_nf_ctx *ctx)
+{
+	struct source s = {ctx, FORWARDED};
+	struct view v = {};
+	struct packet p = {};
+	struct connection *c;
+	struct endpoint *ep;
+	int packed;
+
+	if (!begin(&v, ctx->state->out->ifindex, FORWARDED))
+		return 1;
+	ep = lookup(&endpoints, v.slot, &v.key.ifindex);
+	if (!ep || parse(s, 0, family_of(ctx->state), 0, &p) != PARSED)
+		return 1;
+	v.direction = INGRESS;
+	orient(&v, &p);
+	c = find_connection(&v);
+	if (!c || c->origin != EGRESS || is_covered(&v, c))
+		return 1;
+	packed = judge_packet(&v, ep, c);
+	if (!(packed & 1))
+		count(0, packed >> 8);
+	return packed & 1;
+}
+
+SEC("netfilter")
+int forwarded(struct bpf_nf_ctx *ctx)
+{
+	return may_send(ctx) && may_receive(ctx) ? NF_ACCEPT : NF_DROP;
+}

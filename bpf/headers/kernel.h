@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#pragma once
+
+/* The little of the kernel's interface that the datapath uses, so that neither libbpf's headers nor
+ * a dump of one kernel's types is needed to build it. */
+
+typedef unsigned char __u8;
+typedef unsigned short __u16;
+typedef short __s16;
+typedef unsigned int __u32;
+typedef unsigned long long __u64;
+
+#define SEC(name) __attribute__((section(name), used))
+#define __uint(name, value) int(*name)[value]
+#define __type(name, value) typeof(value) *name
+#define __array(name, value) typeof(value) *name[]
+#define __ksym __attribute__((section(".ksyms")))
+#define inlined static __attribute__((always_inline)) inline
+/* Verified in the context of each call. */
+#define subprogram static __attribute__((noinline))
+/* Verified once, for any arguments: pointers may be NULL as far as the verifier knows, and it returns int. */
+#define global __attribute__((noinline))
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define to_host16(x) __builtin_bswap16(x)
+#else
+#define to_host16(x) (x)
+#endif
+
+/* uapi/linux/bpf.h */
+enum {
+	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PERCPU_HASH = 5,
+	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
+	BPF_MAP_TYPE_LPM_TRIE = 11,
+	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
+};
+enum { BPF_ANY = 0 };
+enum { BPF_F_NO_PREALLOC = 1 << 0, BPF_F_MMAPABLE = 1 << 10 };
+enum { TCX_NEXT = -1, TCX_DROP = 2 };
+enum { NF_DROP = 0, NF_ACCEPT = 1 };
+
+/* uapi: only the fields up to ifindex; the verifier translates each access. */
+struct __sk_buff {
+	__u32 len, pkt_type, mark, queue_mapping, protocol, vlan_present, vlan_tci, vlan_proto, priority,
+		ingress_ifindex, ifindex;
+};
+
+/* Internal to the kernel: offsets are relocated against its BTF when the program is loaded. */
+struct net_device {
+	int ifindex;
+} __attribute__((preserve_access_index));
+
+struct nf_hook_state {
+	__u8 hook;
+	__u8 pf;
+	struct net_device *in;
+	struct net_device *out;
+} __attribute__((preserve_access_index));
+
+struct sk_buff;
+
+struct bpf_nf_ctx {
+	const struct nf_hook_state *state;
+	struct sk_buff *skb;
+} __attribute__((preserve_access_index));
+
+enum { NFPROTO_IPV4 = 2 };
+
+struct bpf_dynptr {
+	__u64 opaque[2];
+} __attribute__((aligned(8)));
+
+static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
+static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) =
+	(void *)2;
+static __u64 (*const bpf_ktime_get_ns)(void) = (void *)5;
+static __u64 (*const bpf_ktime_get_coarse_ns)(void) = (void *)160;
+
+extern int bpf_dynptr_from_skb(struct __sk_buff *skb, __u64 flags, struct bpf_dynptr *ptr) __ksym;
+extern __u32 bpf_dynptr_size(const struct bpf_dynptr *ptr) __ksym;
+extern void *bpf_dynptr_slice(const struct bpf_dynptr *ptr, __u32 offset, void *buffer,
+			      __u32 buffer__szk) __ksym;
+
+/* Protocol headers as they are on the wire. */
+enum { ETH_HLEN = 14, ETH_P_IP = 0x0800, ETH_P_ARP = 0x0806, ETH_P_IPV6 = 0x86dd };
+enum {
+	IPPROTO_HOPOPTS = 0,
+	IPPROTO_ICMP = 1,
+	IPPROTO_TCP = 6,
+	IPPROTO_UDP = 17,
+	IPPROTO_ROUTING = 43,
+	IPPROTO_FRAGMENT = 44,
+	IPPROTO_AH = 51,
+	IPPROTO_ICMPV6 = 58,
+	IPPROTO_DSTOPTS = 60,
+	IPPROTO_SCTP = 132,
+};
+
+struct ipv4 {
+	__u8 version_ihl, tos;
+	__u16 length, id, fragment;
+	__u8 ttl, protocol;
+	__u16 checksum;
+	__u32 source, destination;
+};
+
+struct ipv6 {
+	__u8 version_class, class_flow, flow[2];
+	__u16 length;
+	__u8 next, hops;
+	__u32 source[4], destination[4];
+};

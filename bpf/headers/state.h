@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#pragma once
+#include "kernel.h"
+
+/* Values and maps shared with userspace. Go reads their layout from this file (bpf2go). Addresses are
+ * 16 bytes: IPv6, or IPv4 mapped into ::ffff:0:0/96. Ports in keys are in host byte order. */
+
+enum direction { INGRESS = 0, EGRESS = 1 };
+enum mode { AUDIT = 0, ENFORCE = 1 };
+enum protocol { TCP = 0, UDP = 1, SCTP = 2, OTHER = 3 };
+
+enum verdict {
+	DENIED = 0,
+	ALLOWED = 1,
+	WOULD_DENY = 2, /* denied by the rules, let pass by the endpoint's mode */
+	DEFERRED = 3,   /* to a Service: judged once it is translated */
+};
+
+enum reason {
+	BY_NOTHING = 0,
+	BY_RULE,             /* a rule of the endpoint's policy set allows it */
+	BY_NO_ISOLATION,     /* no policy isolates the endpoint in this direction */
+	BY_ISOLATION,        /* isolated, and no rule allows it */
+	BY_OWN_NODE,         /* comes from an address of the endpoint's node */
+	BY_ITSELF,           /* the endpoint talks to its own address */
+	BY_SERVICE,          /* goes to a Service's address: judged after translation */
+	BY_CONNECTION,       /* belongs to a connection that was judged before */
+	BY_LINK_PROTOCOL,    /* ARP, neighbour discovery and multicast listener discovery */
+	BY_RELATED_ERROR,    /* ICMP error about a connection that was allowed */
+	BY_FIRST_FRAGMENT,   /* its first fragment was let through */
+	BY_LOST_FRAGMENT,    /* its first fragment is not known */
+	BY_MALFORMATION,     /* headers cut short, inconsistent or hiding the destination */
+	BY_ETHERTYPE,        /* neither IPv4, IPv6 nor ARP */
+	BY_UNKNOWN_ENDPOINT, /* no endpoint with this interface in the current world */
+	BY_NO_WORLD,         /* no policies were loaded yet */
+	REASONS,
+};
+
+enum identity_flag {
+	IDENTITY_CLASS = 1,   /* class is valid; without it the address is looked up in cidrs */
+	IDENTITY_NODE = 2,    /* address of this very node */
+	IDENTITY_SERVICE = 4, /* virtual address of a Service */
+};
+
+enum connection_flag {
+	CONNECTION_ADOPTED = 1, /* its opening was not seen */
+	CONNECTION_SERVICE = 2, /* the endpoint's side before translation; the verdict is at the translated one */
+	CONNECTION_CLOSING = 4, /* FIN or RST was seen: a SYN opens another connection */
+};
+
+enum limit {
+	RULE_WORDS = 16, /* 64-bit words of a bitmap of rules */
+	PORTS = 3 * 65536,
+};
+
+#define NO_RULE (-1)
+#define NO_SET (~0U)
+
+/* generation is 0 before the first world; its lowest bit is the slot of the world in every array of
+ * maps. epoch's lowest bit is the slot of flows that is written. Each is written by one 8-byte store. */
+struct config {
+	__u64 generation;
+	__u64 epoch;
+};
+
+struct endpoint {
+	__u32 set;
+	__u16 rules[2];   /* by direction: bits in use in the bitmaps */
+	__u8 isolated[2]; /* by direction */
+	__u8 mode;
+	__u8 pad;
+};
+
+struct identity {
+	__u32 class;
+	__u8 flags;
+	__u8 pad[3];
+};
+
+struct cidr_key {
+	__u32 bits;
+	__u8 address[16];
+};
+
+struct peer_key {
+	__u32 set;
+	__u32 class;
+	__u8 direction;
+	__u8 pad[3];
+};
+
+struct port_key {
+	__u32 set;
+	__u16 class;
+	__u8 direction;
+	__u8 protocol;
+};
+
+struct bitmap {
+	__u64 words[RULE_WORDS];
+};
+
+/* class of protocol*65536 + port */
+struct port_class_table {
+	__u16 classes[PORTS];
+};
+
+/* The endpoint's side is local whichever way the packet goes, so one entry serves both directions. */
+struct connection_key {
+	__u8 local[16];
+	__u8 remote[16];
+	__u32 ifindex;
+	__u16 local_port;
+	__u16 remote_port;
+	__u8 protocol; /* IP protocol number */
+	__u8 pad[3];
+};
+
+struct connection {
+	__u64 last_seen; /* monotonic ns */
+	__u64 generation;
+	__s16 rule;
+	__u8 origin; /* direction in which it was opened */
+	__u8 verdict;
+	__u8 flags;
+	__u8 reason;
+	__u8 pad[2];
+};
+
+struct fragment_key {
+	__u8 source[16];
+	__u8 destination[16];
+	__u32 ifindex;
+	__u32 id;
+	__u8 protocol;
+	__u8 pad[3];
+};
+
+struct flow_key {
+	__u8 local[16];
+	__u8 remote[16];
+	__u64 generation;
+	__u32 ifindex;
+	__u32 set;
+	__u16 port; /* at the side that was connected to; 0 for protocols without ports */
+	__s16 rule;
+	__u8 protocol; /* IP protocol number */
+	__u8 direction;
+	__u8 verdict;
+	__u8 reason;
+	__u8 pad[4];
+};
+
+struct flow {
+	__u64 connections; /* opened, or packets denied; 0 when only re-judged under a new generation */
+	__u64 adopted;     /* of these, those whose opening was not seen */
+	__u64 first_seen;  /* monotonic ns */
+	__u64 last_seen;
+	__u16 source_port; /* of the last one */
+	__u8 pad[6];
+};
+
+/* Packets by reason, and flow records lost for want of room. */
+struct counter {
+	__u64 passed[REASONS];
+	__u64 dropped[REASONS];
+	__u64 lost_flows;
+};
+
+/* The compiler describes to Go only what an object refers to. */
+#define SHARED(kind, name) const kind name *shared_##name __attribute__((unused))
+SHARED(enum, direction);
+SHARED(enum, mode);
+SHARED(enum, protocol);
+SHARED(enum, verdict);
+SHARED(enum, reason);
+SHARED(enum, identity_flag);
+SHARED(enum, connection_flag);
+SHARED(enum, limit);
+SHARED(struct, endpoint);
+SHARED(struct, identity);
+SHARED(struct, cidr_key);
+SHARED(struct, peer_key);
+SHARED(struct, port_key);
+SHARED(struct, bitmap);
+SHARED(struct, port_class_table);
+SHARED(struct, flow_key);
+SHARED(struct, flow);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct config);
+} config SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 262144);
+	__type(key, struct connection_key);
+	__type(value, struct connection);
+} connections SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct fragment_key);
+	__type(value, __u64); /* when its first fragment was let through, monotonic ns */
+} fragments SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct counter);
+} counters SEC(".maps");
+
+/* One map of a kind for each of two slots. Inner maps of worlds are made to measure by userspace. */
+#define SLOTS(name, inner)                                                                                    \
+	struct {                                                                                              \
+		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);                                                     \
+		__uint(max_entries, 2);                                                                       \
+		__type(key, __u32);                                                                           \
+		__array(values, struct inner);                                                                \
+	} name SEC(".maps")
+
+struct endpoint_map {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u32); /* ifindex */
+	__type(value, struct endpoint);
+};
+
+struct identity_map {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u8[16]);
+	__type(value, struct identity);
+};
+
+struct cidr_map {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct cidr_key);
+	__type(value, __u32); /* class */
+};
+
+struct port_class_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct port_class_table);
+};
+
+struct peer_map {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct peer_key);
+	__type(value, struct bitmap);
+};
+
+struct port_map {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct port_key);
+	__type(value, struct bitmap);
+};
+
+struct flow_map {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+};
+
+SLOTS(endpoints, endpoint_map);
+SLOTS(identities, identity_map);
+SLOTS(cidrs, cidr_map);
+SLOTS(port_classes, port_class_map);
+SLOTS(peers, peer_map);
+SLOTS(ports, port_map);
+SLOTS(flows, flow_map);
+
+/* Looks key up in the map of slot; NULL also when the slot is empty. */
+inlined void *lookup(void *slots, __u32 slot, const void *key)
+{
+	void *map = bpf_map_lookup_elem(slots, &slot);
+	return map ? bpf_map_lookup_elem(map, key) : 0;
+}

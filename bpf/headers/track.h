@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#pragma once
+#include "judge.h"
+
+/* From judging connections to judging packets: connection state, generations and records. */
+
+#define SECOND 1000000000ULL
+
+/* What becomes of a packet. */
+struct outcome {
+	__u8 pass;
+	__u8 reason;
+};
+
+inlined __u64 idle_limit(const struct connection_key *key, const struct connection *c)
+{
+	if (key->protocol != IPPROTO_TCP && key->protocol != IPPROTO_SCTP)
+		return 180 * SECOND;
+	return c->flags & CONNECTION_CLOSING ? 120 * SECOND : 6 * 3600 * SECOND;
+}
+
+inlined struct connection *find_connection(const struct view *v)
+{
+	struct connection *c = bpf_map_lookup_elem(&connections, &v->key);
+
+	/* now is a coarse clock and may lie behind what another CPU stored. */
+	if (!c || (v->now > c->last_seen && v->now - c->last_seen > idle_limit(&v->key, c)))
+		return 0;
+	/* What was deferred before translation is not decided by it: a Service's address that nobody
+	 * translated is judged for what it is. */
+	if (v->translated && c->flags & CONNECTION_SERVICE)
+		return 0;
+	return c;
+}
+
+inlined void count(int pass, __u32 reason)
+{
+	__u32 zero = 0;
+	struct counter *counter = bpf_map_lookup_elem(&counters, &zero);
+
+	/* Keeps the value that is checked and the one that indexes in one register, for the verifier. */
+	asm volatile("" : "+r"(reason));
+	if (!counter || reason >= REASONS)
+		return;
+	if (pass)
+		counter->passed[reason]++;
+	else
+		counter->dropped[reason]++;
+}
+
+inlined int count_lost_flow(void)
+{
+	__u32 zero = 0;
+	struct counter *counter = bpf_map_lookup_elem(&counters, &zero);
+
+	if (counter)
+		counter->lost_flows++;
+	return 0;
+}
+
+enum how { HOW_REJUDGED = 0, HOW_OPENED = 1, HOW_ADOPTED = 2 };
+
+inlined void fill_flow_key(struct flow_key *key, const struct view *v, const struct decision *d, __u8 direction)
+{
+	copy_address(key->local, v->key.local);
+	copy_address(key->remote, v->key.remote);
+	key->generation = v->generation;
+	key->ifindex = v->key.ifindex;
+	key->port = destination_port(v, direction);
+	key->rule = d->rule;
+	key->protocol = v->key.protocol;
+	key->direction = direction;
+	key->verdict = d->verdict;
+	key->reason = d->reason;
+}
+
+inlined int add_to_flow(struct flow *flow, const struct view *v, __u8 direction, __u8 how)
+{
+	flow->connections += how != HOW_REJUDGED;
+	flow->adopted += how == HOW_ADOPTED;
+	flow->last_seen = v->now;
+	/* Another CPU may have made the entry: this one's part is zero until now. */
+	if (!flow->first_seen)
+		flow->first_seen = v->now;
+	if (v->has_ports)
+		flow->source_port = direction == EGRESS ? v->key.local_port : v->key.remote_port;
+	return 0;
+}
+
+/* The map that flows are recorded in at this moment. */
+inlined void *current_flows(void)
+{
+	__u32 slot = 0;
+	struct config *c = bpf_map_lookup_elem(&config, &slot);
+
+	if (!c)
+		return 0;
+	slot = *(volatile __u64 *)&c->epoch & 1;
+	return bpf_map_lookup_elem(&flows, &slot);
+}
+
+/* Records one judgement by policy set `set`, NO_SET for an unknown endpoint. */
+global int record(const struct view *v, __u32 set, const struct decision *d, __u8 direction, __u8 how)
+{
+	struct flow_key key = {.set = set};
+	struct flow fresh = {};
+	struct flow *flow;
+	void *map;
+
+	if (!v || !d)
+		return -1;
+	fill_flow_key(&key, v, d, direction);
+	map = current_flows();
+	if (!map)
+		return count_lost_flow();
+	flow = bpf_map_lookup_elem(map, &key);
+	if (flow)
+		return add_to_flow(flow, v, direction, how);
+	add_to_flow(&fresh, v, direction, how);
+	/* Should another CPU be first, only this CPU's part is written. */
+	return bpf_map_update_elem(map, &key, &fresh, BPF_ANY) ? count_lost_flow() : 0;
+}
+
+inlined int passes(const struct decision *d)
+{
+	return d->verdict != DENIED;
+}
+
+/* In audit mode a denial becomes WOULD_DENY, which passes and is remembered like an allowed connection. */
+inlined void apply_mode(struct decision *d, const struct endpoint *ep)
+{
+	if (d->verdict == DENIED && ep->mode == AUDIT)
+		d->verdict = WOULD_DENY;
+}
+
+inlined void remember(const struct view *v, const struct decision *d, __u8 origin, __u8 how)
+{
+	struct connection c = {
+		.last_seen = v->now,
+		.generation = v->generation,
+		.rule = d->rule,
+		.origin = origin,
+		.verdict = d->verdict,
+		.reason = d->reason,
+	};
+
+	if (how == HOW_ADOPTED)
+		c.flags |= CONNECTION_ADOPTED;
+	if (d->verdict == DEFERRED)
+		c.flags |= CONNECTION_SERVICE;
+	if (v->flags & CLOSES)
+		c.flags |= CONNECTION_CLOSING;
+	/* Full is no error: the oldest entry makes room. */
+	bpf_map_update_elem(&connections, &v->key, &c, BPF_ANY);
+}
+
+inlined void touch(const struct view *v, struct connection *c)
+{
+	/* Once a second is enough, and keeps the cache line shared. */
+	if (v->now > c->last_seen + SECOND)
+		c->last_seen = v->now;
+	if (v->flags & CLOSES && !(c->flags & CONNECTION_CLOSING))
+		c->flags |= CONNECTION_CLOSING;
+}
+
+inlined struct outcome conclude(const struct view *v, const struct endpoint *ep, struct decision *d,
+				__u8 origin, __u8 how)
+{
+	struct outcome o = {.reason = d->reason};
+
+	apply_mode(d, ep);
+	o.pass = passes(d);
+	if (d->verdict != DEFERRED)
+		record(v, ep->set, d, origin, d->verdict == DENIED ? HOW_OPENED : how);
+	if (o.pass)
+		remember(v, d, origin, how);
+	return o;
+}
+
+/* A TCP packet that opens nothing, of a connection that is not known: opened before the endpoint was
+ * attached, or evicted. Whichever direction may have opened it admits it; a SYN-ACK is a reply. */
+inlined struct outcome adopt(const struct view *v, const struct endpoint *ep)
+{
+	__u8 reverse = v->direction == EGRESS ? INGRESS : EGRESS;
+	__u8 origin = v->flags & ANSWERS ? reverse : v->direction;
+	struct decision d = {}, other = {};
+
+	judge(v, ep, origin, &d);
+	if (d.verdict == DENIED && origin == v->direction) {
+		judge(v, ep, reverse, &other);
+		if (other.verdict != DENIED)
+			return conclude(v, ep, &other, reverse, HOW_ADOPTED);
+	}
+	return conclude(v, ep, &d, origin, HOW_ADOPTED);
+}
+
+inlined struct outcome unknown_endpoint(const struct view *v)
+{
+	struct outcome o = {.reason = BY_UNKNOWN_ENDPOINT};
+	struct decision d = {.verdict = DENIED, .reason = BY_UNKNOWN_ENDPOINT, .rule = NO_RULE};
+
+	record(v, NO_SET, &d, v->direction, HOW_OPENED);
+	return o;
+}
+
+/* Judges a packet that no entry of this generation covers; c is its entry of an older one, or NULL. Returns
+ * whether it passes, and the reason shifted by 8. */
+global int judge_packet(const struct view *v, const struct endpoint *ep, const struct connection *c)
+{
+	struct decision d = {};
+	struct outcome o;
+
+	if (!v || !ep)
+		return 0;
+	/* A connection stays what it was opened as; an opening from the other side is another one. */
+	if (c && !(v->flags & OPENS && (c->origin != v->direction || c->flags & CONNECTION_CLOSING))) {
+		__u8 origin = c->origin;
+
+		judge(v, ep, origin, &d);
+		o = conclude(v, ep, &d, origin, HOW_REJUDGED);
+	} else if (v->key.protocol == IPPROTO_TCP && !(v->flags & OPENS)) {
+		o = adopt(v, ep);
+	} else {
+		judge(v, ep, v->direction, &d);
+		o = conclude(v, ep, &d, v->direction, HOW_OPENED);
+	}
+	return o.pass | o.reason << 8;
+}
+
+inlined int is_covered(const struct view *v, const struct connection *c)
+{
+	if (c->generation != v->generation)
+		return 0;
+	return !(v->flags & OPENS) || (c->origin == v->direction && !(c->flags & CONNECTION_CLOSING));
+}
+
+/* The fate of a packet with known ports. */
+inlined struct outcome follow(const struct view *v)
+{
+	struct connection *c = find_connection(v);
+	struct outcome o = {.pass = 1, .reason = BY_CONNECTION};
+	struct endpoint *ep;
+	int packed;
+
+	if (likely(c && is_covered(v, c))) {
+		touch(v, c);
+		return o;
+	}
+	ep = lookup(&endpoints, v->slot, &v->key.ifindex);
+	if (!ep)
+		return unknown_endpoint(v);
+	packed = judge_packet(v, ep, c);
+	o.pass = packed & 1;
+	o.reason = packed >> 8;
+	return o;
+}

@@ -1,0 +1,118 @@
+{{/*
+What the three components share. Names are fixed, not derived from the release:
+rules and admission policies speak of them, and a cluster has one Bulkhead.
+*/}}
+
+{{/* The namespace, or a failure that says which one it must be. */}}
+{{- define "bulkhead.namespace" -}}
+{{- if ne .Release.Namespace "bulkhead-system" -}}
+{{- fail (printf "Bulkhead is installed in the namespace bulkhead-system, not %s: run helm with --namespace bulkhead-system --create-namespace" .Release.Namespace) -}}
+{{- end -}}
+{{- .Release.Namespace -}}
+{{- end -}}
+
+{{/* Labels of every object of a component; call with (list $ "component"). */}}
+{{- define "bulkhead.labels" -}}
+{{- $root := index . 0 -}}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+app.kubernetes.io/part-of: bulkhead
+{{ include "bulkhead.selector" . }}
+{{- end -}}
+
+{{/* The labels that select a component's pods. They never change between versions. */}}
+{{- define "bulkhead.selector" -}}
+app.kubernetes.io/name: bulkhead-{{ index . 1 }}
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+{{- end -}}
+
+{{/* metadata of an object named bulkhead-<component>; call with (list $ "component"). */}}
+{{- define "bulkhead.metadata" -}}
+name: bulkhead-{{ index . 1 }}
+namespace: {{ include "bulkhead.namespace" (index . 0) }}
+labels:
+  {{- include "bulkhead.labels" . | nindent 2 }}
+{{- end -}}
+
+{{/* The image of a component; call with (list $ "component" "binary"). */}}
+{{- define "bulkhead.image" -}}
+{{- $root := index . 0 -}}
+image: {{ printf "%s/%s:%s" $root.Values.image.registry (index . 1) (default $root.Chart.AppVersion $root.Values.image.tag) | quote }}
+imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+{{- end -}}
+
+{{/* Where pods may run and with whose image credentials; call with (list $ values-of-the-component). */}}
+{{- define "bulkhead.scheduling" -}}
+{{- with (index . 0).Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with index . 1 }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Annotations of a component's pods; call with the component's values. */}}
+{{- define "bulkhead.podAnnotations" -}}
+{{- with .podAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Pods that need nothing of the node: no root, nothing to write, no capability. */}}
+{{- define "bulkhead.podSecurity" -}}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  fsGroup: 65532
+  seccompProfile:
+    type: RuntimeDefault
+{{- end -}}
+
+{{- define "bulkhead.containerSecurity" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
+{{- end -}}
+
+{{/* Probes of /healthz and /readyz, which every binary has; call with the port's name. */}}
+{{- define "bulkhead.probes" -}}
+startupProbe:
+  httpGet: {path: /healthz, port: {{ . }}}
+  periodSeconds: 1
+  failureThreshold: 60
+livenessProbe:
+  httpGet: {path: /healthz, port: {{ . }}}
+  periodSeconds: 10
+readinessProbe:
+  httpGet: {path: /readyz, port: {{ . }}}
+  periodSeconds: 5
+{{- end -}}
+
+{{/* A ServiceAccount; the pods that need its token ask for it themselves. */}}
+{{- define "bulkhead.serviceAccount" -}}
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  {{- include "bulkhead.metadata" . | nindent 2 }}
+automountServiceAccountToken: false
+{{- end -}}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package agent keeps one node's datapath at what the API server says, and serves what the datapath saw.
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
+
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/attribution"
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/dataplane"
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/hostnet"
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/inventory"
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/observer"
+)
+
+// Config says what to run. All fields must be set, except those that say otherwise.
+type Config struct {
+	// REST is how to reach the API server.
+	REST *rest.Config
+	// Node is the name of this machine's Node object.
+	Node string
+	// PinPath is the datapath's directory in a BPF file system.
+	PinPath string
+	// Hubble says where the Observer API is served.
+	Hubble observer.Transport
+	// HTTPAddr is where health, metrics and status are served, as host:port.
+	HTTPAddr string
+	// FlowInterval is the time between two drains of the datapath's records.
+	FlowInterval time.Duration
+	// FlowBuffer is how many flows are kept for clients.
+	FlowBuffer int
+	// CleanUp ends enforcement when the agent ends. Otherwise the datapath goes on with the last policies.
+	CleanUp bool
+	// Version is told to Hubble's clients; empty: not known.
+	Version string
+	Log     *slog.Logger
+}
+
+// Run enforces until ctx ends (nil) or something fails for good. It first makes sure of all that can be
+// wrong at the start: sockets, API server, kernel.
+func Run(ctx context.Context, config Config) (err error) {
+	sockets, err := listen(config)
+	if err != nil {
+		return err
+	}
+	defer sockets.close()
+	trigger := newTrigger()
+	objects, err := inventory.New(ctx, config.REST, config.Log, trigger.objectsChanged)
+	if err != nil {
+		return err
+	}
+	faults, stopFaults, err := newFaults(config)
+	if err != nil {
+		return err
+	}
+	defer stopFaults()
+	network, err := hostnet.Open()
+	if err != nil {
+		return err
+	}
+	defer network.Close()
+	datapath, err := dataplane.Open(dataplane.Config{PinPath: config.PinPath, Log: config.Log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, endDatapath(datapath, config)) }()
+
+	shared := shared{
+		node: config.Node, log: config.Log, dataplane: datapath,
+		book: attribution.NewBook(config.Node, objects.Owner), state: newState(config.Node), metrics: newMetrics(),
+	}
+	ring := observer.NewRing(config.FlowBuffer)
+	shared.metrics.registry.MustRegister(sampled{state: shared.state, ring: ring, dataplane: datapath})
+	observer.NewServer(ring, config.Node, config.Version).Register(sockets.hubbleServer)
+	updater := &updater{shared: shared, trigger: trigger, network: network, inventory: objects, faults: faults}
+	drainer := &drainer{shared: shared, ring: ring}
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return serveHubble(ctx, sockets.hubbleServer, sockets.hubble) })
+	group.Go(func() error {
+		return serveHTTP(ctx, newHTTPServer(shared.state, ring, shared.metrics.registry), sockets.http)
+	})
+	group.Go(func() error { return hostnet.Watch(ctx, trigger.networkChanged) })
+	group.Go(func() error { updater.run(ctx); return nil })
+	group.Go(func() error { drainer.run(ctx, config.FlowInterval); return nil })
+	return group.Wait()
+}
+
+// shared is what the parts of a running agent have in common.
+type shared struct {
+	node      string
+	log       *slog.Logger
+	dataplane *dataplane.Dataplane
+	book      *attribution.Book
+	state     *state
+	metrics   *metrics
+}
+
+func endDatapath(d *dataplane.Dataplane, config Config) error {
+	if config.CleanUp {
+		config.Log.Info("ending enforcement: nothing is judged on this node any more")
+		return d.Remove()
+	}
+	config.Log.Info("the datapath goes on enforcing the policies of this moment")
+	return d.Close()
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"fmt"
+
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/plan"
+)
+
+// attach puts the endpoints' interfaces under the datapath and lets go of all others, also of those that
+// an earlier run left. The world that knows the endpoints must be loaded: packets of an interface that it
+// does not know are dropped.
+func (u *updater) attach(endpoints []plan.EndpointInput) (problems []error) {
+	found, err := u.dataplane.Attached()
+	if err != nil {
+		return []error{err}
+	}
+	wanted := make(map[uint32]bool, len(endpoints))
+	for _, e := range endpoints {
+		if err := u.dataplane.Attach(e.Ifindex); err != nil {
+			problems = append(problems, fmt.Errorf("enforce the policies of pod %s: %w", e.Pod, err))
+			continue
+		}
+		wanted[e.Ifindex] = true
+	}
+	for _, ifindex := range found {
+		if _, local := u.loaded.world.Endpoints[ifindex]; local {
+			continue
+		}
+		if err := u.dataplane.Detach(ifindex); err != nil {
+			problems = append(problems, fmt.Errorf("stop enforcing at the interface of a pod that is gone: %w", err))
+		}
+	}
+	u.state.setAttached(wanted)
+	u.metrics.endpoints.Set(float64(len(wanted)))
+	return problems
+}
+
+// cutOff is for when no world can be loaded. Pods that the old world knows go on under it. Others whose
+// namespace is enforced must not run unjudged: their interfaces are put under the datapath, which drops
+// what is of an interface that it does not know, until the next update succeeds.
+func (u *updater) cutOff(endpoints []plan.EndpointInput) (problems []error) {
+	for _, e := range endpoints {
+		if e.Mode != plan.Enforce {
+			continue
+		}
+		if err := u.dataplane.Attach(e.Ifindex); err != nil {
+			problems = append(problems, fmt.Errorf("cut pod %s off until its policies are loaded: %w", e.Pod, err))
+		}
+	}
+	return problems
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/plan"
+	"github.com/bulkhead-dev/bulkhead/policies/baseline"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+)
+
+func namespace(name, mode string) *corev1.Namespace {
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if mode != "" {
+		ns.Labels = map[string]string{baseline.LabelMode: mode}
+	}
+	return ns
+}
+
+func pod(namespace, name string, addrs ...string) *corev1.Pod {
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: corev1.PodSpec{NodeName: "here"}}
+	for _, a := range addrs {
+		p.Status.PodIPs = append(p.Status.PodIPs, corev1.PodIP{IP: a})
+	}
+	return p
+}
+
+var errNone = errors.New("none")
+
+// interfaces finds interface n for addresses that end in ".n" or "::n".
+func interfaces(addr netip.Addr) (uint32, error) {
+	if n := addr.AsSlice()[len(addr.AsSlice())-1]; n < 200 {
+		return uint32(n), nil
+	}
+	return 0, errNone
+}
+
+func TestLocalEndpoints(t *testing.T) {
+	elsewhere, host, done := pod("shop", "elsewhere", "10.0.0.7"), pod("shop", "host", "10.0.0.8"), pod("shop", "done", "10.0.0.9")
+	elsewhere.Spec.NodeName = "there"
+	host.Spec.HostNetwork = true
+	done.Status.Phase = corev1.PodSucceeded
+	got, problems := localEndpoints(netpol.Objects{
+		Namespaces: []*corev1.Namespace{
+			namespace("shop", "enforce"), namespace("trial", "audit"), namespace("old", ""), namespace("typo", "enforced"),
+		},
+		Pods: []*corev1.Pod{
+			pod("typo", "d", "10.0.0.4"), pod("shop", "a", "10.0.0.1", "fd00::1"), pod("trial", "b", "10.0.0.2"), pod("old", "c", "fd00::3"),
+			pod("shop", "starting"), elsewhere, host, done,
+		},
+	}, "here", interfaces)
+	want := []plan.EndpointInput{
+		{Pod: types.NamespacedName{Namespace: "old", Name: "c"}, Ifindex: 3, Mode: plan.Audit},
+		{Pod: types.NamespacedName{Namespace: "shop", Name: "a"}, Ifindex: 1, Mode: plan.Enforce},
+		{Pod: types.NamespacedName{Namespace: "trial", Name: "b"}, Ifindex: 2, Mode: plan.Audit},
+		{Pod: types.NamespacedName{Namespace: "typo", Name: "d"}, Ifindex: 4, Mode: plan.Audit},
+	}
+	if !slices.Equal(got, want) || len(problems) != 0 {
+		t.Errorf("got  %+v, problems %v\nwant %+v", got, problems, want)
+	}
+}
+
+func TestLocalEndpointsProblems(t *testing.T) {
+	ending := pod("shop", "ending", "10.0.0.250")
+	ending.DeletionTimestamp = &metav1.Time{}
+	got, problems := localEndpoints(netpol.Objects{Pods: []*corev1.Pod{
+		pod("shop", "a", "10.0.0.1", "fd00::fa"), pod("shop", "b", "10.1.0.1"), ending,
+	}}, "here", interfaces)
+	if len(got) != 1 || got[0].Pod.Name != "a" {
+		t.Errorf("got %+v, want the interface of a alone", got)
+	}
+	if len(problems) != 2 || !errors.Is(problems[0], errNone) || !strings.Contains(problems[0].Error(), "pod shop/a") ||
+		!strings.Contains(problems[1].Error(), "pod shop/b shares interface 1 with pod shop/a") {
+		t.Errorf("problems: %v", problems)
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "here"}}
+	node.Status.Addresses = []corev1.NodeAddress{{Address: "192.0.2.1"}, {Address: "here.example"}, {Address: "127.0.0.1"}}
+	other := node.DeepCopy()
+	other.Name, other.Status.Addresses = "there", []corev1.NodeAddress{{Address: "192.0.2.2"}}
+	got := nodeAddrs([]netip.Addr{netip.MustParseAddr("127.0.0.1")}, []*corev1.Node{other, node}, "here")
+	if want := []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.1")}; !slices.Equal(got, want) {
+		t.Errorf("node addresses %v, want %v", got, want)
+	}
+	headless := &corev1.Service{Spec: corev1.ServiceSpec{ClusterIPs: []string{"None"}}}
+	dual := &corev1.Service{Spec: corev1.ServiceSpec{ClusterIPs: []string{"10.96.0.1", "fd00::96"}}}
+	got = serviceAddrs([]*corev1.Service{headless, dual})
+	if want := []netip.Addr{netip.MustParseAddr("10.96.0.1"), netip.MustParseAddr("fd00::96")}; !slices.Equal(got, want) {
+		t.Errorf("service addresses %v, want %v", got, want)
+	}
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/dataplane"
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/observer"
+)
+
+// drainer moves the datapath's records to the ring that they are served from.
+type drainer struct {
+	shared
+	ring *observer.Ring
+}
+
+// run drains at every interval, and once more when ctx ends.
+func (d *drainer) run(ctx context.Context, interval time.Duration) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			d.drain()
+			return
+		case <-ticker.C:
+			d.drain()
+		}
+	}
+}
+
+func (d *drainer) drain() {
+	d.state.flowsMu.Lock()
+	defer d.state.flowsMu.Unlock()
+	records, lost, err := d.dataplane.DrainFlows()
+	if err != nil {
+		d.log.Error("records of connections could not be read, trying again", "error", err)
+	}
+	slices.SortFunc(records, func(a, b dataplane.Flow) int {
+		return cmp.Or(a.Last.Compare(b.Last), cmp.Compare(a.Ifindex, b.Ifindex))
+	})
+	for i := range records {
+		d.metrics.flows.WithLabelValues(records[i].Verdict.String()).Inc()
+	}
+	d.ring.Append(d.book.Flows(records))
+	d.ring.AppendLost(d.node, lost, time.Now())
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package attribution
+
+import (
+	"math"
+	"net/netip"
+	"time"
+
+	flowpb "github.com/cilium/cilium/api/v1/flow"
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/types/known/timestamppb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/dataplane"
+	"github.com/bulkhead-dev/bulkhead/policies/baseline"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+)
+
+// policyVerdict is the number of Hubble's event type for the outcome of a policy.
+const policyVerdict = 5
+
+// Flows describes the datapath's records as Hubble does, in the same order. Source is who opened the
+// connection, whichever side the record is from; its aggregate counts connections, and is zero for open
+// ones that a new generation judged again.
+func (b *Book) Flows(records []dataplane.Flow) []*flowpb.Flow {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.unfinished && len(records) > 0 { // the controllers may have been heard of by now
+		b.writeAll(time.Now())
+	}
+	flows := make([]*flowpb.Flow, len(records))
+	for i := range records {
+		flows[i] = b.flow(&records[i])
+	}
+	return flows
+}
+
+func (b *Book) flow(r *dataplane.Flow) *flowpb.Flow {
+	local := b.interfaces.at(r.Ifindex, r.Last)
+	if local == nil {
+		local = b.endpointAt(r.Local, r.Last)
+	}
+	remote := b.endpointAt(r.Remote, r.Last)
+	f := &flowpb.Flow{
+		Time:      timestamppb.New(r.Last),
+		Uuid:      uuid.NewString(),
+		Emitter:   &flowpb.Emitter{Name: "Bulkhead"},
+		NodeName:  b.node,
+		Type:      flowpb.FlowType_L3_L4,
+		EventType: &flowpb.CiliumEventType{Type: policyVerdict},
+		L4:        layer4(r),
+		IsReply:   isReply(r),
+		Interface: &flowpb.NetworkInterface{Index: r.Ifindex},
+	}
+	count := uint32(min(r.Connections, math.MaxUint32))
+	if r.Direction == netpol.Egress {
+		f.TrafficDirection = flowpb.TrafficDirection_EGRESS
+		f.Source, f.Destination, f.IP = local, remote, ip(r.Local, r.Remote)
+		f.Aggregate = &flowpb.Aggregate{EgressFlowCount: count}
+	} else {
+		f.TrafficDirection = flowpb.TrafficDirection_INGRESS
+		f.Source, f.Destination, f.IP = remote, local, ip(r.Remote, r.Local)
+		f.Aggregate = &flowpb.Aggregate{IngressFlowCount: count}
+	}
+	b.decide(f, r)
+	return f
+}
+
+// isReply is nil if no opening was seen: then which side opened is not known.
+func isReply(r *dataplane.Flow) *wrapperspb.BoolValue {
+	if r.Connections > 0 && r.Adopted >= r.Connections {
+		return nil
+	}
+	return wrapperspb.Bool(false)
+}
+
+func ip(source, destination netip.Addr) *flowpb.IP {
+	version := flowpb.IPVersion_IPv4
+	if destination.Is6() {
+		version = flowpb.IPVersion_IPv6
+	}
+	return &flowpb.IP{Source: source.String(), Destination: destination.String(), IpVersion: version}
+}
+
+// layer4 is nil for protocols that Hubble has no name for.
+func layer4(r *dataplane.Flow) *flowpb.Layer4 {
+	source, destination := uint32(r.SourcePort), uint32(r.Port)
+	switch r.Protocol {
+	case unix.IPPROTO_TCP:
+		return &flowpb.Layer4{Protocol: &flowpb.Layer4_TCP{TCP: &flowpb.TCP{SourcePort: source, DestinationPort: destination}}}
+	case unix.IPPROTO_UDP:
+		return &flowpb.Layer4{Protocol: &flowpb.Layer4_UDP{UDP: &flowpb.UDP{SourcePort: source, DestinationPort: destination}}}
+	case unix.IPPROTO_SCTP:
+		return &flowpb.Layer4{Protocol: &flowpb.Layer4_SCTP{SCTP: &flowpb.SCTP{SourcePort: source, DestinationPort: destination}}}
+	case unix.IPPROTO_ICMP:
+		return &flowpb.Layer4{Protocol: &flowpb.Layer4_ICMPv4{ICMPv4: &flowpb.ICMPv4{}}}
+	case unix.IPPROTO_ICMPV6:
+		return &flowpb.Layer4{Protocol: &flowpb.Layer4_ICMPv6{ICMPv6: &flowpb.ICMPv6{}}}
+	}
+	return nil
+}
+
+// decide writes the verdict, and the policies that it is from as far as they are still known.
+func (b *Book) decide(f *flowpb.Flow, r *dataplane.Flow) {
+	var allowing, denying []*flowpb.Policy
+	rules := b.rules.find(r.Generation, r.Set, r.Direction)
+	switch r.Verdict {
+	case dataplane.Allowed:
+		f.Verdict = flowpb.Verdict_FORWARDED
+		if rules != nil && r.Rule >= 0 && r.Rule < len(rules.rules) {
+			allowing = policies(rules.rules[r.Rule])
+		}
+	case dataplane.WouldDeny:
+		f.Verdict = flowpb.Verdict_AUDIT
+	case dataplane.Denied:
+		f.Verdict = flowpb.Verdict_DROPPED
+		f.DropReasonDesc = flowpb.DropReason_POLICY_DENIED
+		if r.Set == dataplane.NoSet {
+			f.DropReasonDesc = flowpb.DropReason_NO_CONFIGURATION_AVAILABLE_TO_PERFORM_POLICY_DECISION
+		}
+	}
+	if r.Verdict != dataplane.Allowed && rules != nil {
+		denying = policies(rules.isolation...)
+	}
+	if r.Direction == netpol.Egress {
+		f.EgressAllowedBy, f.EgressDeniedBy = allowing, denying
+	} else {
+		f.IngressAllowedBy, f.IngressDeniedBy = allowing, denying
+	}
+}
+
+// policies names the objects that decided; labels say which rule, and which commit approved it.
+func policies(origins ...*netpol.Origin) []*flowpb.Policy {
+	var named []*flowpb.Policy
+	for _, o := range origins {
+		p := &flowpb.Policy{Name: o.Name, Namespace: o.Namespace, Kind: o.Kind, Labels: []string{"bulkhead.dev/rule=" + o.Path}}
+		if o.Commit != "" {
+			p.Labels = append(p.Labels, baseline.AnnotationApprovedCommit+"="+o.Commit)
+		}
+		named = append(named, p)
+	}
+	return named
+}

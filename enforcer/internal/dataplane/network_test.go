@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bulkhead-dev/bulkhead/bpf"
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/nodetest"
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/plan"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+)
+
+// A test node with two real pods. The client may reach the server at port 8080 (TCP and UDP); both are
+// isolated. The Service translates port 80 to the server's 8080.
+type testNode struct {
+	*Dataplane
+	client, server *nodetest.Pod
+}
+
+var (
+	clientAddrs  = []string{"10.99.1.1", "fd99:1::1"}
+	serverAddrs  = []string{"10.99.1.2", "fd99:1::2"}
+	serviceAddrs = []string{"10.96.0.80", "fd96::80"}
+)
+
+func newNode(t *testing.T, config Config) *testNode {
+	t.Helper()
+	n := &testNode{open(t, config), nodetest.NewPod(t, "client", clientAddrs...), nodetest.NewPod(t, "server", serverAddrs...)}
+	for _, pod := range []*nodetest.Pod{n.client, n.server} {
+		if err := n.Attach(pod.Ifindex); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return n
+}
+
+const (
+	clientClass, serverClass = 1, 2
+	clientSet, serverSet     = 0, 1
+)
+
+// world lets the client reach the server if allowed.
+func (n *testNode) world(allowed bool) *plan.World {
+	w := &plan.World{
+		Endpoints: map[uint32]plan.Endpoint{
+			n.client.Ifindex: {Set: clientSet, Mode: plan.Enforce},
+			n.server.Ifindex: {Set: serverSet, Mode: plan.Enforce},
+		},
+		Identities: map[netip.Addr]plan.Identity{nodetest.Gateway4: {Node: true}, nodetest.Gateway6: {Node: true}},
+		Services:   map[netip.Addr]struct{}{},
+		Sets: []plan.SetEntry{
+			clientSet: {Isolated: [2]bool{true, true}, Rules: [2]uint16{0, 1}},
+			serverSet: {Isolated: [2]bool{true, true}, Rules: [2]uint16{1, 0}},
+		},
+		Peers: map[plan.PeerKey]plan.Bitmap{
+			{Set: serverSet, Class: clientClass, Direction: netpol.Ingress}: {1},
+		},
+		Ports: map[plan.PortKey]plan.Bitmap{},
+	}
+	if allowed {
+		w.Peers[plan.PeerKey{Set: clientSet, Class: serverClass, Direction: netpol.Egress}] = plan.Bitmap{1}
+	}
+	for i := range clientAddrs {
+		w.Identities[netip.MustParseAddr(clientAddrs[i])] = plan.Identity{Class: clientClass}
+		w.Identities[netip.MustParseAddr(serverAddrs[i])] = plan.Identity{Class: serverClass}
+		w.Services[netip.MustParseAddr(serviceAddrs[i])] = struct{}{}
+	}
+	for _, protocol := range []plan.Protocol{plan.TCP, plan.UDP} {
+		w.PortClasses[protocol][8080] = 1
+		w.Ports[plan.PortKey{Set: clientSet, Class: 1, Direction: netpol.Egress, Protocol: protocol}] = plan.Bitmap{1}
+		w.Ports[plan.PortKey{Set: serverSet, Class: 1, Direction: netpol.Ingress, Protocol: protocol}] = plan.Bitmap{1}
+	}
+	return w
+}
+
+// serve echoes on a port of the server, TCP and UDP, until the test ends.
+func (n *testNode) serve(t *testing.T, port int) {
+	t.Helper()
+	err := n.server.Do(func() error {
+		listener, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { listener.Close() })
+		go echoStreams(listener)
+		for _, addr := range serverAddrs {
+			conn, err := net.ListenPacket("udp", net.JoinHostPort(addr, fmt.Sprint(port)))
+			if err != nil {
+				return err
+			}
+			t.Cleanup(func() { conn.Close() })
+			go echoDatagrams(conn)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func echoStreams(listener net.Listener) {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer conn.Close()
+			_, _ = io.Copy(conn, conn) // ends with the connection
+		}()
+	}
+}
+
+func echoDatagrams(conn net.PacketConn) {
+	buffer := make([]byte, 1500)
+	for {
+		n, from, err := conn.ReadFrom(buffer)
+		if err != nil {
+			return
+		}
+		_, _ = conn.WriteTo(buffer[:n], from) // a denied answer fails: what the client sees is what counts
+	}
+}
+
+const (
+	patience = 300 * time.Millisecond // for what must not come: longer than any answer on one machine takes
+	generous = 5 * time.Second        // for what must come: a new pod's addresses are first resolved
+)
+
+// connect opens a connection that must be allowed.
+func (n *testNode) connect(t *testing.T, network, addr string, port int) net.Conn {
+	t.Helper()
+	conn, err := n.dial(t, network, addr, port, generous)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// isCut reports whether a connection that must be denied is.
+func (n *testNode) isCut(t *testing.T, network, addr string, port int) bool {
+	t.Helper()
+	conn, err := n.dial(t, network, addr, port, patience)
+	if err != nil && !os.IsTimeout(err) {
+		t.Fatal(err)
+	}
+	return err != nil || !answersWithin(conn, patience)
+}
+
+func (n *testNode) dial(t *testing.T, network, addr string, port int, wait time.Duration) (net.Conn, error) {
+	t.Helper()
+	var conn net.Conn
+	err := n.client.Do(func() (err error) {
+		conn, err = net.DialTimeout(network, net.JoinHostPort(addr, fmt.Sprint(port)), wait)
+		return err
+	})
+	if err == nil {
+		t.Cleanup(func() { conn.Close() })
+	}
+	return conn, err
+}
+
+// answers reports whether an echo comes back.
+func answers(conn net.Conn) bool { return answersWithin(conn, generous) }
+
+func answersWithin(conn net.Conn, wait time.Duration) bool {
+	if conn.SetDeadline(time.Now().Add(wait)) != nil {
+		return false
+	}
+	message := fmt.Sprintf("%016x", time.Now().UnixNano())
+	if _, err := io.WriteString(conn, message); err != nil {
+		return false
+	}
+	reply := make([]byte, len(message))
+	_, err := io.ReadFull(conn, reply)
+	return err == nil && string(reply) == message
+}
+
+func TestRealSockets(t *testing.T) {
+	n := newNode(t, newConfig(t))
+	n.serve(t, 8080)
+	n.serve(t, 8081)
+	if !n.isCut(t, "tcp", serverAddrs[0], 8080) {
+		t.Error("connected before any world was loaded")
+	}
+	load(t, n.Dataplane, n.world(true))
+	for _, network := range []string{"tcp", "udp"} {
+		for _, addr := range serverAddrs {
+			if !answers(n.connect(t, network, addr, 8080)) {
+				t.Errorf("%s to %s port 8080: no answer", network, addr)
+			}
+			if !n.isCut(t, network, addr, 8081) {
+				t.Errorf("%s to %s port 8081: connected, though no rule allows it", network, addr)
+			}
+		}
+	}
+	flows, lost := drained(t, n.Dataplane)
+	if lost != 0 {
+		t.Errorf("%d judgements were not recorded", lost)
+	}
+	checkFlows(t, n, flows)
+}
+
+// checkFlows expects both ends' view of 4 allowed connections, and the client's of 4 denied ones.
+func checkFlows(t *testing.T, n *testNode, flows []Flow) {
+	t.Helper()
+	seen := map[string]uint64{}
+	for _, f := range flows {
+		if f.First.After(f.Last) || time.Since(f.Last) > time.Minute || f.Last.After(time.Now()) {
+			t.Errorf("recorded at %s to %s", f.First, f.Last)
+		}
+		if f.Port == 8080 || f.Port == 8081 {
+			seen[fmt.Sprintf("%d %v %v port %d protocol %d", f.Ifindex, f.Direction, f.Verdict, f.Port, f.Protocol)] += f.Connections
+		}
+	}
+	for _, protocol := range []int{tcp, udp} {
+		for key, exactly := range map[string]uint64{
+			fmt.Sprintf("%d %v allowed port 8080 protocol %d", n.client.Ifindex, netpol.Egress, protocol):  2,
+			fmt.Sprintf("%d %v allowed port 8080 protocol %d", n.server.Ifindex, netpol.Ingress, protocol): 2,
+			fmt.Sprintf("%d %v denied port 8081 protocol %d", n.client.Ifindex, netpol.Egress, protocol):   0,
+			fmt.Sprintf("%d %v denied port 8081 protocol %d", n.server.Ifindex, netpol.Ingress, protocol):  0,
+		} {
+			got, recorded := seen[key]
+			switch {
+			case exactly > 0 && got != exactly:
+				t.Errorf("%s: %d connections recorded, want %d (all: %v)", key, got, exactly, seen)
+			case exactly == 0 && strings.HasPrefix(key, fmt.Sprint(n.client.Ifindex)) != recorded:
+				t.Errorf("%s: recorded %v; the client's end alone should drop it", key, recorded)
+			}
+		}
+	}
+}
+
+// translate does what kube-proxy would. Port 81 leads to a backend on the node's own network.
+func translate(t *testing.T) {
+	t.Helper()
+	rules := "table inet services {\n chain prerouting {\n type nat hook prerouting priority dstnat;\n"
+	for i, family := range []string{"ip", "ip6"} {
+		target := net.JoinHostPort(serverAddrs[i], "8080")
+		node := net.JoinHostPort([]netip.Addr{nodetest.Gateway4, nodetest.Gateway6}[i].String(), "8080")
+		rules += fmt.Sprintf("%s daddr %s tcp dport 81 dnat %s to %s;\n", family, serviceAddrs[i], family, node)
+		for _, protocol := range []string{"tcp", "udp"} {
+			rules += fmt.Sprintf("%s daddr %s %s dport 80 dnat %s to %s;\n", family, serviceAddrs[i], protocol, family, target)
+		}
+	}
+	nft := exec.Command("nft", "-f", "-")
+	nft.Stdin = strings.NewReader(rules + "}\n}\n")
+	if out, err := nft.CombinedOutput(); err != nil {
+		t.Fatalf("nft: %v\n%s", err, out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("nft", "delete", "table", "inet", "services").CombinedOutput(); err != nil {
+			t.Errorf("nft: %v\n%s", err, out)
+		}
+	})
+}
+
+func TestServices(t *testing.T) {
+	n := newNode(t, newConfig(t))
+	n.serve(t, 8080)
+	translate(t)
+	load(t, n.Dataplane, n.world(true))
+	var open []net.Conn
+	for _, network := range []string{"tcp", "udp"} {
+		for _, addr := range serviceAddrs {
+			conn := n.connect(t, network, addr, 80)
+			if !answers(conn) {
+				t.Fatalf("%s to Service %s: no answer", network, addr)
+			}
+			open = append(open, conn)
+		}
+	}
+	flows, _ := drained(t, n.Dataplane)
+	for _, f := range flows {
+		if f.Ifindex == n.client.Ifindex && f.Verdict == Allowed && (f.Port != 8080 || f.Remote.String() != serverAddrs[0] && f.Remote.String() != serverAddrs[1]) {
+			t.Errorf("recorded %+v, want the translated destination", f)
+		}
+	}
+	load(t, n.Dataplane, n.world(false))
+	for _, conn := range open {
+		if answersWithin(conn, patience) {
+			t.Errorf("%s connection to Service %s survives its revocation", conn.RemoteAddr().Network(), conn.RemoteAddr())
+		}
+	}
+	if !n.isCut(t, "tcp", serviceAddrs[0], 80) {
+		t.Error("connected to a Service whose backend is denied")
+	}
+	load(t, n.Dataplane, n.world(true))
+	if !answers(n.connect(t, "udp", serviceAddrs[1], 80)) {
+		t.Error("no answer from the Service after it was allowed again")
+	}
+}
+
+// Traffic to a backend on the node's own network never passes FORWARD.
+func TestServiceOnTheNode(t *testing.T) {
+	n := newNode(t, newConfig(t))
+	translate(t)
+	listener, err := net.Listen("tcp", ":8080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go echoStreams(listener)
+	load(t, n.Dataplane, n.world(true))
+	for _, addr := range serviceAddrs {
+		if !n.isCut(t, "tcp", addr, 81) {
+			t.Errorf("connected to the node through Service %s, though no rule allows it", addr)
+		}
+	}
+	w := n.world(true)
+	w.Identities[nodetest.Gateway4] = plan.Identity{Node: true, Class: serverClass}
+	w.Identities[nodetest.Gateway6] = plan.Identity{Node: true, Class: serverClass}
+	load(t, n.Dataplane, w)
+	for _, addr := range serviceAddrs {
+		if !answers(n.connect(t, "tcp", addr, 81)) {
+			t.Errorf("no answer from the node through Service %s", addr)
+		}
+	}
+}
+
+// After revocation the server's own packets must not reach the client either, though it sends no more.
+func TestRevocationStopsPushes(t *testing.T) {
+	n := newNode(t, newConfig(t))
+	translate(t)
+	var server net.PacketConn
+	if err := n.server.Do(func() (err error) {
+		server, err = net.ListenPacket("udp", net.JoinHostPort(serverAddrs[0], "8080"))
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	go echoDatagrams(server)
+	load(t, n.Dataplane, n.world(true))
+	client := n.connect(t, "udp", serviceAddrs[0], 80)
+	if !answers(client) {
+		t.Fatal("no answer from the Service")
+	}
+	push := func() bool {
+		to := &net.UDPAddr{IP: net.ParseIP(clientAddrs[0]), Port: client.LocalAddr().(*net.UDPAddr).Port}
+		if _, err := server.WriteTo([]byte("push"), to); err != nil {
+			return false
+		}
+		if err := client.SetReadDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := client.Read(make([]byte, 16))
+		return err == nil
+	}
+	if !push() {
+		t.Fatal("a push over an allowed connection did not arrive")
+	}
+	load(t, n.Dataplane, n.world(false))
+	if push() {
+		t.Error("a push over a revoked connection arrived")
+	}
+}
+
+// Frames that end within the IP header, which the kernel makes no test run on, sent by a raw socket.
+func TestShortFrames(t *testing.T) {
+	n := newNode(t, newConfig(t))
+	load(t, n.Dataplane, n.world(true))
+	sent := uint64(0)
+	err := n.client.Do(func() error {
+		eth0, err := net.InterfaceByName("eth0")
+		if err != nil {
+			return err
+		}
+		socket, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(socket)
+		for _, packet := range allowedPackets() {
+			whole := frame(packet)
+			for end := 15; end < ipHeaderEnd(packet); end++ {
+				if err := unix.Sendto(socket, whole[:end], 0, &unix.SockaddrLinklayer{Ifindex: eth0.Index}); err != nil {
+					return err
+				}
+				sent++
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	malformed := Reason(bpf.DatapathReasonBY_MALFORMATION)
+	for deadline := time.Now().Add(generous); ; {
+		counters, err := n.Counters()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if counters.Dropped[malformed] == sent && counters.Passed[malformed] == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d frames dropped as malformed: %+v", counters.Dropped[malformed], sent, counters)
+		}
+	}
+}

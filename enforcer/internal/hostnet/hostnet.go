@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package hostnet reads the node's own network: which interface leads to a pod, which addresses the
+// node has, and when either changes.
+package hostnet
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// ErrNoInterface means that no interface of the node leads to a single pod's address (yet).
+var ErrNoInterface = errors.New("no pod interface")
+
+// Network asks one network namespace. It is safe for concurrent use.
+type Network struct{ handle *netlink.Handle }
+
+// Open binds to the network namespace that the calling thread is in.
+func Open() (*Network, error) {
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("open a route netlink socket: %w", err)
+	}
+	return &Network{handle: handle}, nil
+}
+
+// Close releases the socket.
+func (n *Network) Close() { n.handle.Close() }
+
+// Interface returns the index of the host's end of the pod that has addr. It errs with ErrNoInterface
+// if the route to addr does not end at an interface of one pod: it goes through a gateway or an
+// interface that many share, or the interface has vanished.
+func (n *Network) Interface(addr netip.Addr) (ifindex uint32, err error) {
+	routes, err := n.handle.RouteGetWithOptions(addr.AsSlice(), &netlink.RouteGetOptions{FIBMatch: true})
+	if errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) {
+		return 0, fmt.Errorf("%w: there is no route to %s", ErrNoInterface, addr)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look up the route to %s: %w", addr, err)
+	}
+	if len(routes) != 1 || !isDirect(routes[0]) {
+		return 0, fmt.Errorf("%w: %s is this node's own or behind a gateway or default route", ErrNoInterface, addr)
+	}
+	return n.podLink(addr, routes[0].LinkIndex)
+}
+
+func isDirect(r netlink.Route) bool {
+	if r.Type != unix.RTN_UNICAST || r.Gw != nil || r.Via != nil || len(r.MultiPath) > 0 || r.Dst == nil {
+		return false
+	}
+	ones, _ := r.Dst.Mask.Size()
+	return ones > 0
+}
+
+// podLink accepts veths only: behind any other kind of interface there may be more than one pod, and a
+// verdict would be given in the wrong pod's name.
+func (n *Network) podLink(addr netip.Addr, index int) (uint32, error) {
+	link, err := n.handle.LinkByIndex(index)
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return 0, fmt.Errorf("%w: interface %d, which led to %s, is gone", ErrNoInterface, index, addr)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look up interface %d, which leads to %s: %w", index, addr, err)
+	}
+	if link.Type() != "veth" {
+		return 0, fmt.Errorf("%w: %s is reached through %s, a %s: only veth pairs with a route per pod are supported",
+			ErrNoInterface, addr, link.Attrs().Name, link.Type())
+	}
+	return uint32(index), nil
+}
+
+// Exists reports whether the interface is there.
+func (n *Network) Exists(ifindex uint32) bool {
+	_, err := n.handle.LinkByIndex(int(ifindex))
+	return err == nil
+}
+
+// Addrs lists the addresses of all interfaces of the node, IPv4 unmapped, without zones.
+func (n *Network) Addrs() ([]netip.Addr, error) {
+	found, err := n.handle.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil {
+		return nil, fmt.Errorf("list the node's addresses: %w", err)
+	}
+	addrs := make([]netip.Addr, 0, len(found))
+	for _, a := range found {
+		if addr, ok := netip.AddrFromSlice(a.IP); ok {
+			addrs = append(addrs, addr.Unmap())
+		}
+	}
+	return addrs, nil
+}

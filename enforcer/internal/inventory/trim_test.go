@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inventory
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+)
+
+func fullPod() *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "shop", Name: "api", UID: "1", ResourceVersion: "1", Labels: map[string]string{"app": "api"},
+			Annotations: map[string]string{"big": "blob"}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubelet"}},
+		},
+		Spec: corev1.PodSpec{
+			NodeName: "node-1", HostNetwork: true, Volumes: []corev1.Volume{{Name: "v"}},
+			Containers: []corev1.Container{{Name: "main", Image: "i", Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 80}}}, {Name: "noports"}},
+		},
+		Status: corev1.PodStatus{
+			Phase: corev1.PodRunning, PodIP: "10.0.0.1", PodIPs: []corev1.PodIP{{IP: "10.0.0.1"}},
+			Conditions: []corev1.PodCondition{{Type: corev1.PodReady}},
+		},
+	}
+}
+
+func trimmed(t *testing.T, object any) any {
+	t.Helper()
+	o, err := trim(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func TestTrimKeepsWhatPoliciesSpeakOf(t *testing.T) {
+	p := trimmed(t, fullPod()).(*corev1.Pod)
+	if p.Annotations != nil || p.ManagedFields != nil || p.Spec.Volumes != nil || p.Status.Conditions != nil || p.Spec.Containers[0].Image != "" {
+		t.Errorf("not trimmed: %+v", p)
+	}
+	if p.Labels["app"] != "api" || p.Spec.NodeName != "node-1" || !p.Spec.HostNetwork || len(p.Spec.Containers) != 1 ||
+		p.Spec.Containers[0].Ports[0].Name != "http" || p.Status.PodIPs[0].IP != "10.0.0.1" || p.ResourceVersion != "1" {
+		t.Errorf("trimmed too much: %+v", p)
+	}
+	gone := cache.DeletedFinalStateUnknown{Key: "shop/api", Obj: fullPod()}
+	if got, ok := trimmed(t, gone).(cache.DeletedFinalStateUnknown); !ok || got.Key != gone.Key {
+		t.Errorf("a tombstone became %v", got)
+	}
+}
+
+// An inventory that called for an update at every heartbeat would compile all policies all the time.
+func TestOnlyRelevantUpdatesCount(t *testing.T) {
+	calls := 0
+	inv := &Inventory{changed: func() { calls++ }}
+	for name, c := range map[string]struct {
+		change func(*corev1.Pod)
+		want   int
+	}{
+		"condition":  {func(p *corev1.Pod) { p.Status.Conditions = nil }, 0},
+		"annotation": {func(p *corev1.Pod) { p.Annotations["x"] = "y" }, 0},
+		"nothing":    {func(*corev1.Pod) {}, 0},
+		"label":      {func(p *corev1.Pod) { p.Labels["app"] = "web" }, 1},
+		"address":    {func(p *corev1.Pod) { p.Status.PodIPs = nil }, 1},
+		"phase":      {func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }, 1},
+		"ending":     {func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{} }, 1},
+		"port":       {func(p *corev1.Pod) { p.Spec.Containers[0].Ports[0].ContainerPort++ }, 1},
+	} {
+		calls = 0
+		after := fullPod()
+		after.ResourceVersion = "2"
+		c.change(after)
+		if inv.updated(trimmed(t, fullPod()), trimmed(t, after)); calls != c.want {
+			t.Errorf("%s: %d calls, want %d", name, calls, c.want)
+		}
+	}
+}

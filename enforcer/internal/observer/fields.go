@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package observer
+
+import (
+	"fmt"
+	"net/netip"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	flowpb "github.com/cilium/cilium/api/v1/flow"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"k8s.io/apimachinery/pkg/labels"
+)
+
+// fields compiles each supported field of a filter. Within a field one value has to match.
+var fields = map[protoreflect.Name]func(*flowpb.FlowFilter) (predicate, error){
+	"uuid": func(w *flowpb.FlowFilter) (predicate, error) { return oneOf(w.GetUuid(), (*flowpb.Flow).GetUuid), nil },
+	"source_ip": func(w *flowpb.FlowFilter) (predicate, error) {
+		return addresses(w.GetSourceIp(), func(f *flowpb.Flow) string { return f.GetIP().GetSource() })
+	},
+	"destination_ip": func(w *flowpb.FlowFilter) (predicate, error) {
+		return addresses(w.GetDestinationIp(), func(f *flowpb.Flow) string { return f.GetIP().GetDestination() })
+	},
+	"source_pod": func(w *flowpb.FlowFilter) (predicate, error) {
+		return pods(w.GetSourcePod(), (*flowpb.Flow).GetSource)
+	},
+	"destination_pod": func(w *flowpb.FlowFilter) (predicate, error) {
+		return pods(w.GetDestinationPod(), (*flowpb.Flow).GetDestination)
+	},
+	"source_label": func(w *flowpb.FlowFilter) (predicate, error) {
+		return selectors(w.GetSourceLabel(), (*flowpb.Flow).GetSource)
+	},
+	"destination_label": func(w *flowpb.FlowFilter) (predicate, error) {
+		return selectors(w.GetDestinationLabel(), (*flowpb.Flow).GetDestination)
+	},
+	"source_workload": func(w *flowpb.FlowFilter) (predicate, error) {
+		return workloads(w.GetSourceWorkload(), (*flowpb.Flow).GetSource), nil
+	},
+	"destination_workload": func(w *flowpb.FlowFilter) (predicate, error) {
+		return workloads(w.GetDestinationWorkload(), (*flowpb.Flow).GetDestination), nil
+	},
+	"source_port": func(w *flowpb.FlowFilter) (predicate, error) {
+		return ports(w.GetSourcePort(), func(f *flowpb.Flow) uint32 { source, _ := l4Ports(f); return source })
+	},
+	"destination_port": func(w *flowpb.FlowFilter) (predicate, error) {
+		return ports(w.GetDestinationPort(), func(f *flowpb.Flow) uint32 { _, destination := l4Ports(f); return destination })
+	},
+	"protocol":   func(w *flowpb.FlowFilter) (predicate, error) { return protocols(w.GetProtocol()) },
+	"ip_version": func(w *flowpb.FlowFilter) (predicate, error) { return oneOf(w.GetIpVersion(), ipVersion), nil },
+	"node_name": func(w *flowpb.FlowFilter) (predicate, error) {
+		return patterns(w.GetNodeName(), (*flowpb.Flow).GetNodeName)
+	},
+	"verdict": func(w *flowpb.FlowFilter) (predicate, error) {
+		return oneOf(w.GetVerdict(), (*flowpb.Flow).GetVerdict), nil
+	},
+	"traffic_direction": func(w *flowpb.FlowFilter) (predicate, error) {
+		return oneOf(w.GetTrafficDirection(), (*flowpb.Flow).GetTrafficDirection), nil
+	},
+	"drop_reason_desc": func(w *flowpb.FlowFilter) (predicate, error) {
+		return oneOf(w.GetDropReasonDesc(), (*flowpb.Flow).GetDropReasonDesc), nil
+	},
+	"event_type": func(w *flowpb.FlowFilter) (predicate, error) {
+		return func(f *flowpb.Flow) bool {
+			return slices.ContainsFunc(w.GetEventType(), func(e *flowpb.EventTypeFilter) bool {
+				have := f.GetEventType()
+				return e.GetType() == have.GetType() && (!e.GetMatchSubType() || e.GetSubType() == have.GetSubType())
+			})
+		}, nil
+	},
+	"reply": func(w *flowpb.FlowFilter) (predicate, error) {
+		return func(f *flowpb.Flow) bool {
+			return f.GetIsReply() != nil && slices.Contains(w.GetReply(), f.GetIsReply().GetValue())
+		}, nil
+	},
+}
+
+func oneOf[T comparable](wanted []T, get func(*flowpb.Flow) T) predicate {
+	return func(f *flowpb.Flow) bool { return slices.Contains(wanted, get(f)) }
+}
+
+// patterns takes shell patterns such as "worker-*".
+func patterns(wanted []string, get func(*flowpb.Flow) string) (predicate, error) {
+	for _, s := range wanted {
+		if _, err := path.Match(s, ""); err != nil {
+			return nil, fmt.Errorf("pattern %q: %w", s, err)
+		}
+	}
+	return func(f *flowpb.Flow) bool {
+		return slices.ContainsFunc(wanted, func(s string) bool {
+			matched, _ := path.Match(s, get(f)) // the pattern was checked above
+			return matched
+		})
+	}, nil
+}
+
+func ipVersion(f *flowpb.Flow) flowpb.IPVersion { return f.GetIP().GetIpVersion() }
+
+// addresses takes addresses and prefixes.
+func addresses(wanted []string, get func(*flowpb.Flow) string) (predicate, error) {
+	prefixes := make([]netip.Prefix, 0, len(wanted))
+	for _, s := range wanted {
+		prefix, err := netip.ParsePrefix(s)
+		if err != nil {
+			addr, addrErr := netip.ParseAddr(s)
+			if addrErr != nil {
+				return nil, fmt.Errorf("%q is neither an address nor a CIDR", s)
+			}
+			prefix = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		prefixes = append(prefixes, prefix)
+	}
+	return func(f *flowpb.Flow) bool {
+		addr, err := netip.ParseAddr(get(f))
+		return err == nil && slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(addr) })
+	}, nil
+}
+
+// pods takes "namespace/prefix", "namespace/" and "/prefix"; a name without a slash is in "default", as
+// in Hubble.
+func pods(wanted []string, get func(*flowpb.Flow) *flowpb.Endpoint) (predicate, error) {
+	type pod struct{ namespace, prefix string }
+	parsed := make([]pod, 0, len(wanted))
+	for _, s := range wanted {
+		namespace, prefix, slash := strings.Cut(s, "/")
+		if !slash {
+			namespace, prefix = "default", s
+		}
+		if namespace == "" && prefix == "" {
+			return nil, fmt.Errorf("%q names neither a namespace nor a pod", s)
+		}
+		parsed = append(parsed, pod{namespace, prefix})
+	}
+	return func(f *flowpb.Flow) bool {
+		e := get(f)
+		return slices.ContainsFunc(parsed, func(p pod) bool {
+			return (p.namespace == "" || p.namespace == e.GetNamespace()) && strings.HasPrefix(e.GetPodName(), p.prefix)
+		})
+	}, nil
+}
+
+// selectors takes label selectors; a key may carry its source ("k8s:app"). Selector syntax has no colon,
+// so a source is written "k8s.app" on both sides.
+func selectors(wanted []string, get func(*flowpb.Flow) *flowpb.Endpoint) (predicate, error) {
+	parsed := make([]labels.Selector, 0, len(wanted))
+	for _, s := range wanted {
+		selector, err := labels.Parse(strings.ReplaceAll(s, ":", "."))
+		if err != nil {
+			return nil, fmt.Errorf("label selector %q: %w", s, err)
+		}
+		parsed = append(parsed, selector)
+	}
+	return func(f *flowpb.Flow) bool {
+		set := labels.Set{}
+		for _, label := range get(f).GetLabels() {
+			key, value, _ := strings.Cut(label, "=")
+			set[strings.ReplaceAll(key, ":", ".")] = value
+			if _, bare, sourced := strings.Cut(key, ":"); sourced {
+				set[bare], set["any."+bare] = value, value
+			}
+		}
+		return slices.ContainsFunc(parsed, func(s labels.Selector) bool { return s.Matches(set) })
+	}, nil
+}
+
+// workloads matches by name, kind or both; an empty part matches everything.
+func workloads(wanted []*flowpb.Workload, get func(*flowpb.Flow) *flowpb.Endpoint) predicate {
+	return func(f *flowpb.Flow) bool {
+		for _, have := range get(f).GetWorkloads() {
+			if slices.ContainsFunc(wanted, func(w *flowpb.Workload) bool {
+				return (w.GetName() == "" || w.GetName() == have.GetName()) && (w.GetKind() == "" || w.GetKind() == have.GetKind())
+			}) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+func ports(wanted []string, get func(*flowpb.Flow) uint32) (predicate, error) {
+	parsed := make([]uint32, 0, len(wanted))
+	for _, s := range wanted {
+		port, err := strconv.ParseUint(s, 10, 16)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not a port (0 to 65535)", s)
+		}
+		parsed = append(parsed, uint32(port))
+	}
+	return oneOf(parsed, get), nil
+}
+
+func protocols(wanted []string) (predicate, error) {
+	lower := make([]string, 0, len(wanted))
+	for _, s := range wanted {
+		s = strings.ToLower(s)
+		switch s {
+		case "tcp", "udp", "sctp", "icmpv4", "icmpv6":
+			lower = append(lower, s)
+		case "icmp":
+			lower = append(lower, "icmpv4", "icmpv6")
+		default:
+			return nil, fmt.Errorf("%q is not one of tcp, udp, sctp, icmp, icmpv4, icmpv6", s)
+		}
+	}
+	return oneOf(lower, protocol), nil
+}
+
+func protocol(f *flowpb.Flow) string {
+	switch f.GetL4().GetProtocol().(type) {
+	case *flowpb.Layer4_TCP:
+		return "tcp"
+	case *flowpb.Layer4_UDP:
+		return "udp"
+	case *flowpb.Layer4_SCTP:
+		return "sctp"
+	case *flowpb.Layer4_ICMPv4:
+		return "icmpv4"
+	case *flowpb.Layer4_ICMPv6:
+		return "icmpv6"
+	}
+	return ""
+}
+
+// l4Ports returns zeros for a protocol without ports.
+func l4Ports(f *flowpb.Flow) (source, destination uint32) {
+	l4 := f.GetL4()
+	switch {
+	case l4.GetTCP() != nil:
+		return l4.GetTCP().GetSourcePort(), l4.GetTCP().GetDestinationPort()
+	case l4.GetUDP() != nil:
+		return l4.GetUDP().GetSourcePort(), l4.GetUDP().GetDestinationPort()
+	case l4.GetSCTP() != nil:
+		return l4.GetSCTP().GetSourcePort(), l4.GetSCTP().GetDestinationPort()
+	}
+	return 0, 0
+}

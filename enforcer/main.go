@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command bulkhead-enforcer is the node agent: it enforces network policies on the pods of its node with
+// eBPF, and serves the connections that it saw as Hubble's Observer API.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/agent"
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/report"
+)
+
+const defaultHTTPAddr = ":9967"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bulkhead-enforcer:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the whole program; logs go to logs.
+func run(ctx context.Context, args []string, out, logs io.Writer) error {
+	root := runCommand("bulkhead-enforcer", logs)
+	root.Short = "Enforce network policies on the pods of this node"
+	root.Version = version()
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.AddCommand(runCommand("run", logs), statusCommand())
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(logs)
+	return root.ExecuteContext(ctx)
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}
+
+// runCommand is the default command, and `run`.
+func runCommand(use string, logs io.Writer) *cobra.Command {
+	var kubeconfig, logLevel, logFormat string
+	config := agent.Config{Version: version()}
+	cmd := &cobra.Command{
+		Use:   use,
+		Short: "Run the node agent (the default command)",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if config.Log, err = newLogger(logs, logLevel, logFormat); err != nil {
+				return err
+			}
+			if err := check(&config); err != nil {
+				return err
+			}
+			if config.REST, err = clientConfig(kubeconfig); err != nil {
+				return err
+			}
+			return agent.Run(cmd.Context(), config)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file; empty: the service account of the pod this runs in")
+	f.StringVar(&config.Node, "node-name", os.Getenv("NODE_NAME"), "name of this machine's Node object; default: $NODE_NAME")
+	f.StringVar(&config.PinPath, "pin-path", "/sys/fs/bpf/bulkhead", "directory of the datapath in a BPF file system")
+	f.StringVar(&config.HTTPAddr, "http-addr", defaultHTTPAddr, "address of /healthz, /readyz, /metrics and (to this machine only) /status")
+	f.StringVar(&config.Hubble.Addr, "hubble-addr", "", "address of Hubble's Observer API; empty: :4244 with TLS, 127.0.0.1:4244 without")
+	f.StringVar(&config.Hubble.CertFile, "hubble-tls-cert", "", "PEM certificate of the Observer API")
+	f.StringVar(&config.Hubble.KeyFile, "hubble-tls-key", "", "PEM key of the Observer API")
+	f.StringVar(&config.Hubble.ClientCAFile, "hubble-tls-client-ca", "", "PEM bundle that clients of the Observer API must have a certificate of; empty: none needed")
+	f.BoolVar(&config.Hubble.Insecure, "hubble-insecure", false, "serve the Observer API in plain text beyond this machine")
+	f.DurationVar(&config.FlowInterval, "flow-interval", time.Second, "time between two collections of flows from the kernel")
+	f.IntVar(&config.FlowBuffer, "flow-buffer", 65536, "how many flows are kept for clients of the Observer API")
+	f.BoolVar(&config.CleanUp, "cleanup-on-exit", false, "end enforcement when this program ends; else the datapath goes on with the last policies")
+	f.StringVar(&logLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&logFormat, "log-format", "json", "json or text")
+	return cmd
+}
+
+func statusCommand() *cobra.Command {
+	var addr, format string
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what the agent of this node enforces",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := report.CheckFormat(format); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), 10*time.Second)
+			defer cancel()
+			r, err := report.Fetch(ctx, addr)
+			if err != nil {
+				return err
+			}
+			return r.Print(cmd.OutOrStdout(), format)
+		},
+	}
+	cmd.Flags().StringVar(&addr, "http-addr", defaultHTTPAddr, "the agent's --http-addr")
+	cmd.Flags().StringVarP(&format, "output", "o", "table", "table or json")
+	return cmd
+}

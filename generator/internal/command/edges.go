@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package command
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
+)
+
+func edges() *cobra.Command {
+	var (
+		from   source
+		dir    string
+		output string
+	)
+	cmd := &cobra.Command{
+		Use:   "edges --flows FILE… | --hubble ADDR",
+		Short: "Print who talked to whom, folded from flows",
+		Long: `Folds flows into edges: source, destination, protocol and the destination pod's port, with the
+verdict and how often it was seen. The order of flows, reading one twice, and splitting
+them over several files make no difference.
+
+Direction comes from connection state. A flow that does not say who opened its connection is an
+edge with direction "unknown" and no port.`,
+		Example: `  hubble observe -o json --since 1h | bulkhead edges --flows -
+  bulkhead edges --flows monday.json.gz --flows tuesday.json.gz -o csv
+  bulkhead edges --hubble localhost:4245 --last 10000 -o json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := oneOf("output", output, "table", "json", "csv"); err != nil {
+				return err
+			}
+			inv := inventory.New(nil)
+			if dir != "" {
+				var err error
+				if inv, err = inventory.FromDir(dir); err != nil {
+					return err
+				}
+			}
+			fold, stats, err := from.read(cmd.Context(), inv)
+			if err != nil {
+				return err
+			}
+			complain(cmd.ErrOrStderr(), stats)
+			return printEdges(cmd.OutOrStdout(), fold.Edges(), output)
+		},
+	}
+	from.flags(cmd.Flags())
+	cmd.Flags().StringVar(&dir, "inventory", "", "attribute flows by the manifests in this directory (empty: by what the flows say)")
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or csv")
+	return cmd
+}
+
+// complain says on standard error what is missing from the evidence.
+func complain(errOut io.Writer, s flows.Stats) {
+	for _, p := range s.Problems {
+		fmt.Fprintf(errOut, "skipped %s\n", p)
+	}
+	if s.Malformed > 0 || s.Lost > 0 {
+		fmt.Fprintf(errOut, "%d flows read, %d malformed lines skipped, %d flows lost by the observer\n", s.Flows, s.Malformed, s.Lost)
+	}
+}
+
+func printEdges(out io.Writer, edges []edge.Edge, output string) error {
+	switch output {
+	case "json":
+		return printJSON(out, edges)
+	case "csv":
+		w := csv.NewWriter(out)
+		rows := [][]string{{"from", "to", "protocol", "port", "side", "verdict", "flows", "first", "last"}}
+		for _, e := range edges {
+			rows = append(rows, row(e))
+		}
+		return w.WriteAll(rows)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "FROM\tTO\tPROTOCOL\tPORT\tSIDE\tVERDICT\tFLOWS\tFIRST\tLAST")
+	for _, e := range edges {
+		fmt.Fprintln(w, strings.Join(row(e), "\t"))
+	}
+	return w.Flush()
+}
+
+func row(e edge.Edge) []string {
+	n, estimated := e.Flows.Value()
+	count := strconv.FormatUint(n, 10)
+	if estimated {
+		count = "~" + count
+	}
+	side := string(e.Side)
+	if e.Side == flows.SideUnknown {
+		side = "unknown"
+	}
+	return []string{
+		printable(e.From.String()), printable(e.To.String()), string(e.Protocol), strconv.Itoa(int(e.Port)), side, string(e.Verdict),
+		count, e.First.Format(time.RFC3339), e.Last.Format(time.RFC3339),
+	}
+}
+
+// printable keeps names from flows, which anybody may have sent, from steering a terminal or
+// starting a formula in a spreadsheet.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !strconv.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+	if s != "" && strings.ContainsRune("=+-@", rune(s[0])) {
+		s = "'" + s
+	}
+	return s
+}
+
+func printJSON(out io.Writer, v any) error {
+	e := json.NewEncoder(out)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}

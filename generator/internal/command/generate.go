@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package command
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/proposal"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/tree"
+)
+
+// writing is what generate and propose have in common: from flows to a proven proposal.
+type writing struct {
+	source     source
+	inventory  cluster
+	name       string
+	namespaces []string
+	dns        string
+}
+
+func (w *writing) flags(f *pflag.FlagSet) {
+	w.source.flags(f)
+	w.inventory.flags(f)
+	w.target(f)
+}
+
+func (w *writing) target(f *pflag.FlagSet) {
+	f.StringVar(&w.name, "cluster", "", "name of the cluster in the repository")
+	f.StringSliceVarP(&w.namespaces, "namespace", "n", nil, "namespace to write policies for; may be repeated (empty: all that were seen, but the system's)")
+	f.StringVar(&w.dns, "dns-service", "kube-system/kube-dns", "namespace/name of the cluster's DNS Service")
+}
+
+func (w *writing) make(ctx context.Context) (*proposal.Proposal, flows.Stats, error) {
+	if err := tree.ValidCluster(w.name); err != nil {
+		return nil, flows.Stats{}, err
+	}
+	inv, err := w.inventory.inventory(ctx)
+	if err != nil {
+		return nil, flows.Stats{}, err
+	}
+	fold, stats, err := w.source.read(ctx, inv)
+	if err != nil {
+		return nil, stats, err
+	}
+	p, err := proposal.Make(proposal.Input{
+		Cluster: w.name, Namespaces: w.namespaces, Edges: fold.Edges(), Inventory: inv, DNS: w.dns, Loss: loss(stats),
+	})
+	if err == nil && len(p.Namespaces) == 0 {
+		err = fmt.Errorf("nothing to write: no accepted connection in a namespace that policies are written for (%d flows read, %d edges listed; see bulkhead edges)", stats.Flows, len(p.Elsewhere))
+	}
+	return p, stats, err
+}
+
+// reproduce is the command that writes the same policies again.
+func (w *writing) reproduce(namespace string) string {
+	words := append([]string{"bulkhead", "generate"}, w.source.words()...)
+	words = append(words, w.inventory.words()...)
+	words = append(words, "--cluster", quote(w.name), "--namespace", quote(namespace), "--out", "policies")
+	return strings.Join(words, " ")
+}
+
+func generate() *cobra.Command {
+	var (
+		w   writing
+		out string
+	)
+	cmd := &cobra.Command{
+		Use:   "generate (--flows F… | --hubble ADDR) (--inventory DIR | --kubeconfig F) --cluster NAME --out DIR",
+		Short: "Write proven policies to a directory",
+		Long: `Writes clusters/<cluster>/<namespace>/ below --out: one policy for each workload, the baseline
+(default-deny and DNS), a kustomization, and evidence.json.
+
+Nothing is written unless it is proven: every accepted connection is allowed, and removing any
+rule, peer or port breaks one. Denied flows, flows of unknown direction, and flows of workloads
+that are not in the inventory are listed in evidence.json and never learned. The same flows give
+the same bytes. Files that a person changed in the directory are kept.`,
+		Example: `  kubectl get ns,svc,deploy,rs,sts,ds,job,cj,pod,node -A -o yaml > dump/all.yaml
+  hubble observe -o json --since 24h > flows.json
+  bulkhead generate --flows flows.json --inventory dump --cluster prod --out policies
+  bulkhead generate --hubble localhost:4245 --kubeconfig ~/.kube/config --cluster prod --out policies -n shop`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := need(cmd, "cluster", "out"); err != nil {
+				return err
+			}
+			p, stats, err := w.make(cmd.Context())
+			complain(cmd.ErrOrStderr(), stats)
+			if err != nil {
+				return err
+			}
+			return write(cmd, p, out)
+		},
+	}
+	w.flags(cmd.Flags())
+	cmd.Flags().StringVar(&out, "out", "", "directory to write to; created if it is missing")
+	return cmd
+}
+
+func write(cmd *cobra.Command, p *proposal.Proposal, out string) error {
+	dirs := map[string]tree.Files{}
+	for _, n := range p.Namespaces {
+		dir := tree.Dir(p.Cluster, n.Name)
+		existing, err := tree.ReadDir(filepath.Join(out, filepath.FromSlash(dir)))
+		if err != nil {
+			return fmt.Errorf("read what is in %s: %w", out, err)
+		}
+		merged, err := tree.Merge(existing, n.Files)
+		if err != nil {
+			return fmt.Errorf("merge with what is in %s: %w", filepath.Join(out, dir), err)
+		}
+		if !merged.Changed {
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: nothing changed\n", dir)
+			continue
+		}
+		dirs[dir] = merged.Files
+		summarise(cmd, dir, n, merged)
+	}
+	return tree.Write(out, dirs)
+}
+
+func summarise(cmd *cobra.Command, dir string, n *proposal.Namespace, merged *tree.Merged) {
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d policies for %d connections, proven; %d combinations allowed beyond what was seen; %d edges listed, not learned\n",
+		dir, len(n.Policies), len(n.Connections), n.Report.Excess.Count, len(n.Listed))
+	for _, f := range merged.Kept {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s/%s was edited by a person and is kept\n", dir, f)
+	}
+	for _, f := range merged.Absent {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s/%s was deleted by a person and stays away\n", dir, f)
+	}
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package command
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/service"
+)
+
+func serve() *cobra.Command {
+	var (
+		r          repository
+		w          writing
+		kubeconfig string
+		cfg        service.Config
+	)
+	cmd := &cobra.Command{
+		Use:   "serve --hubble ADDR --repo PATH_OR_URL --cluster NAME",
+		Short: "Do all of it, in a cluster, for as long as it runs",
+		Long: `Follows the flows of the given Hubble APIs, folds them, proposes policies on a timer and applies what is
+approved on another. Serves /healthz, /readyz and /metrics.
+
+What was observed is kept in --state over restarts. Without it, nothing is proposed before
+--observe-for has passed since the start: a program that has seen little would take away rules.`,
+		Example: `  bulkhead serve --hubble 10.0.0.11:4244 --hubble 10.0.0.12:4244 --cluster prod \
+    --repo https://git.example.com/team/policies.git --git-token-file /run/token --state /var/lib/bulkhead/edges.json
+  bulkhead serve --hubble localhost:4245 --cluster dev --repo ../policies.git --kubeconfig ~/.kube/config \
+    --propose-every 1m --observe-for 5m`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if err := need(cmd, "repo", "cluster"); err != nil {
+				return err
+			}
+			if len(cfg.Observers) == 0 {
+				return errors.New("serve: --hubble is missing: give the host:port of each observer")
+			}
+			if cfg.ProposeEvery <= 0 || cfg.SyncEvery <= 0 {
+				return fmt.Errorf("--propose-every %s, --sync-every %s: give times above zero", cfg.ProposeEvery, cfg.SyncEvery)
+			}
+			repository, err := r.open(cmd)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, repository.Close()) }()
+			client, err := connect(kubeconfig)
+			if err != nil {
+				return err
+			}
+			cfg.Cluster, cfg.Namespaces, cfg.DNS = w.name, w.namespaces, w.dns
+			cfg.Log = slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), nil))
+			return service.Run(cmd.Context(), cfg, client, repository)
+		},
+	}
+	r.flags(cmd.Flags())
+	w.target(cmd.Flags())
+	f := cmd.Flags()
+	f.StringSliceVar(&cfg.Observers, "hubble", nil, "host:port of a Hubble API to follow; may be repeated")
+	f.StringVar(&kubeconfig, "kubeconfig", "", "cluster to work on (empty: the one that this runs in)")
+	f.DurationVar(&cfg.ProposeEvery, "propose-every", time.Hour, "time between proposals")
+	f.DurationVar(&cfg.SyncEvery, "sync-every", time.Minute, "time between syncs")
+	f.DurationVar(&cfg.ObserveFor, "observe-for", 24*time.Hour, "observe at least this long before the first proposal, unless --state has earlier observations")
+	f.StringVar(&cfg.State, "state", "", "file that keeps what was observed (empty: memory only)")
+	f.StringVar(&cfg.BodyDir, "body-dir", "", "directory for the texts of the pull requests, <namespace>.md (empty: not written)")
+	f.StringVar(&cfg.Listen, "listen", ":8082", "address for /healthz, /readyz and /metrics")
+	return cmd
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/tree"
+)
+
+// source is where flows come from.
+type source struct {
+	files        []string
+	hubble       string
+	since        time.Duration
+	last         uint64
+	maxMalformed uint64
+}
+
+func (s *source) fileFlags(f *pflag.FlagSet) {
+	f.StringSliceVar(&s.files, "flows", nil, "files of flows as hubble observe -o json prints them, gzipped or not; - is standard input; may be repeated")
+	f.Uint64Var(&s.maxMalformed, "max-malformed", 100, "give up when more lines than this cannot be read")
+}
+
+func (s *source) flags(f *pflag.FlagSet) {
+	s.fileFlags(f)
+	f.StringVar(&s.hubble, "hubble", "", "read flows from the Hubble API at this host:port instead")
+	f.DurationVar(&s.since, "since", 0, "with --hubble: only flows of this last time, e.g. 1h (0: all it still has)")
+	f.Uint64Var(&s.last, "last", 0, "with --hubble: only this many newest flows (0: all it still has)")
+}
+
+// read folds all flows of the source, attributed by the inventory.
+func (s *source) read(ctx context.Context, inv *inventory.Inventory) (*edge.Fold, flows.Stats, error) {
+	fold, stats := edge.NewFold(edge.DefaultLimit), flows.Stats{}
+	add := func(r *flows.Record) error { return fold.Add(inv.Key(r), inventory.Observe(r)) }
+	switch {
+	case s.hubble == "" && len(s.files) == 0:
+		return nil, stats, errors.New("no flows: give --flows FILE or --hubble HOST:PORT")
+	case s.hubble != "" && len(s.files) > 0:
+		return nil, stats, errors.New("give --flows or --hubble, not both")
+	case s.since != 0 && s.last != 0:
+		return nil, stats, errors.New("give --since or --last, not both")
+	case s.since < 0:
+		return nil, stats, fmt.Errorf("--since %s: give a time back from now, e.g. 1h", s.since)
+	case s.hubble != "":
+		q := flows.Query{Last: s.last}
+		if s.since > 0 {
+			q.Since = time.Now().Add(-s.since)
+		}
+		err := flows.Observe(ctx, s.hubble, q, &stats, add)
+		return fold, stats, err
+	}
+	for _, f := range s.files {
+		st, err := flows.ReadFile(f, s.maxMalformed, add)
+		stats.Add(st)
+		if err != nil {
+			return nil, stats, err
+		}
+	}
+	return fold, stats, nil
+}
+
+// words are the source's flags again, for the command that reproduces a result.
+func (s *source) words() []string {
+	var out []string
+	for _, f := range s.files {
+		out = append(out, "--flows", quote(f))
+	}
+	if s.hubble != "" {
+		out = append(out, "--hubble", quote(s.hubble))
+	}
+	return out
+}
+
+func loss(s flows.Stats) tree.Loss { return tree.Loss{Lost: s.Lost, Malformed: s.Malformed} }
+
+// cluster is where the inventory comes from.
+type cluster struct {
+	dir        string
+	kubeconfig string
+}
+
+func (c *cluster) flags(f *pflag.FlagSet) {
+	f.StringVar(&c.dir, "inventory", "", "directory of manifests: the cluster's workloads, pods, namespaces and Services")
+	f.StringVar(&c.kubeconfig, "kubeconfig", "", "read the inventory from this cluster instead (empty, without --inventory: the cluster that this runs in)")
+}
+
+func (c *cluster) inventory(ctx context.Context) (*inventory.Inventory, error) {
+	if c.dir != "" && c.kubeconfig != "" {
+		return nil, errors.New("give --inventory or --kubeconfig, not both")
+	}
+	if c.dir != "" {
+		return inventory.FromDir(c.dir)
+	}
+	client, err := connect(c.kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("inventory: %w (or give --inventory DIR)", err)
+	}
+	return inventory.FromCluster(ctx, client)
+}
+
+func (c *cluster) words() []string {
+	switch {
+	case c.dir != "":
+		return []string{"--inventory", quote(c.dir)}
+	case c.kubeconfig != "":
+		return []string{"--kubeconfig", quote(c.kubeconfig)}
+	}
+	return nil
+}
+
+// quote makes a word safe to paste into a shell.
+func quote(word string) string {
+	plain := !slices.ContainsFunc([]rune(word), func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || slices.Contains([]rune("/._:-+=,@"), r))
+	})
+	if plain && word != "" {
+		return word
+	}
+	return fmt.Sprintf("%q", word)
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package command
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/manifest"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
+)
+
+func verify() *cobra.Command {
+	var (
+		from     source
+		inv      cluster
+		policies string
+		output   string
+	)
+	cmd := &cobra.Command{
+		Use:   "verify (--flows F… | --hubble ADDR) (--inventory DIR | --kubeconfig F) --policies DIR",
+		Short: "Prove policies against flows",
+		Long: `Compiles the NetworkPolicies of a directory and judges them against what was observed:
+  - every accepted connection is allowed;
+  - removing any rule, peer or port breaks an observed connection (the baseline aside);
+  - what is allowed beyond what was seen is counted and listed.
+The exit status is 1 when the first or the second does not hold. Policies written by hand
+can be judged just as well.`,
+		Example: `  bulkhead verify --flows flows.json --inventory dump --policies policies
+  bulkhead verify --hubble localhost:4245 --kubeconfig ~/.kube/config --policies policies -o json | jq .excess`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := errors.Join(need(cmd, "policies"), oneOf("output", output, "text", "json")); err != nil {
+				return err
+			}
+			report, err := judge(cmd, &from, &inv, policies)
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				err = printJSON(cmd.OutOrStdout(), report)
+			} else {
+				printReport(cmd.OutOrStdout(), report)
+			}
+			if err == nil && !report.Proven {
+				err = fmt.Errorf("not proven: %d connections not allowed, %d parts of policies not needed", len(report.Broken), len(report.Surplus))
+			}
+			return err
+		},
+	}
+	from.flags(cmd.Flags())
+	inv.flags(cmd.Flags())
+	cmd.Flags().StringVar(&policies, "policies", "", "directory of NetworkPolicies as YAML; other kinds in it are ignored")
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	return cmd
+}
+
+func judge(cmd *cobra.Command, from *source, in *cluster, dir string) (*proof.Report, error) {
+	objects, err := manifest.ReadDir(dir, manifest.Strict)
+	if err != nil {
+		return nil, fmt.Errorf("--policies %s: %w", dir, err)
+	}
+	policies, err := proof.Policies(objects)
+	if err != nil {
+		return nil, fmt.Errorf("--policies %s: %w", dir, err)
+	}
+	if len(policies) == 0 {
+		return nil, fmt.Errorf("--policies %s: no NetworkPolicy in it", dir)
+	}
+	inv, err := in.inventory(cmd.Context())
+	if err != nil {
+		return nil, err
+	}
+	fold, stats, err := from.read(cmd.Context(), inv)
+	complain(cmd.ErrOrStderr(), stats)
+	if err != nil {
+		return nil, err
+	}
+	found, err := evidence.Sort(fold.Edges(), inv)
+	if err != nil {
+		return nil, err
+	}
+	return proof.Prove(policies, found.Connections, inv.Sample())
+}
+
+func printReport(out io.Writer, r *proof.Report) {
+	fmt.Fprintf(out, "%d policies, %d connections\n", r.Policies, r.Connections)
+	for _, b := range r.Broken {
+		fmt.Fprintf(out, "not allowed: %s (%s)\n", printable(b.Connection), b.Reason)
+	}
+	for _, s := range r.Surplus {
+		fmt.Fprintf(out, "not needed: %s\n", s)
+	}
+	for _, x := range r.Excess.Ranges {
+		fmt.Fprintf(out, "wide: %s allows %s, %d addresses seen\n", x.Rule, x.Range, x.Seen)
+	}
+	for _, u := range r.Excess.Pairs {
+		fmt.Fprintf(out, "unseen: %s → %s %s/%s\n", u.From, u.To, u.Protocol, u.Ports)
+	}
+	fmt.Fprintf(out, "allowed beyond what was seen: %d\n", r.Excess.Count)
+	if r.Proven {
+		fmt.Fprintln(out, "proven: every connection is allowed, and nothing can be taken away")
+	}
+}

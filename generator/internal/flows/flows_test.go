@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flows
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/cilium/cilium/api/v1/observer"
+	"google.golang.org/protobuf/encoding/protojson"
+)
+
+const sample = "../proposal/testdata/three-tier/flows.jsonl"
+
+func sampleLines(t testing.TB) []string {
+	t.Helper()
+	data, err := os.ReadFile(sample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSpace(string(data)), "\n")
+}
+
+// TestSameAsProtojson holds the fast decoder to the reading of the protobuf library.
+func TestSameAsProtojson(t *testing.T) {
+	compared := 0
+	for i, line := range sampleLines(t) {
+		var response observer.GetFlowsResponse
+		if protojson.Unmarshal([]byte(line), &response) != nil || response.GetFlow() == nil {
+			continue // a bare flow, or no flow
+		}
+		// The JSON names of protobuf must be understood as well as the names that hubble prints.
+		camel, err := protojson.Marshal(&response)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, wantErr := FromProto(response.GetFlow(), response.GetNodeName())
+		for _, text := range []string{line, string(camel)} {
+			var got Record
+			_, gotErr := newDecoder().decode([]byte(text), &got)
+			if errors.Is(wantErr, errIgnored) != errors.Is(gotErr, errIgnored) || (wantErr == nil) != (gotErr == nil) {
+				t.Fatalf("line %d: error %v, protojson says %v", i+1, gotErr, wantErr)
+			}
+			if wantErr == nil && !reflect.DeepEqual(&got, want) {
+				t.Errorf("line %d:\n got %+v\nwant %+v", i+1, got, *want)
+			}
+		}
+		compared++
+	}
+	if compared < 30 {
+		t.Errorf("only %d lines compared", compared)
+	}
+}
+
+func TestDirection(t *testing.T) {
+	const line = `{"flow":{"time":"2026-11-20T10:00:00Z","verdict":"FORWARDED","IP":{"source":"10.0.0.1","destination":"10.0.0.2"},"l4":{%s},%s"Type":"L3_L4"}}`
+	tcp := func(flags string) string {
+		return `"TCP":{"source_port":1000,"destination_port":2000,"flags":{` + flags + `}}`
+	}
+	udp := `"UDP":{"source_port":1000,"destination_port":2000}`
+	tests := []struct {
+		name, l4, rest string
+		oriented       bool
+		port           uint16 // of the side that was connected to
+	}{
+		{"said to be no reply", udp, `"is_reply":false,"traffic_direction":"EGRESS",`, true, 2000},
+		{"said to be a reply", udp, `"is_reply":true,"traffic_direction":"EGRESS",`, true, 1000},
+		{"first packet of a handshake", tcp(`"SYN":true`), `"traffic_direction":"INGRESS",`, true, 2000},
+		{"second packet of a handshake", tcp(`"SYN":true,"ACK":true`), `"traffic_direction":"INGRESS",`, true, 1000},
+		{"middle of a connection", tcp(`"ACK":true`), `"traffic_direction":"INGRESS",`, false, 2000},
+		{"UDP that nobody tracked", udp, `"traffic_direction":"EGRESS",`, false, 2000},
+		{"null is not false", udp, `"is_reply":null,"traffic_direction":"EGRESS",`, false, 2000},
+		{"side not known", tcp(`"SYN":true`), ``, false, 2000},
+		{"a well-known source port proves nothing", `"UDP":{"source_port":53,"destination_port":40000}`, `"traffic_direction":"EGRESS",`, false, 40000},
+	}
+	for _, tt := range tests {
+		var rec Record
+		if _, err := newDecoder().decode(fmt.Appendf(nil, line, tt.l4, tt.rest), &rec); err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if rec.Oriented != tt.oriented || rec.DestinationPort != tt.port {
+			t.Errorf("%s: oriented %v, port %d; want %v, %d", tt.name, rec.Oriented, rec.DestinationPort, tt.oriented, tt.port)
+		}
+	}
+}
+
+func TestMalformed(t *testing.T) {
+	const good = `{"flow":{"time":"2026-11-20T10:00:00Z","verdict":"FORWARDED","IP":{"source":"10.0.0.1","destination":"10.0.0.2"},"l4":{"UDP":{"destination_port":53}},"Type":"L3_L4"}}`
+	for bad, want := range map[string]string{
+		`{`:             "not JSON",
+		`[]`:            "not an object",
+		`{"hello":1}`:   "neither a flow",
+		`{"flow":"no"}`: "not an object",
+		strings.Replace(good, "10.0.0.1", "10.0.0.x", 1):          `flow.IP.source: "10.0.0.x" is not an IP address`,
+		strings.Replace(good, "10.0.0.2", "", 1):                  "flow.IP.destination: missing",
+		strings.Replace(good, "FORWARDED", "PERHAPS", 1):          "flow.verdict",
+		strings.Replace(good, "53", "70000", 1):                   "flow.l4.UDP.destination_port: 70000",
+		strings.Replace(good, "2026", "x", 1):                     "flow.time",
+		strings.Replace(good, `"Type"`, `"is_reply":1,"Type"`, 1): "flow.is_reply",
+		strings.Repeat("x", maxLine+1):                            "longer than",
+	} {
+		input := good + "\n" + bad + "\n\n" + good // the last without an end
+		stats, err := Read(strings.NewReader(input), "f.json", 1, func(*Record) error { return nil })
+		if err != nil {
+			t.Errorf("%.40s: one malformed line is allowed, but: %v", bad, err)
+		}
+		if stats.Flows != 2 || stats.Malformed != 1 || len(stats.Problems) != 1 ||
+			!strings.HasPrefix(stats.Problems[0], "f.json:2: ") || !strings.Contains(stats.Problems[0], want) {
+			t.Errorf("%.40s: %+v, want f.json:2: …%s", bad, stats, want)
+		}
+		_, err = Read(strings.NewReader(input), "f.json", 0, func(*Record) error { return nil })
+		if err == nil || !strings.Contains(err.Error(), "f.json:2") {
+			t.Errorf("%.40s: beyond the limit the error is %v", bad, err)
+		}
+	}
+}
+
+func TestGzipLossAndStop(t *testing.T) {
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := z.Write([]byte(strings.Join(sampleLines(t), "\n"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "flows.gz")
+	if err := os.WriteFile(file, packed.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stats, err := ReadFile(file, 0, func(*Record) error { return nil })
+	if err != nil || stats.Flows != 34 || stats.Lost != 5 || stats.Ignored != 2 {
+		t.Errorf("%+v, %v; want 34 flows, 5 lost, 2 ignored", stats, err)
+	}
+	stop := errors.New("enough")
+	if _, err := ReadFile(file, 0, func(*Record) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("the consumer's error became %v", err)
+	}
+	if _, err := ReadFile(file+"x", 0, nil); err == nil {
+		t.Error("a file that is not there was read")
+	}
+	cut := filepath.Join(t.TempDir(), "cut.gz")
+	if err := os.WriteFile(cut, packed.Bytes()[:packed.Len()/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadFile(cut, 0, func(*Record) error { return nil }); err == nil {
+		t.Error("half a gzip file was taken for a whole one")
+	}
+}
+
+// FuzzDecode: no line makes the decoder panic, and what it accepts is usable.
+func FuzzDecode(f *testing.F) {
+	for _, line := range sampleLines(f) {
+		f.Add([]byte(line))
+	}
+	f.Add([]byte(`{"flow":{"verdict":1,"IP":{"source":"::ffff:1.2.3.4","destination":"fe80::1%eth0"},"l4":{"SCTP":null}}}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		var rec Record
+		_, err := newDecoder().decode(line, &rec)
+		if err != nil {
+			if strings.ContainsAny(err.Error(), "\n\r") {
+				t.Errorf("error of several lines: %q", err)
+			}
+			return
+		}
+		if rec.Verdict == "" {
+			return // a report of a loss
+		}
+		if !rec.Source.Addr.IsValid() || !rec.Destination.Addr.IsValid() || rec.Time.IsZero() && !strings.Contains(string(line), "0001-01-01") {
+			t.Errorf("accepted %+v", rec)
+		}
+		if rec.Protocol != "TCP" && rec.Protocol != "UDP" && rec.Protocol != "SCTP" {
+			t.Errorf("protocol %q", rec.Protocol)
+		}
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	lines := sampleLines(b)
+	d := newDecoder()
+	var rec Record
+	i := 0
+	for b.Loop() {
+		if _, err := d.decode([]byte(lines[i%30]), &rec); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "flows/s")
+}

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flows
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cilium/cilium/api/v1/flow"
+	"github.com/valyala/fastjson"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// errIgnored marks a line that is well-formed and says nothing about policies: node status, agent
+// events, ICMP, application-layer records (their connection is reported too), socket traces.
+var errIgnored = errors.New("not a connection record")
+
+// maxNames bounds the interned strings, so that a stream of ever new names cannot fill memory.
+const maxNames = 1 << 16
+
+// decoder reads one line at a time. It reads only the fields that are needed, because protojson
+// takes ten times as long; a test holds it to protojson's reading.
+type decoder struct {
+	parser fastjson.Parser
+	names  map[string]string
+}
+
+func newDecoder() *decoder { return &decoder{names: map[string]string{}} }
+
+// decode reads a line into rec and returns the number of lost flows if the line reports a loss.
+// The error is errIgnored or says what is wrong and in which field.
+func (d *decoder) decode(line []byte, rec *Record) (lost uint64, err error) {
+	v, err := d.parser.ParseBytes(line)
+	if err != nil {
+		return 0, fmt.Errorf("not JSON: %s", firstLine(err.Error()))
+	}
+	if v.Type() != fastjson.TypeObject {
+		return 0, fmt.Errorf("a JSON %s, not an object", v.Type())
+	}
+	if f := v.Get("flow"); f != nil {
+		return 0, d.flow(f, rec, member(v, "node_name", "nodeName"))
+	}
+	if l := member(v, "lost_events", "lostEvents"); l != nil {
+		return number(member(l, "num_events_lost", "numEventsLost"))
+	}
+	for _, other := range []string{"node_status", "agent_event", "debug_event", "nodeStatus", "agentEvent", "debugEvent"} {
+		if v.Exists(other) {
+			return 0, errIgnored
+		}
+	}
+	if !v.Exists("verdict") && !v.Exists("IP") {
+		return 0, errors.New("neither a flow nor a report of lost flows")
+	}
+	return 0, d.flow(v, rec, nil)
+}
+
+func (d *decoder) flow(f *fastjson.Value, rec *Record, node *fastjson.Value) error {
+	if f.Type() != fastjson.TypeObject {
+		return fmt.Errorf("flow: a JSON %s, not an object", f.Type())
+	}
+	if t := string(f.GetStringBytes("Type")); t != "" && t != "L3_L4" && t != "UNKNOWN_TYPE" {
+		return errIgnored
+	}
+	code, err := enum(f.Get("verdict"), flow.Verdict_value)
+	if err != nil {
+		return fmt.Errorf("flow.verdict: %w", err)
+	}
+	*rec = Record{}
+	ok := false
+	if rec.Verdict, ok = verdictOf(flow.Verdict(code)); !ok {
+		return errIgnored
+	}
+	var s state
+	if err := d.ports(f.Get("l4"), rec, &s); err != nil {
+		return err
+	}
+	if rec.Time, err = time.Parse(time.RFC3339Nano, string(f.GetStringBytes("time"))); err != nil {
+		return errors.New("flow.time: missing, or not in RFC 3339 form")
+	}
+	rec.Time = rec.Time.UTC()
+	if node == nil {
+		node = member(f, "node_name", "nodeName")
+	}
+	rec.Node = d.text(node)
+	if err := d.ends(f, rec); err != nil {
+		return err
+	}
+	direction, err := enum(member(f, "traffic_direction", "trafficDirection"), flow.TrafficDirection_value)
+	if err != nil {
+		return fmt.Errorf("flow.traffic_direction: %w", err)
+	}
+	s.direction = flow.TrafficDirection(direction)
+	if reply := member(f, "is_reply", "isReply"); reply != nil && reply.Type() != fastjson.TypeNull {
+		s.known = true
+		if s.reply, err = reply.Bool(); err != nil {
+			return errors.New("flow.is_reply: not true or false")
+		}
+	}
+	rec.identify(f.GetStringBytes("uuid"))
+	rec.orient(s)
+	return nil
+}
+
+func (d *decoder) ports(l4 *fastjson.Value, rec *Record, s *state) (err error) {
+	for _, protocol := range []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP} {
+		p := l4.Get(string(protocol))
+		if p == nil {
+			continue
+		}
+		rec.Protocol = protocol
+		if rec.SourcePort, err = port(member(p, "source_port", "sourcePort")); err != nil {
+			return fmt.Errorf("flow.l4.%s.source_port: %w", protocol, err)
+		}
+		if rec.DestinationPort, err = port(member(p, "destination_port", "destinationPort")); err != nil {
+			return fmt.Errorf("flow.l4.%s.destination_port: %w", protocol, err)
+		}
+		if protocol == corev1.ProtocolTCP {
+			s.tcp, s.syn, s.ack = true, p.GetBool("flags", "SYN"), p.GetBool("flags", "ACK")
+		}
+		return nil
+	}
+	return errIgnored // ICMP, or nothing above the network layer
+}
+
+func (d *decoder) ends(f *fastjson.Value, rec *Record) (err error) {
+	ip := f.Get("IP")
+	if rec.Source.Addr, err = address(ip.GetStringBytes("source")); err != nil {
+		return fmt.Errorf("flow.IP.source: %w", err)
+	}
+	if rec.Destination.Addr, err = address(ip.GetStringBytes("destination")); err != nil {
+		return fmt.Errorf("flow.IP.destination: %w", err)
+	}
+	d.endpoint(f.Get("source"), &rec.Source)
+	d.endpoint(f.Get("destination"), &rec.Destination)
+	rec.Source.Names = d.texts(member(f, "source_names", "sourceNames"))
+	rec.Destination.Names = d.texts(member(f, "destination_names", "destinationNames"))
+	return nil
+}
+
+func (d *decoder) endpoint(v *fastjson.Value, e *Endpoint) {
+	e.Pod = d.text(member(v, "pod_name", "podName"))
+	if e.Pod != "" {
+		e.Namespace = d.text(v.Get("namespace"))
+		if w := v.Get("workloads", "0"); w != nil {
+			e.Kind, e.Workload = d.text(w.Get("kind")), d.text(w.Get("name"))
+		}
+	}
+	if e.Workload == "" {
+		e.setLabels(d.texts(v.Get("labels")))
+	}
+}
+
+// setLabels also reads the entity, which is a label of its own source.
+func (e *Endpoint) setLabels(labels []string) {
+	e.Labels = labels
+	for _, l := range labels {
+		if name, ok := strings.CutPrefix(l, "reserved:"); ok && (e.Entity == "" || name != "world") {
+			e.Entity = name
+		}
+	}
+}
+
+func (d *decoder) text(v *fastjson.Value) string {
+	b := v.GetStringBytes()
+	if s, ok := d.names[string(b)]; ok {
+		return s
+	}
+	s := string(b)
+	if len(d.names) < maxNames {
+		d.names[s] = s
+	}
+	return s
+}
+
+func (d *decoder) texts(v *fastjson.Value) []string {
+	list := v.GetArray()
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]string, 0, len(list))
+	for _, item := range list {
+		out = append(out, d.text(item))
+	}
+	return out
+}
+
+// member reads a field by its name in the protobuf definition, which is what hubble prints, or by
+// its JSON name, which other printers of protobuf use.
+func member(v *fastjson.Value, proto, json string) *fastjson.Value {
+	if m := v.Get(proto); m != nil {
+		return m
+	}
+	return v.Get(json)
+}
+
+func address(b []byte) (netip.Addr, error) {
+	if len(b) == 0 {
+		return netip.Addr{}, errors.New("missing")
+	}
+	a, err := netip.ParseAddr(string(b))
+	if err != nil || a.Zone() != "" {
+		return netip.Addr{}, fmt.Errorf("%q is not an IP address", clip(string(b)))
+	}
+	return a.Unmap(), nil
+}
+
+func port(v *fastjson.Value) (uint16, error) {
+	if v == nil {
+		return 0, nil // protobuf leaves zero out
+	}
+	n, err := v.Uint()
+	if err != nil || n > 65535 {
+		return 0, fmt.Errorf("%s is not a port number", clip(v.String()))
+	}
+	return uint16(n), nil
+}
+
+// number reads a uint64, which protobuf's JSON writes as a string.
+func number(v *fastjson.Value) (uint64, error) {
+	if v == nil {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(strings.Trim(v.String(), `"`), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("num_events_lost: %s is not a count", clip(v.String()))
+	}
+	return n, nil
+}
+
+// enum reads an enumeration by name or number; a missing one is 0.
+func enum(v *fastjson.Value, values map[string]int32) (int32, error) {
+	if v == nil {
+		return 0, nil
+	}
+	if n, err := v.Int(); err == nil {
+		return int32(n), nil
+	}
+	n, ok := values[string(v.GetStringBytes())]
+	if !ok {
+		return 0, fmt.Errorf("%s is not a known word", clip(v.String()))
+	}
+	return n, nil
+}
+
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	return clip(s)
+}
+
+// clip keeps a message short and on one line when it quotes input.
+func clip(s string) string {
+	const limit = 120
+	if len(s) > limit {
+		s = s[:limit] + "…"
+	}
+	return strings.ToValidUTF8(strings.Map(func(r rune) rune {
+		if r < ' ' {
+			return ' '
+		}
+		return r
+	}, s), "?")
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/cilium/cilium/api/v1/flow"
+	"github.com/cilium/cilium/api/v1/observer"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/timestamppb"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// dialTimeout bounds how long an observer may take to answer at all.
+const dialTimeout = 10 * time.Second
+
+// Query says which flows an observer is asked for.
+type Query struct {
+	Since  time.Time // zero: not bounded by time
+	Last   uint64    // the newest flows only; 0: all that the observer still has
+	Follow bool      // go on with new flows until the context ends
+}
+
+// Observe reads flows from a Hubble Observer (host:port) and gives each to each. stats, which may be
+// read only after Observe returned, counts them. Without Follow it returns at the end of
+// what the observer has.
+func Observe(ctx context.Context, addr string, q Query, stats *Stats, each func(*Record) error) error {
+	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return fmt.Errorf("observer %s: %w", addr, err)
+	}
+	defer conn.Close()
+	client := observer.NewObserverClient(conn)
+	// Asking for the status first tells an unreachable observer from one that has no flows.
+	probe, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	if _, err := client.ServerStatus(probe, &observer.ServerStatusRequest{}, grpc.WaitForReady(false)); err != nil {
+		return fmt.Errorf("observer %s does not answer (give the Hubble API's host:port): %w", addr, err)
+	}
+	stream, err := client.GetFlows(ctx, q.request())
+	if err != nil {
+		return fmt.Errorf("get flows from observer %s: %w", addr, err)
+	}
+	for {
+		response, err := stream.Recv()
+		if errors.Is(err, io.EOF) || ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("get flows from observer %s: %w", addr, err)
+		}
+		if err := stats.receive(response, each); err != nil {
+			return err
+		}
+	}
+}
+
+func (q Query) request() *observer.GetFlowsRequest {
+	req := &observer.GetFlowsRequest{Follow: q.Follow, Number: q.Last}
+	switch {
+	case !q.Since.IsZero():
+		req.Since = timestamppb.New(q.Since)
+	case q.Last == 0:
+		req.Since = timestamppb.New(time.Unix(1, 0)) // neither bound means "the last 0" to an observer
+	}
+	return req
+}
+
+func (s *Stats) receive(response *observer.GetFlowsResponse, each func(*Record) error) error {
+	if l := response.GetLostEvents(); l != nil {
+		s.Lost += l.GetNumEventsLost()
+		return nil
+	}
+	rec, err := FromProto(response.GetFlow(), response.GetNodeName())
+	switch {
+	case errors.Is(err, errIgnored):
+		s.Ignored++
+	case err != nil:
+		s.Malformed++
+	default:
+		s.Flows++
+		return each(rec)
+	}
+	return nil
+}
+
+// FromProto reads one flow as an observer sends it. node is the name in the envelope; empty: the
+// flow's own.
+func FromProto(f *flow.Flow, node string) (*Record, error) {
+	if f == nil || f.GetType() == flow.FlowType_L7 || f.GetType() == flow.FlowType_SOCK {
+		return nil, errIgnored
+	}
+	rec := &Record{Node: node}
+	ok := false
+	if rec.Verdict, ok = verdictOf(f.GetVerdict()); !ok {
+		return nil, errIgnored
+	}
+	var s state
+	if !rec.protoPorts(f.GetL4(), &s) {
+		return nil, errIgnored
+	}
+	if !f.GetTime().IsValid() || f.GetTime() == nil {
+		return nil, errors.New("flow.time: missing or out of range")
+	}
+	rec.Time = f.GetTime().AsTime()
+	if rec.Node == "" {
+		rec.Node = f.GetNodeName()
+	}
+	if err := rec.protoEnds(f); err != nil {
+		return nil, err
+	}
+	s.direction = f.GetTrafficDirection()
+	s.known, s.reply = f.GetIsReply() != nil, f.GetIsReply().GetValue()
+	rec.identify([]byte(f.GetUuid()))
+	rec.orient(s)
+	return rec, nil
+}
+
+func (r *Record) protoPorts(l4 *flow.Layer4, s *state) bool {
+	var from, to uint32
+	switch {
+	case l4.GetTCP() != nil:
+		t := l4.GetTCP()
+		r.Protocol, from, to = corev1.ProtocolTCP, t.GetSourcePort(), t.GetDestinationPort()
+		s.tcp, s.syn, s.ack = true, t.GetFlags().GetSYN(), t.GetFlags().GetACK()
+	case l4.GetUDP() != nil:
+		r.Protocol, from, to = corev1.ProtocolUDP, l4.GetUDP().GetSourcePort(), l4.GetUDP().GetDestinationPort()
+	case l4.GetSCTP() != nil:
+		r.Protocol, from, to = corev1.ProtocolSCTP, l4.GetSCTP().GetSourcePort(), l4.GetSCTP().GetDestinationPort()
+	default:
+		return false
+	}
+	r.SourcePort, r.DestinationPort = uint16(from), uint16(to)
+	return from <= 65535 && to <= 65535
+}
+
+func (r *Record) protoEnds(f *flow.Flow) (err error) {
+	if r.Source.Addr, err = address([]byte(f.GetIP().GetSource())); err != nil {
+		return fmt.Errorf("flow.IP.source: %w", err)
+	}
+	if r.Destination.Addr, err = address([]byte(f.GetIP().GetDestination())); err != nil {
+		return fmt.Errorf("flow.IP.destination: %w", err)
+	}
+	r.Source = protoEndpoint(f.GetSource(), r.Source.Addr, f.GetSourceNames())
+	r.Destination = protoEndpoint(f.GetDestination(), r.Destination.Addr, f.GetDestinationNames())
+	return nil
+}
+
+func protoEndpoint(p *flow.Endpoint, addr netip.Addr, names []string) Endpoint {
+	e := Endpoint{Addr: addr, Pod: p.GetPodName(), Names: names}
+	if e.Pod != "" {
+		e.Namespace = p.GetNamespace()
+		if w := p.GetWorkloads(); len(w) > 0 {
+			e.Kind, e.Workload = w[0].GetKind(), w[0].GetName()
+		}
+	}
+	if e.Workload == "" {
+		e.setLabels(p.GetLabels())
+	}
+	return e
+}

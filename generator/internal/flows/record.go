@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package flows reads connection records in Hubble's format: the JSON lines that
+// `hubble observe -o json` prints, and the Observer gRPC API.
+//
+// Every record leaves this package oriented: Source is the side that opened the connection.
+// That comes from connection state (is_reply, TCP flags), never from port numbers; where the
+// record does not say, Oriented is false and nobody guesses later.
+package flows
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/cilium/cilium/api/v1/flow"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Verdict is what happened to a connection.
+type Verdict string
+
+// The verdicts that concern policies.
+const (
+	Forwarded Verdict = "FORWARDED" // it passed (also: redirected to a proxy)
+	Dropped   Verdict = "DROPPED"   // it did not pass
+	Audited   Verdict = "AUDIT"     // it passed, and would be dropped if policies were enforced
+)
+
+// Side is the end at which a record was taken.
+type Side string
+
+// The sides. SideUnknown is the zero value.
+const (
+	SideUnknown Side = ""
+	Egress      Side = "egress"  // at the source
+	Ingress     Side = "ingress" // at the destination
+)
+
+// Record is one observation of one connection between two addresses.
+type Record struct {
+	// ID is the same for the same observation however often it is read: a hash of the flow's
+	// uuid, or of its time, node and addresses when it has none.
+	ID   uint64
+	Time time.Time // UTC
+	Node string    // empty when the record does not name it
+
+	Verdict Verdict
+	Side    Side
+	// Oriented: Source is known to have opened the connection.
+	Oriented bool
+
+	Source, Destination         Endpoint
+	Protocol                    corev1.Protocol // TCP, UDP or SCTP
+	SourcePort, DestinationPort uint16
+}
+
+// Endpoint is one end of a connection as the observer saw it at that time.
+type Endpoint struct {
+	Addr netip.Addr
+	// Namespace and Pod are empty when the address was no pod's.
+	Namespace, Pod string
+	// Kind and Workload are the pod's owner as the observer knew it, e.g. Deployment, api. Empty: not known.
+	Kind, Workload string
+	// Labels as "source:key=value"; read only when Workload is empty.
+	Labels []string
+	// Entity is the observer's word for an address that is no pod: world, host, remote-node,
+	// kube-apiserver, … Empty: not known.
+	Entity string
+	// Names are the DNS names that the observer saw resolve to the address; usually nil.
+	Names []string
+}
+
+// state is what a record says about the connection's direction.
+type state struct {
+	direction flow.TrafficDirection
+	known     bool // is_reply was given
+	reply     bool // its value
+	tcp       bool
+	syn, ack  bool
+}
+
+// orient turns a reply round, so that Source is the opener. The traffic direction of a reply is
+// that of its connection already.
+func (r *Record) orient(s state) {
+	switch s.direction {
+	case flow.TrafficDirection_EGRESS:
+		r.Side = Egress
+	case flow.TrafficDirection_INGRESS:
+		r.Side = Ingress
+	}
+	reply, known := s.reply, s.known
+	if !known && s.tcp && s.syn { // a handshake names its opener
+		reply, known = s.ack, true
+	}
+	r.Oriented = known && r.Side != SideUnknown
+	if r.Oriented && reply {
+		r.Source, r.Destination = r.Destination, r.Source
+		r.SourcePort, r.DestinationPort = r.DestinationPort, r.SourcePort
+	}
+}
+
+// identify sets ID. It runs before orient, on the record as it was read.
+func (r *Record) identify(uuid []byte) {
+	if len(uuid) > 0 {
+		r.ID = xxhash.Sum64(uuid)
+		return
+	}
+	var b [192]byte
+	buf := binary.BigEndian.AppendUint64(b[:0], uint64(r.Time.UnixNano()))
+	buf = append(buf, r.Node...)
+	for _, a := range []netip.Addr{r.Source.Addr, r.Destination.Addr} {
+		a16 := a.As16()
+		buf = append(buf, a16[:]...)
+	}
+	buf = binary.BigEndian.AppendUint16(buf, r.SourcePort)
+	buf = binary.BigEndian.AppendUint16(buf, r.DestinationPort)
+	buf = append(buf, r.Protocol...)
+	buf = append(buf, r.Verdict...)
+	buf = append(buf, r.Side...)
+	r.ID = xxhash.Sum64(buf)
+}
+
+// verdictOf says which verdicts concern policies; ok is false for the others, such as the
+// traces of socket translation.
+func verdictOf(v flow.Verdict) (verdict Verdict, ok bool) {
+	switch v {
+	case flow.Verdict_FORWARDED, flow.Verdict_REDIRECTED:
+		return Forwarded, true
+	case flow.Verdict_DROPPED, flow.Verdict_ERROR:
+		return Dropped, true
+	case flow.Verdict_AUDIT:
+		return Audited, true
+	}
+	return "", false
+}

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inventory
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
+)
+
+// Entities that this package gives to addresses, beside those of the observer.
+const (
+	EntityHost       = "host"        // the node on which the record was taken, or a pod on its network
+	EntityRemoteNode = "remote-node" // another node
+	EntityService    = "service"     // a Service whose pods cannot be told
+)
+
+// Key says which edge a record belongs to.
+func (inv *Inventory) Key(r *flows.Record) edge.Key {
+	k := edge.Key{Protocol: r.Protocol, Verdict: r.Verdict, From: inv.end(&r.Source, r)}
+	if !r.Oriented {
+		k.To = inv.end(&r.Destination, r)
+		return k
+	}
+	k.Side = r.Side
+	k.To, k.Port = inv.destination(r)
+	return k
+}
+
+// Settle names the workloads of an edge that was folded with less knowledge: a pod by its owner, a
+// ReplicaSet or Job by what made it.
+func (inv *Inventory) Settle(k edge.Key) edge.Key {
+	k.From, k.To = inv.settle(k.From), inv.settle(k.To)
+	return k
+}
+
+func (inv *Inventory) settle(e edge.Endpoint) edge.Endpoint {
+	if up, ok := inv.between[e]; ok {
+		return up
+	}
+	if owner, ok := inv.owner[types.NamespacedName{Namespace: e.Namespace, Name: e.Name}]; ok && e.Kind == "Pod" {
+		return owner
+	}
+	return e
+}
+
+// Observe is what a record adds to its edge.
+func Observe(r *flows.Record) edge.Observation {
+	return edge.Observation{ID: r.ID, Time: r.Time, Node: r.Node, Name: r.Destination.Names}
+}
+
+// end attributes an address by the pod that had it at that time: the observer's word first, for
+// it was there.
+func (inv *Inventory) end(e *flows.Endpoint, r *flows.Record) edge.Endpoint {
+	if e.Pod != "" {
+		return inv.podEnd(e, r)
+	}
+	if _, ok := inv.nodes[e.Addr]; ok || e.Entity == EntityHost {
+		return inv.nodeEnd(e, r)
+	}
+	for _, p := range inv.byAddr[e.Addr] {
+		if holds(p, r.Time) {
+			return inv.owner[nameOf(p)]
+		}
+	}
+	return edge.Endpoint{Addr: e.Addr, Entity: e.Entity}
+}
+
+// nodeEnd tells the node that the record was taken on from the others: only the first may reach
+// its own pods without a rule.
+func (inv *Inventory) nodeEnd(e *flows.Endpoint, r *flows.Record) edge.Endpoint {
+	entity := EntityRemoteNode
+	if node, known := inv.nodes[e.Addr]; e.Entity == EntityHost || known && node == r.Node && r.Node != "" {
+		entity = EntityHost
+	}
+	return edge.Endpoint{Addr: e.Addr, Entity: entity}
+}
+
+func (inv *Inventory) podEnd(e *flows.Endpoint, r *flows.Record) edge.Endpoint {
+	name := types.NamespacedName{Namespace: e.Namespace, Name: e.Pod}
+	ref, known := inv.owner[name]
+	switch {
+	case known:
+	case e.Workload != "":
+		ref = edge.Endpoint{Kind: e.Kind, Namespace: e.Namespace, Name: e.Workload}
+		if up, ok := inv.between[ref]; ok {
+			ref = up
+		}
+	default:
+		ref = inv.bySelector(e)
+	}
+	if w := inv.workloads[ref]; w != nil && w.HostNetwork() {
+		return inv.nodeEnd(e, r)
+	}
+	return ref
+}
+
+// bySelector finds the only workload whose selector matches the labels in the record; a pod
+// that none or several match stays a pod.
+func (inv *Inventory) bySelector(e *flows.Endpoint) edge.Endpoint {
+	set := labels.Set{}
+	for _, l := range e.Labels {
+		if key, value, ok := strings.Cut(strings.TrimPrefix(l, "k8s:"), "="); ok {
+			set[key] = value
+		}
+	}
+	pod := edge.Endpoint{Kind: "Pod", Namespace: e.Namespace, Name: e.Pod}
+	found := pod
+	for ref, w := range inv.workloads {
+		if ref.Namespace != e.Namespace || !w.selects(set) {
+			continue
+		}
+		if found != pod {
+			return pod
+		}
+		found = ref
+	}
+	return found
+}
+
+func (w *Workload) selects(set labels.Set) bool {
+	if w.Selector == nil {
+		return false
+	}
+	selector, err := metav1.LabelSelectorAsSelector(w.Selector)
+	return err == nil && selector.Matches(set)
+}
+
+// holds reports whether the pod can have had its address at that time.
+func holds(p *corev1.Pod, at time.Time) bool {
+	completed := p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+	return !completed && p.Status.StartTime != nil && !at.Before(p.Status.StartTime.Time)
+}
+
+// destination resolves the address of a Service to the workload behind it, when there is exactly
+// one and its port has a number. Policies speak of the pods' port, not the Service's.
+func (inv *Inventory) destination(r *flows.Record) (edge.Endpoint, uint16) {
+	to := inv.end(&r.Destination, r)
+	service := inv.services[r.Destination.Addr]
+	if to.IsPod() || service == nil {
+		return to, r.DestinationPort
+	}
+	unresolved := edge.Endpoint{Addr: r.Destination.Addr, Entity: EntityService}
+	i := slices.IndexFunc(service.Spec.Ports, func(p corev1.ServicePort) bool {
+		return uint16(p.Port) == r.DestinationPort && (p.Protocol == r.Protocol || p.Protocol == "" && r.Protocol == corev1.ProtocolTCP)
+	})
+	w := inv.behind(service)
+	if i < 0 || w == nil {
+		return unresolved, r.DestinationPort
+	}
+	port, ok := w.port(service.Spec.Ports[i], r.Protocol)
+	if !ok {
+		return unresolved, r.DestinationPort
+	}
+	return w.Endpoint(), port
+}
+
+// behind is the only workload that a Service selects, or nil.
+func (inv *Inventory) behind(s *corev1.Service) *Workload {
+	if len(s.Spec.Selector) == 0 {
+		return nil
+	}
+	var found *Workload
+	for _, w := range inv.workloads {
+		if w.Namespace != s.Namespace || !labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(w.Template.Labels)) {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = w
+	}
+	return found
+}
+
+// port is the number that a Service's port has at the workload's pods.
+func (w *Workload) port(p corev1.ServicePort, protocol corev1.Protocol) (uint16, bool) {
+	switch {
+	case p.TargetPort == intstr.IntOrString{}:
+		return uint16(p.Port), true
+	case p.TargetPort.Type == intstr.Int:
+		return uint16(p.TargetPort.IntVal), true
+	}
+	for _, c := range w.Template.Spec.Containers {
+		for _, named := range c.Ports {
+			if named.Name == p.TargetPort.StrVal && (named.Protocol == protocol || named.Protocol == "" && protocol == corev1.ProtocolTCP) {
+				return uint16(named.ContainerPort), true
+			}
+		}
+	}
+	return 0, false
+}

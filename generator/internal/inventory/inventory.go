@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package inventory knows which workloads a cluster has, which pods are theirs, and how a
+// workload's pods are selected.
+package inventory
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/manifest"
+)
+
+// Workload is what owns pods: the object that a person wrote, not the ReplicaSet or Job in between.
+type Workload struct {
+	Kind, Namespace, Name string
+	// Selector selects the workload's pods by labels that outlive a rollout. Nil: it has no such
+	// labels, and no policy can be written for it.
+	Selector *metav1.LabelSelector
+	// Template is what its pods are made from; used where none of them is in the inventory.
+	Template corev1.PodTemplateSpec
+	// Pods that are in the inventory, ordered by name.
+	Pods []*corev1.Pod
+}
+
+// Endpoint is the workload as the end of an edge.
+func (w *Workload) Endpoint() edge.Endpoint {
+	return edge.Endpoint{Kind: w.Kind, Namespace: w.Namespace, Name: w.Name}
+}
+
+// HostNetwork reports whether the workload's pods share their node's network: then they have no
+// identity of their own and policies do not select them.
+func (w *Workload) HostNetwork() bool { return w.Template.Spec.HostNetwork }
+
+// Inventory is immutable after it was made.
+type Inventory struct {
+	workloads  map[edge.Endpoint]*Workload
+	pods       map[types.NamespacedName]*corev1.Pod
+	owner      map[types.NamespacedName]edge.Endpoint // pod → workload
+	between    map[edge.Endpoint]edge.Endpoint        // ReplicaSet or Job → its owner
+	byAddr     map[netip.Addr][]*corev1.Pod
+	services   map[netip.Addr]*corev1.Service
+	nodes      map[netip.Addr]string // address → node name
+	namespaces []*corev1.Namespace
+	byName     map[types.NamespacedName]*corev1.Service
+}
+
+// FromDir reads the objects of a directory of manifests, such as the output of
+// `kubectl get ns,svc,deploy,rs,sts,ds,job,cj,pod,node -A -o yaml`. A cluster's Git manifests will do too.
+func FromDir(dir string) (*Inventory, error) {
+	objects, err := manifest.ReadDir(dir, manifest.Lenient)
+	if err != nil {
+		return nil, fmt.Errorf("inventory: %w", err)
+	}
+	return New(objects), nil
+}
+
+// New makes an inventory of objects in any order. Objects of other kinds are ignored. With no
+// objects, edges are attributed by what the flows themselves say.
+func New(objects []runtime.Object) *Inventory {
+	inv := &Inventory{
+		workloads: map[edge.Endpoint]*Workload{},
+		pods:      map[types.NamespacedName]*corev1.Pod{},
+		owner:     map[types.NamespacedName]edge.Endpoint{},
+		between:   map[edge.Endpoint]edge.Endpoint{},
+		byAddr:    map[netip.Addr][]*corev1.Pod{},
+		services:  map[netip.Addr]*corev1.Service{},
+		nodes:     map[netip.Addr]string{},
+		byName:    map[types.NamespacedName]*corev1.Service{},
+	}
+	for _, o := range objects {
+		inv.add(o)
+	}
+	for _, p := range inv.pods { // after the rest: owners must be known
+		inv.place(p)
+	}
+	for _, w := range inv.workloads {
+		slices.SortFunc(w.Pods, func(a, b *corev1.Pod) int { return cmp.Compare(a.Name, b.Name) })
+		w.settle()
+	}
+	slices.SortFunc(inv.namespaces, func(a, b *corev1.Namespace) int { return cmp.Compare(a.Name, b.Name) })
+	return inv
+}
+
+func (inv *Inventory) add(object runtime.Object) {
+	switch o := object.(type) {
+	case *corev1.Namespace:
+		inv.namespaces = append(inv.namespaces, o)
+	case *corev1.Pod:
+		inv.pods[nameOf(o)] = o
+	case *corev1.Service:
+		inv.addService(o)
+	case *corev1.Node:
+		inv.addNode(o)
+	case *appsv1.Deployment:
+		inv.addWorkload("Deployment", o, o.Spec.Selector, o.Spec.Template)
+	case *appsv1.StatefulSet:
+		inv.addWorkload("StatefulSet", o, o.Spec.Selector, o.Spec.Template)
+	case *appsv1.DaemonSet:
+		inv.addWorkload("DaemonSet", o, o.Spec.Selector, o.Spec.Template)
+	case *batchv1.CronJob:
+		inv.addWorkload("CronJob", o, nil, o.Spec.JobTemplate.Spec.Template)
+	case *corev1.ReplicationController:
+		if o.Spec.Template != nil {
+			inv.addWorkload("ReplicationController", o, &metav1.LabelSelector{MatchLabels: o.Spec.Selector}, *o.Spec.Template)
+		}
+	case *appsv1.ReplicaSet:
+		inv.addBetween("ReplicaSet", o, o.Spec.Selector, o.Spec.Template)
+	case *batchv1.Job:
+		inv.addBetween("Job", o, o.Spec.Selector, o.Spec.Template)
+	}
+}
+
+func (inv *Inventory) addWorkload(kind string, o metav1.Object, selector *metav1.LabelSelector, template corev1.PodTemplateSpec) {
+	w := &Workload{Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName(), Selector: selector, Template: template}
+	inv.workloads[w.Endpoint()] = w
+}
+
+// addBetween adds a ReplicaSet or Job: a step on the way to its owner, or a workload of its own.
+func (inv *Inventory) addBetween(kind string, o metav1.Object, selector *metav1.LabelSelector, template corev1.PodTemplateSpec) {
+	if owner := metav1.GetControllerOf(o); owner != nil {
+		self := edge.Endpoint{Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName()}
+		inv.between[self] = edge.Endpoint{Kind: owner.Kind, Namespace: o.GetNamespace(), Name: owner.Name}
+		return
+	}
+	inv.addWorkload(kind, o, selector, template)
+}
+
+func (inv *Inventory) addService(s *corev1.Service) {
+	inv.byName[nameOf(s)] = s
+	for _, ip := range slices.Concat(s.Spec.ClusterIPs, []string{s.Spec.ClusterIP}, s.Spec.ExternalIPs) {
+		if addr, err := netip.ParseAddr(ip); err == nil { // "None" and "" are no addresses
+			inv.services[addr.Unmap()] = s
+		}
+	}
+}
+
+func (inv *Inventory) addNode(n *corev1.Node) {
+	for _, a := range n.Status.Addresses {
+		if addr, err := netip.ParseAddr(a.Address); err == nil { // host names are in the same list
+			inv.nodes[addr.Unmap()] = n.Name
+		}
+	}
+}
+
+// place gives a pod to its workload and its addresses to the pod.
+func (inv *Inventory) place(p *corev1.Pod) {
+	ref := inv.ownerOf(p)
+	inv.owner[nameOf(p)] = ref
+	w := inv.workloads[ref]
+	if w == nil { // a bare pod, or an owner of a kind that Kubernetes does not have
+		w = &Workload{Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name,
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: p.Labels}, Spec: p.Spec}}
+		inv.workloads[ref] = w
+	}
+	w.Pods = append(w.Pods, p)
+	if p.Spec.HostNetwork {
+		return
+	}
+	for _, ip := range append([]corev1.PodIP{{IP: p.Status.PodIP}}, p.Status.PodIPs...) {
+		if addr, err := netip.ParseAddr(ip.IP); err == nil && !slices.Contains(inv.byAddr[addr.Unmap()], p) {
+			inv.byAddr[addr.Unmap()] = append(inv.byAddr[addr.Unmap()], p)
+		}
+	}
+}
+
+// Workload returns what an endpoint stands for; nil when the inventory does not have it.
+func (inv *Inventory) Workload(e edge.Endpoint) *Workload { return inv.workloads[e] }
+
+// Workloads returns all workloads in the order of their endpoints.
+func (inv *Inventory) Workloads() []*Workload {
+	out := make([]*Workload, 0, len(inv.workloads))
+	for _, w := range inv.workloads {
+		out = append(out, w)
+	}
+	slices.SortFunc(out, func(a, b *Workload) int { return a.Endpoint().Compare(b.Endpoint()) })
+	return out
+}
+
+// Namespaces returns the Namespace objects, ordered by name; those known only by their pods are not
+// among them.
+func (inv *Inventory) Namespaces() []*corev1.Namespace { return inv.namespaces }
+
+// Service returns a Service by name, or nil.
+func (inv *Inventory) Service(namespace, name string) *corev1.Service {
+	return inv.byName[types.NamespacedName{Namespace: namespace, Name: name}]
+}
+
+func nameOf(o metav1.Object) types.NamespacedName {
+	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inventory
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
+)
+
+// templateHash is the label that ties a pod to its ReplicaSet.
+const templateHash = "pod-template-hash"
+
+// unstable are the labels that controllers put on pods and that name one revision, run or replica:
+// a policy that selects by them stops matching at the next rollout.
+var unstable = []string{
+	templateHash,
+	"controller-uid", "batch.kubernetes.io/controller-uid",
+	"job-name", "batch.kubernetes.io/job-name", "batch.kubernetes.io/job-completion-index",
+	"statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index",
+	"controller-revision-hash", "pod-template-generation",
+}
+
+// StableLabels returns the labels that outlive a rollout; nil when there are none.
+func StableLabels(labels map[string]string) map[string]string {
+	stable := maps.Clone(labels)
+	for _, key := range unstable {
+		delete(stable, key)
+	}
+	if len(stable) == 0 {
+		return nil
+	}
+	return stable
+}
+
+// settle makes the selector from the workload's own, or from its pods' labels where it has none
+// of its own that lasts (Jobs, bare pods).
+func (w *Workload) settle() {
+	w.Selector = stableSelector(w.Selector)
+	if w.Selector != nil {
+		return
+	}
+	common := StableLabels(w.Template.Labels)
+	for _, p := range w.Pods {
+		maps.DeleteFunc(common, func(k, v string) bool { return p.Labels[k] != v })
+	}
+	if len(common) > 0 {
+		w.Selector = &metav1.LabelSelector{MatchLabels: common}
+	}
+}
+
+// stableSelector leaves out what names one revision. It never returns an empty selector: that
+// would select every pod of the namespace.
+func stableSelector(s *metav1.LabelSelector) *metav1.LabelSelector {
+	if s == nil {
+		return nil
+	}
+	out := &metav1.LabelSelector{MatchLabels: StableLabels(s.MatchLabels)}
+	for _, e := range s.MatchExpressions {
+		if !slices.Contains(unstable, e.Key) {
+			e.Values = slices.Sorted(slices.Values(e.Values))
+			out.MatchExpressions = append(out.MatchExpressions, e)
+		}
+	}
+	if len(out.MatchLabels)+len(out.MatchExpressions) == 0 {
+		return nil
+	}
+	return out
+}
+
+// ownerOf follows the owner references up to what a person wrote.
+func (inv *Inventory) ownerOf(p *corev1.Pod) edge.Endpoint {
+	owner := metav1.GetControllerOf(p)
+	if owner == nil || owner.Kind == "Node" { // Node: a static pod's mirror
+		return edge.Endpoint{Kind: "Pod", Namespace: p.Namespace, Name: p.Name}
+	}
+	ref := edge.Endpoint{Kind: owner.Kind, Namespace: p.Namespace, Name: owner.Name}
+	if up, ok := inv.between[ref]; ok {
+		return up
+	}
+	// A Deployment names its ReplicaSets after itself and the hash; the ReplicaSet itself may not
+	// be among the manifests.
+	if name, ok := strings.CutSuffix(owner.Name, "-"+p.Labels[templateHash]); ok && owner.Kind == "ReplicaSet" && inv.workloads[ref] == nil {
+		return edge.Endpoint{Kind: "Deployment", Namespace: p.Namespace, Name: name}
+	}
+	return ref
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package review
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/tree"
+)
+
+// What makes evidence thin or a connection odd.
+const (
+	shortObservation = 24 * time.Hour
+	manyPorts        = 10 // between two workloads; more looks like a scan
+)
+
+// risks lists what a reviewer must not overlook, worst first.
+func risks(c *Change) []string {
+	n := c.Namespace
+	var out []string
+	for _, f := range c.Merged.Kept {
+		out = append(out, fmt.Sprintf("%s was edited by a person; it is kept as it is, and differs from what was generated.", code(f)))
+	}
+	for _, f := range c.Merged.Absent {
+		out = append(out, fmt.Sprintf("%s was deleted by a person; it stays deleted.", code(f)))
+	}
+	for _, r := range c.Final.Excess.Ranges {
+		out = append(out, fmt.Sprintf("%s allows %s; %d addresses were seen.", code(r.Rule), code(r.Range), r.Seen))
+	}
+	out = append(out, connectionRisks(n.Connections)...)
+	for _, l := range n.Listed {
+		if l.Reason == evidence.Denied || l.Reason == evidence.NoSelector {
+			out = append(out, fmt.Sprintf("Not learned, %s: %s.", l.Reason, code(l.Edge.Key.String())))
+		}
+	}
+	if c.Final.Excess.Count > 0 {
+		out = append(out, fmt.Sprintf("%d combinations of workloads and ports are allowed that were not seen, such as %s.", c.Final.Excess.Count, examples(c)))
+	}
+	return append(out, evidenceRisks(c)...)
+}
+
+func examples(c *Change) string {
+	var out []string
+	for _, u := range c.Final.Excess.Pairs {
+		out = append(out, code(fmt.Sprintf("%s → %s %s/%s", u.From, u.To, u.Protocol, u.Ports)))
+	}
+	return some(out)
+}
+
+// some is the beginning of a list that may be long.
+func some(items []string) string {
+	const shown = 5
+	text := strings.Join(items[:min(shown, len(items))], ", ")
+	if len(items) > shown {
+		text += ", …"
+	}
+	return text
+}
+
+func connectionRisks(connections []evidence.Connection) []string {
+	var out, once []string
+	ports, audited := map[string]int{}, 0
+	for _, c := range connections {
+		if !c.To.IsPod() {
+			out = append(out, fmt.Sprintf("Leaves the cluster: %s. An address may change its owner.", connection(c)))
+		}
+		if !c.From.IsPod() {
+			out = append(out, fmt.Sprintf("Enters from outside of pods: %s.", connection(c)))
+		}
+		if c.Audited {
+			audited++
+		}
+		if count, _ := c.Evidence.Flows.Value(); count == 1 {
+			once = append(once, connection(c))
+		}
+		pair := fmt.Sprintf("%s → %s", c.From, c.To)
+		if ports[pair]++; ports[pair] == manyPorts+1 {
+			out = append(out, fmt.Sprintf("More than %d ports between %s: this looks like a scan.", manyPorts, code(pair)))
+		}
+	}
+	slices.Sort(out)
+	if len(once) > 0 {
+		out = append(out, fmt.Sprintf("%d of %d connections were seen only once: %s.", len(once), len(connections), some(once)))
+	}
+	if audited > 0 {
+		out = append(out, fmt.Sprintf("%d of %d connections would be dropped by the policies in place today, if they were enforced.", audited, len(connections)))
+	}
+	return out
+}
+
+func evidenceRisks(c *Change) []string {
+	var out []string
+	first, last := evidence.Span(c.Namespace.Connections)
+	if span := last.Sub(first); span < shortObservation {
+		out = append(out, fmt.Sprintf("Observed for %s only: what happens once a day or a month was not seen.", span.Round(time.Second)))
+	}
+	record := tree.ReadRecord(c.Namespace.Files)
+	if record == nil {
+		return out
+	}
+	if record.Input.Lost > 0 {
+		out = append(out, fmt.Sprintf("The observers lost %d flows: a connection may be missing.", record.Input.Lost))
+	}
+	if record.Input.Malformed > 0 {
+		out = append(out, fmt.Sprintf("%d lines of the input could not be read.", record.Input.Malformed))
+	}
+	return out
+}

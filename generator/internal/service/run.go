@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/apply"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/proposal"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/repo"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/tree"
+)
+
+// roundTimeout bounds one round of proposing or syncing.
+const roundTimeout = 10 * time.Minute
+
+// Config says what the service watches and how often it acts. All times are above zero.
+type Config struct {
+	Observers    []string // host:port of Hubble APIs
+	Cluster      string
+	Namespaces   []string // to propose for; empty: all that were seen, but the system's
+	DNS          string   // namespace/name of the DNS Service
+	ProposeEvery time.Duration
+	SyncEvery    time.Duration
+	ObserveFor   time.Duration // before the first proposal, unless State has earlier observations
+	State        string        // file; empty: memory only
+	BodyDir      string        // directory; empty: texts are in the commits only
+	Listen       string
+	Log          *slog.Logger
+}
+
+type server struct {
+	cfg    Config
+	client kubernetes.Interface
+	repo   *repo.Repository
+	seen   *observations
+	meter  *meter
+	// git is held by the round that uses the repository: its copy is not for concurrent use.
+	git chan struct{}
+}
+
+// Run observes, proposes and syncs until the context ends. A round that fails is logged and
+// counted, and the next one tries again; Run itself fails only where waiting cannot help.
+func Run(ctx context.Context, cfg Config, client kubernetes.Interface, r *repo.Repository) error {
+	if err := tree.ValidCluster(cfg.Cluster); err != nil {
+		return err
+	}
+	s := &server{cfg: cfg, client: client, repo: r, meter: newMeter(), git: make(chan struct{}, 1)}
+	inv, err := inventory.FromCluster(ctx, client)
+	if err != nil {
+		return err
+	}
+	if s.seen, err = recall(cfg.State, inv, s.meter); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.listen(ctx) })
+	for _, addr := range cfg.Observers {
+		group.Go(func() error { return s.follow(ctx, addr) })
+	}
+	first := cfg.ObserveFor
+	if s.seen.recalled {
+		first = min(first, cfg.ProposeEvery)
+	}
+	group.Go(func() error { return s.every(ctx, first, cfg.ProposeEvery, "propose", s.propose) })
+	group.Go(func() error { return s.every(ctx, 0, cfg.SyncEvery, "sync", s.sync) })
+	err = group.Wait()
+	return errors.Join(err, s.seen.save(cfg.State))
+}
+
+// every runs a round after the first wait and then once a period, until the context ends.
+func (s *server) every(ctx context.Context, first, period time.Duration, name string, round func(context.Context) error) error {
+	timer := time.NewTimer(first)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		bounded, cancel := context.WithTimeout(ctx, roundTimeout)
+		s.git <- struct{}{}
+		err := s.repo.Refresh(bounded)
+		if err == nil {
+			err = round(bounded)
+		}
+		<-s.git
+		cancel()
+		s.meter.round(name, err)
+		if err != nil && ctx.Err() == nil {
+			s.cfg.Log.Error("round failed", "round", name, "error", err)
+		}
+		timer.Reset(period)
+	}
+}
+
+func (s *server) propose(ctx context.Context) error {
+	inv, err := inventory.FromCluster(ctx, s.client)
+	if err != nil {
+		return err
+	}
+	edges, loss := s.seen.use(inv)
+	if err := s.seen.save(s.cfg.State); err != nil {
+		return err
+	}
+	p, err := proposal.Make(proposal.Input{
+		Cluster: s.cfg.Cluster, Namespaces: s.cfg.Namespaces, Edges: edges, Inventory: inv, DNS: s.cfg.DNS, Loss: loss,
+	})
+	if err != nil {
+		return err
+	}
+	outcomes, err := Propose(ctx, s.repo, p, s.reproduce)
+	for _, o := range outcomes {
+		s.meter.proposed(o)
+		if o.Commit == "" {
+			continue
+		}
+		s.cfg.Log.Info("proposed", "namespace", o.Namespace, "branch", o.Branch, "commit", o.Commit)
+		if s.cfg.BodyDir != "" {
+			err = errors.Join(err, replace(filepath.Join(s.cfg.BodyDir, o.Namespace+".md"), []byte(o.Body)))
+		}
+	}
+	return err
+}
+
+func (s *server) reproduce(namespace string) string {
+	return fmt.Sprintf("bulkhead generate --hubble %s --cluster %s --namespace %s --out policies", strings.Join(s.cfg.Observers, ","), s.cfg.Cluster, namespace)
+}
+
+func (s *server) sync(ctx context.Context) error {
+	results, err := apply.SyncAll(ctx, s.client, s.repo, s.cfg.Cluster, false)
+	if errors.Is(err, apply.ErrNothingApproved) {
+		return nil // the first proposal is not merged yet
+	}
+	for _, r := range results {
+		s.meter.synced(r)
+		if len(r.Applied)+len(r.Pruned) > 0 {
+			s.cfg.Log.Info("synced", "namespace", r.Namespace, "commit", r.Commit, "applied", r.Applied, "pruned", r.Pruned)
+		}
+		for _, d := range r.Drift {
+			s.cfg.Log.Warn("drift", "policy", d.Policy, "what", d.What, "by", d.By, "detail", d.Detail)
+		}
+	}
+	return err
+}
+
+func (s *server) listen(ctx context.Context) error {
+	web := &http.Server{Addr: s.cfg.Listen, Handler: s.meter.handler(), ReadHeaderTimeout: 5 * time.Second}
+	stopped := make(chan error, 1)
+	go func() { stopped <- web.ListenAndServe() }()
+	select {
+	case err := <-stopped:
+		return fmt.Errorf("listen on %s: %w", s.cfg.Listen, err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return web.Shutdown(grace)
+}
+
+// replace writes a file whole or not at all.
+func replace(name string, content []byte) error {
+	temp := name + ".tmp"
+	if err := os.WriteFile(temp, content, 0o600); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, name); err != nil {
+		return errors.Join(err, os.Remove(temp))
+	}
+	return nil
+}

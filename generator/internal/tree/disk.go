@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tree
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// ReadDir reads the files of a directory on disk; no files when it does not exist.
+func ReadDir(dir string) (Files, error) {
+	files := Files{}
+	root, err := os.OpenRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return files, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	err = fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		files[name], err = fs.ReadFile(root.FS(), name)
+		return err
+	})
+	return files, err
+}
+
+// Write replaces directories below root, all of them or none: everything is written beside its
+// place first, then renamed into it. dirs maps slash-separated directories to their files.
+func Write(root string, dirs map[string]Files) (err error) {
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return fmt.Errorf("write policies: %w", err)
+	}
+	staging, err := os.MkdirTemp(root, ".bulkhead-")
+	if err != nil {
+		return fmt.Errorf("write policies: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(staging)) }()
+	for dir, files := range dirs {
+		if err := stage(filepath.Join(staging, "new", filepath.FromSlash(dir)), files); err != nil {
+			return fmt.Errorf("write policies: %w", err)
+		}
+	}
+	var undo []func() error
+	for dir := range dirs {
+		back, err := swap(root, staging, filepath.FromSlash(dir))
+		if err != nil {
+			for _, u := range undo {
+				err = errors.Join(err, u())
+			}
+			return fmt.Errorf("write policies: %w", err)
+		}
+		undo = append(undo, back)
+	}
+	return nil
+}
+
+func stage(dir string, files Files) error {
+	for name, content := range files {
+		if !filepath.IsLocal(name) {
+			return fmt.Errorf("file name %q leads out of its directory", name)
+		}
+		file := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(file, content, 0o644); err != nil {
+			return err
+		}
+	}
+	return os.MkdirAll(dir, 0o755)
+}
+
+// swap puts a staged directory in its place and returns how to take it back.
+func swap(root, staging, dir string) (undo func() error, err error) {
+	place, fresh, old := filepath.Join(root, dir), filepath.Join(staging, "new", dir), filepath.Join(staging, "old", dir)
+	for _, d := range []string{place, old} {
+		if err := os.MkdirAll(filepath.Dir(d), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	err = os.Rename(place, old)
+	existed := err == nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	undo = func() error {
+		if err := os.RemoveAll(place); err != nil || !existed {
+			return err
+		}
+		return os.Rename(old, place)
+	}
+	if err := os.Rename(fresh, place); err != nil {
+		return nil, errors.Join(err, undo())
+	}
+	return undo, nil
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package tree is the directory of files that the generator writes: how it is rendered, how it meets
+// what people changed in it, and how it reaches the disk whole or not at all.
+package tree
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/yaml"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/synth"
+)
+
+// The files of every namespace, beside one for each workload.
+const (
+	KustomizationFile = "kustomization.yaml"
+	BaselineFile      = "baseline.yaml"
+	EvidenceFile      = "evidence.json"
+)
+
+// Files maps slash-separated paths, relative to a namespace's directory, to contents.
+type Files map[string][]byte
+
+// Dir is where a namespace's files are in the repository.
+func Dir(cluster, namespace string) string { return path.Join("clusters", cluster, namespace) }
+
+// ValidCluster refuses a cluster name that could not be one path segment.
+func ValidCluster(name string) error {
+	if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
+		return fmt.Errorf("cluster name %q: %s", name, strings.Join(problems, "; "))
+	}
+	return nil
+}
+
+// Loss says how complete the input was.
+type Loss struct {
+	Lost      uint64 `json:"lost"`      // flows that the observers lost
+	Malformed uint64 `json:"malformed"` // lines that could not be read
+}
+
+// Record is evidence.json.
+type Record struct {
+	Version   int               `json:"version"`
+	Cluster   string            `json:"cluster"`
+	Namespace string            `json:"namespace"`
+	Input     Input             `json:"input"`
+	Files     map[string]string `json:"files"` // file → digest of its meaning when it was generated
+	Rules     []Rule            `json:"rules"`
+	Listed    []evidence.Listed `json:"listed"`
+}
+
+// Input says what the policies were made from.
+type Input struct {
+	Digest string    `json:"digest"` // of the edges
+	First  time.Time `json:"first"`  // of the connections' flows
+	Last   time.Time `json:"last"`
+	Loss
+}
+
+// Rule is the evidence of one rule of one file.
+type Rule struct {
+	File        string      `json:"file"`
+	Path        string      `json:"path"`
+	Connections []edge.Edge `json:"connections"`
+}
+
+const recordVersion = 1
+
+// Render writes a namespace's files. The same input gives the same bytes.
+func Render(cluster string, n *synth.Namespace, listed []evidence.Listed, loss Loss) (Files, error) {
+	if err := ValidCluster(cluster); err != nil {
+		return nil, err
+	}
+	files := Files{}
+	var err error
+	if files[BaselineFile], err = Marshal(n.Baseline...); err != nil {
+		return nil, err
+	}
+	resources := []string{BaselineFile}
+	for _, p := range n.Policies { // ordered by file
+		if files[p.File], err = Marshal(p.Object); err != nil {
+			return nil, err
+		}
+		resources = append(resources, p.File)
+	}
+	if files[KustomizationFile], err = kustomization(n.Name, resources); err != nil {
+		return nil, err
+	}
+	if files[EvidenceFile], err = record(cluster, n, listed, loss, files); err != nil {
+		return nil, err
+	}
+	return files, nil
+}
+
+// Marshal writes policies as YAML documents, without the fields that only a server fills.
+func Marshal(policies ...*networkingv1.NetworkPolicy) ([]byte, error) {
+	var out bytes.Buffer
+	for i, p := range policies {
+		doc, err := yaml.Marshal(p)
+		if err != nil {
+			return nil, fmt.Errorf("write NetworkPolicy %s/%s: %w", p.Namespace, p.Name, err)
+		}
+		if i > 0 {
+			out.WriteString("---\n")
+		}
+		out.Write(doc)
+	}
+	return out.Bytes(), nil
+}
+
+func kustomization(namespace string, resources []string) ([]byte, error) {
+	return yaml.Marshal(map[string]any{
+		"apiVersion": "kustomize.config.k8s.io/v1beta1",
+		"kind":       "Kustomization",
+		"namespace":  namespace,
+		"resources":  resources,
+	})
+}
+
+func record(cluster string, n *synth.Namespace, listed []evidence.Listed, loss Loss, files Files) ([]byte, error) {
+	first, last := evidence.Span(n.Connections)
+	r := Record{
+		Version: recordVersion, Cluster: cluster, Namespace: n.Name,
+		Input:  Input{First: first, Last: last, Loss: loss},
+		Files:  map[string]string{},
+		Rules:  []Rule{},
+		Listed: append([]evidence.Listed{}, listed...),
+	}
+	for _, p := range n.Policies {
+		for _, rule := range p.Rules {
+			out := Rule{File: p.File, Path: rule.Path}
+			for _, c := range rule.Connections {
+				out.Connections = append(out.Connections, c.Evidence)
+			}
+			r.Rules = append(r.Rules, out)
+		}
+	}
+	for name, content := range files {
+		digest, err := Meaning(content)
+		if err != nil {
+			return nil, fmt.Errorf("digest of %s: %w", name, err)
+		}
+		r.Files[name] = digest
+	}
+	edges, err := json.Marshal([]any{r.Rules, r.Listed})
+	if err != nil {
+		return nil, fmt.Errorf("evidence of namespace %s: %w", n.Name, err)
+	}
+	r.Input.Digest = digestOf(edges)
+	out, err := json.MarshalIndent(r, "", "  ")
+	return append(out, '\n'), err
+}
+
+func digestOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// ReadRecord reads evidence.json; nil when the files have none or it is of another version: then
+// nothing is known of what was generated.
+func ReadRecord(files Files) *Record {
+	var r Record
+	if json.Unmarshal(files[EvidenceFile], &r) != nil || r.Version != recordVersion {
+		return nil
+	}
+	return &r
+}

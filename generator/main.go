@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command bulkhead writes least-privilege network policies from observed connections, proves them, proposes them
+// in Git, and applies what is approved there.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"k8s.io/klog/v2"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/command"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bulkhead:", command.OneLine(err))
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out, errOut io.Writer) error {
+	klog.SetOutput(io.Discard) // client-go's own log lines; its errors come back as errors
+	klog.LogToStderr(false)
+	root := command.New(out, errOut)
+	root.SetArgs(args)
+	return root.ExecuteContext(ctx)
+}

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/command"
+)
+
+const (
+	testCase  = "internal/proposal/testdata/three-tier/"
+	flowsFile = testCase + "flows.jsonl"
+	inventory = testCase + "inventory"
+)
+
+// bulkhead runs the program as main does, and returns what it writes and its one-line error.
+func bulkhead(t *testing.T, args ...string) (out, errOut string, failure string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	if err := run(t.Context(), args, &stdout, &stderr); err != nil {
+		failure = command.OneLine(err)
+	}
+	return stdout.String(), stderr.String(), failure
+}
+
+func mustRun(t *testing.T, args ...string) string {
+	t.Helper()
+	out, _, failure := bulkhead(t, args...)
+	if failure != "" {
+		t.Fatalf("bulkhead %s: %s", strings.Join(args, " "), failure)
+	}
+	return out
+}
+
+func write(t *testing.T, name, content string) string {
+	t.Helper()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(content), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func git(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_AUTHOR_NAME=Kim", "GIT_AUTHOR_EMAIL=k@example.com", "GIT_COMMITTER_NAME=Kim", "GIT_COMMITTER_EMAIL=k@example.com")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+func kubeconfig(t *testing.T, server string) string {
+	t.Helper()
+	return write(t, filepath.Join(t.TempDir(), "config"), fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c",
+"clusters":[{"name":"c","cluster":{"server":%q}}],"contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],"users":[{"name":"u","user":{}}]}`, server))
+}
+
+func generateArgs(out string, more ...string) []string {
+	return append([]string{"generate", "--flows", flowsFile, "--inventory", inventory, "--cluster", "demo", "--out", out}, more...)
+}
+
+func TestEdges(t *testing.T) {
+	out := mustRun(t, "edges", "--flows", flowsFile, "--flows", flowsFile, "-o", "json")
+	var edges []struct {
+		From  struct{ Kind, Namespace, Name string }
+		Port  int
+		Flows int
+	}
+	if err := json.Unmarshal([]byte(out), &edges); err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for _, e := range edges {
+		found = found || e.From.Name == "frontend" && e.Port == 3000 && e.Flows == 6 // read twice, counted once
+	}
+	if !found {
+		t.Errorf("no edge frontend → 3000 with 6 flows:\n%s", out)
+	}
+	if csv := mustRun(t, "edges", "--flows", flowsFile, "-o", "csv"); strings.Count(csv, "\n") != len(edges)+1 {
+		t.Errorf("csv has not %d rows and a header:\n%s", len(edges), csv)
+	}
+	if table := mustRun(t, "edges", "--flows", flowsFile); !strings.HasPrefix(table, "FROM") {
+		t.Errorf("table:\n%s", table)
+	}
+}
+
+// TestGenerateThenVerify: what is written is proven by the other command, from the files alone.
+func TestGenerateThenVerify(t *testing.T) {
+	out := t.TempDir()
+	mustRun(t, generateArgs(out)...)
+	policies := filepath.Join(out, "clusters/demo/shop")
+	verify := []string{"verify", "--flows", flowsFile, "--inventory", inventory, "--policies", policies}
+	if text := mustRun(t, verify...); !strings.Contains(text, "proven:") {
+		t.Errorf("verify says %s", text)
+	}
+	if again := mustRun(t, generateArgs(out)...); !strings.Contains(again, "shop: nothing changed") {
+		t.Errorf("generating again says %s", again)
+	}
+	api := filepath.Join(policies, "api.yaml")
+	content, err := os.ReadFile(api)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, api, strings.Replace(string(content), "port: 3000", "port: 3001", 1))
+	text, _, failure := bulkhead(t, verify...)
+	if !strings.HasPrefix(failure, "not proven: 1 connections") || !strings.Contains(text, "not allowed: Deployment shop/frontend → Deployment shop/api TCP/3000") {
+		t.Errorf("a changed port: %q\n%s", failure, text)
+	}
+	var report struct{ Proven bool }
+	text, _, _ = bulkhead(t, append(verify, "-o", "json")...)
+	if err := json.Unmarshal([]byte(text), &report); err != nil || report.Proven {
+		t.Errorf("%v, %+v", err, report)
+	}
+}
+
+func TestPropose(t *testing.T) {
+	dir := t.TempDir()
+	bare, clone, body := filepath.Join(dir, "p.git"), filepath.Join(dir, "clone"), filepath.Join(dir, "pr.md")
+	git(t, dir, "init", "-q", "--bare", "-b", "main", bare)
+	args := []string{"propose", "--flows", flowsFile, "--inventory", inventory, "--cluster", "demo", "-n", "shop", "--repo", bare, "--body", body}
+	if _, _, failure := bulkhead(t, args...); !strings.Contains(failure, "branch main") {
+		t.Errorf("an empty repository: %q", failure)
+	}
+	git(t, dir, "clone", "-q", bare, clone)
+	git(t, clone, "checkout", "-q", "-b", "main")
+	git(t, clone, "commit", "-q", "--allow-empty", "-m", "first")
+	git(t, clone, "push", "-q", "origin", "HEAD")
+
+	if out := mustRun(t, args...); !strings.Contains(out, "on branch bulkhead/demo/shop") {
+		t.Errorf("propose says %s", out)
+	}
+	for _, file := range []string{"api.yaml", "evidence.json", "kustomization.yaml"} {
+		want, err := os.ReadFile(testCase + "want/shop/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := git(t, bare, "show", "bulkhead/demo/shop:clusters/demo/shop/"+file); got != string(want) {
+			t.Errorf("%s on the branch is not as expected:\n%s", file, got)
+		}
+	}
+	text, err := os.ReadFile(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := 0
+	for _, section := range []string{"## Risks", "## Connections added", "## Connections removed", "## Evidence", "## What would break", "## Reproduce"} {
+		i := strings.Index(string(text), section)
+		if i < at {
+			t.Errorf("%s is missing or out of order", section)
+		}
+		at = i
+	}
+	if out := mustRun(t, args...); !strings.Contains(out, "nothing to propose") {
+		t.Errorf("the second time: %s", out)
+	}
+	git(t, clone, "fetch", "-q")
+	git(t, clone, "merge", "-q", "--no-ff", "-m", "approved", "origin/bulkhead/demo/shop")
+	git(t, clone, "push", "-q", "origin", "main")
+	if out := mustRun(t, args...); !strings.Contains(out, "the base branch says the same") {
+		t.Errorf("after the merge: %s", out)
+	}
+}
+
+// TestBadInput gives each command what it cannot use: one line that names it, and nothing written.
+func TestBadInput(t *testing.T) {
+	dir := t.TempDir()
+	badFlows := write(t, filepath.Join(dir, "bad.jsonl"), `{"flow":`+"\n")
+	badYAML := filepath.Dir(write(t, filepath.Join(dir, "yaml/x.yaml"), "kind: Deployment\napiVersion: apps/v1\nspec: [\n"))
+	badPolicy := func(name, spec string) string {
+		return filepath.Dir(write(t, filepath.Join(dir, name, "p.yaml"), "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: shop}\nspec: "+spec+"\n"))
+	}
+	badCIDR := badPolicy("cidr", "{podSelector: {}, egress: [{to: [{ipBlock: {cidr: 10.0.0.0/40}}]}]}")
+	badSelector := badPolicy("selector", "{podSelector: {matchExpressions: [{key: a, operator: Near}]}}")
+	badField := badPolicy("field", "{podSelector: {}, ingres: []}")
+	closed := kubeconfig(t, "https://127.0.0.1:1")
+	out := filepath.Join(dir, "out")
+	verify := func(policies string) []string {
+		return []string{"verify", "--flows", flowsFile, "--inventory", inventory, "--policies", policies}
+	}
+	tests := []struct {
+		want string
+		args []string
+	}{
+		{"unknown command", []string{"nope"}},
+		{"unknown flag", []string{"edges", "--nope"}},
+		{"no flows: give --flows", []string{"edges"}},
+		{"missing.json", []string{"edges", "--flows", "missing.json"}},
+		{"bad.jsonl:1: not JSON", []string{"edges", "--flows", badFlows, "--max-malformed", "0"}},
+		{`--output "xml"`, []string{"edges", "--flows", flowsFile, "-o", "xml"}},
+		{"--flows or --hubble, not both", []string{"edges", "--flows", flowsFile, "--hubble", "localhost:1"}},
+		{"--since or --last, not both", []string{"edges", "--hubble", "localhost:1", "--since", "1h", "--last", "5"}},
+		{"observer 127.0.0.1:1 does not answer", []string{"edges", "--hubble", "127.0.0.1:1"}},
+		{"--cluster is missing", []string{"generate", "--flows", flowsFile, "--inventory", inventory, "--out", out}},
+		{`cluster name "a/b"`, generateArgs(out, "--cluster", "a/b")},
+		{`namespace "../x"`, generateArgs(out, "-n", "../x")},
+		{"nothing to write", append([]string{"generate", "--flows", flowsFile, "--cluster", "c", "--out", out}, "--inventory", dir+"/cidr")},
+		{"--inventory or --kubeconfig, not both", generateArgs(out, "--kubeconfig", closed)},
+		{"x.yaml: document at line 1", generateArgs(out, "--inventory", badYAML)},
+		{"does-not-exist", generateArgs(out, "--inventory", "does-not-exist")},
+		{"bad.jsonl:1", append(generateArgs(out, "--max-malformed", "0"), "--flows", badFlows)},
+		{"https://127.0.0.1:1", []string{"generate", "--flows", flowsFile, "--cluster", "c", "--out", out, "--kubeconfig", closed}},
+		{"kubeconfig nope", []string{"generate", "--flows", flowsFile, "--cluster", "c", "--out", out, "--kubeconfig", "nope"}},
+		{"10.0.0.0/40", verify(badCIDR)},
+		{"NetworkPolicy shop/p", verify(badSelector)},
+		{`"spec.ingres"`, verify(badField)},
+		{"no NetworkPolicy in it", verify(inventory)},
+		{"does-not-exist", verify("does-not-exist")},
+		{"--repo is missing", []string{"propose", "--cluster", "c"}},
+		{"no such directory", []string{"propose", "--cluster", "c", "--repo", "does-not-exist"}},
+		{"--git-token-file", []string{"propose", "--cluster", "c", "--repo", dir, "--git-token-file", "nope"}},
+		{"open Git repository", []string{"sync", "--cluster", "c", "--repo", dir, "--kubeconfig", closed}},
+		{"--repo is missing", []string{"sync", "--cluster", "c"}},
+		{"--hubble is missing", []string{"serve", "--cluster", "c", "--repo", dir}},
+		{"--sync-every 0s", []string{"serve", "--cluster", "c", "--repo", dir, "--hubble", "x:1", "--sync-every", "0s"}},
+	}
+	for _, tt := range tests {
+		_, _, failure := bulkhead(t, tt.args...)
+		if !strings.Contains(failure, tt.want) || strings.Contains(failure, "\n") {
+			t.Errorf("bulkhead %s:\n got %q\nwant %q in it", strings.Join(tt.args, " "), failure, tt.want)
+		}
+	}
+	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("something was written: %v", err)
+	}
+}
+
+// TestSilentAPIServer: a server that accepts connections and says nothing is an error within 10 s.
+func TestSilentAPIServer(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	start := time.Now()
+	_, _, failure := bulkhead(t, "generate", "--flows", flowsFile, "--cluster", "c", "--out", t.TempDir(), "--kubeconfig", kubeconfig(t, "https://"+listener.Addr().String()))
+	if took := time.Since(start); took > 10*time.Second || !strings.Contains(failure, listener.Addr().String()) {
+		t.Errorf("after %s: %q", took, failure)
+	}
+}
+
+func TestHelpTeaches(t *testing.T) {
+	for _, name := range []string{"edges", "generate", "verify", "propose", "sync", "serve"} {
+		out := mustRun(t, name, "--help")
+		if !strings.Contains(out, "Examples:") || !strings.Contains(out, "bulkhead "+name+" --") {
+			t.Errorf("bulkhead %s --help has no example:\n%s", name, out)
+		}
+	}
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package gate
+
+import (
+	"fmt"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+)
+
+// Input is what rules judge: one change to one object. It is the same at admission, in CI and in a
+// scan of what exists (Operation CREATE, no OldObject).
+type Input struct {
+	// Object as it will be, in the form of its JSON. Nil on DELETE.
+	Object map[string]any
+	// OldObject as it is now. Nil on CREATE.
+	OldObject map[string]any
+	// Operation is CREATE, UPDATE or DELETE.
+	Operation string
+	User      User
+	// Namespace is the Namespace object that the object is in; nil when the object is in none (a
+	// Namespace itself) or its namespace is not known.
+	Namespace map[string]any
+	// Params by rule ("namespace/owner_required"). A rule sees its own as input.params, and an
+	// empty object when it has none: its defaults apply.
+	Params map[string]any
+	// Policy and OldPolicy are the compiled views of Object and OldObject; nil for anything but
+	// NetworkPolicies.
+	Policy, OldPolicy *netpol.PolicyView
+}
+
+// User is who asks for the change.
+type User struct {
+	Username string
+	Groups   []string
+	// MayWeaken: the cluster's RBAC allows this user to weaken a namespace's mode.
+	MayWeaken bool
+	// Trusted: one of Bulkhead's own controllers.
+	Trusted bool
+}
+
+// document is an Input as Rego sees it, without the params, which differ from rule to rule.
+type document struct {
+	fields [][2]*ast.Term
+	params map[string]any
+}
+
+func (in *Input) document() (*document, error) {
+	d := &document{params: in.Params}
+	for _, f := range []struct {
+		name  string
+		value any
+	}{
+		{"object", orNull(in.Object)},
+		{"oldObject", orNull(in.OldObject)},
+		{"operation", in.Operation},
+		{"user", in.User.fields()},
+		{"namespace", orNull(in.Namespace)},
+		{"policy", viewOrNull(in.Policy)},
+		{"oldPolicy", viewOrNull(in.OldPolicy)},
+	} {
+		value, err := ast.InterfaceToValue(f.value)
+		if err != nil {
+			return nil, fmt.Errorf("input field %s is not JSON: %w", f.name, err)
+		}
+		d.fields = append(d.fields, [2]*ast.Term{ast.StringTerm(f.name), ast.NewTerm(value)})
+	}
+	return d, nil
+}
+
+// forRule is the document with the params of one rule.
+func (d *document) forRule(id string) (ast.Value, error) {
+	params := d.params[id]
+	if params == nil {
+		params = map[string]any{}
+	}
+	value, err := ast.InterfaceToValue(params)
+	if err != nil {
+		return nil, fmt.Errorf("params of rule %s are not JSON: %w", id, err)
+	}
+	if _, ok := value.(ast.Object); !ok {
+		return nil, fmt.Errorf("params of rule %s are a %s; give an object", id, ast.ValueName(value))
+	}
+	object := ast.NewObject(d.fields...)
+	object.Insert(ast.StringTerm("params"), ast.NewTerm(value))
+	return object, nil
+}
+
+func (u User) fields() map[string]any {
+	groups := make([]any, len(u.Groups))
+	for i, g := range u.Groups {
+		groups[i] = g
+	}
+	return map[string]any{
+		"username": u.Username, "groups": groups, "mayWeaken": u.MayWeaken, "trusted": u.Trusted,
+	}
+}
+
+// orNull keeps a nil map from becoming an empty object: to a rule, "there is none" is null.
+func orNull(object map[string]any) any {
+	if object == nil {
+		return nil
+	}
+	return object
+}
+
+func viewOrNull(view *netpol.PolicyView) any {
+	if view == nil {
+		return nil
+	}
+	return view
+}
+
+// inputSchema is the shape of the document. Rules are compiled against it, so that a rule that
+// reads input.objcet is refused when it is loaded instead of never finding anything.
+func inputSchema() map[string]any {
+	object := func(properties map[string]any) map[string]any {
+		return map[string]any{"type": "object", "additionalProperties": false, "properties": properties}
+	}
+	text, flag, anything := map[string]any{"type": "string"}, map[string]any{"type": "boolean"}, map[string]any{}
+	return object(map[string]any{
+		"object": anything, "oldObject": anything, "operation": text, "namespace": anything,
+		"params": anything, "policy": anything, "oldPolicy": anything,
+		"user": object(map[string]any{
+			"username": text, "mayWeaken": flag, "trusted": flag,
+			"groups": map[string]any{"type": "array", "items": text},
+		}),
+	})
+}

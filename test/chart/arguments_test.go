@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chart
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/client-go/util/cert"
+)
+
+// nowhere is an address that nothing listens on, in a network that has no addresses.
+const nowhere = "127.0.0.1:1"
+
+// TestBinariesTakeTheRenderedArguments runs each container's program with its arguments, and an API
+// server and a Git repository that cannot be reached. Getting as far as those means that the
+// arguments are good.
+func TestBinariesTakeTheRenderedArguments(t *testing.T) {
+	kubeconfig := "--kubeconfig=" + unreachable(t)
+	for name, values := range variants(t) {
+		t.Run(name, func(t *testing.T) {
+			for _, w := range workloads(t, render(t, values)) {
+				container := w.container(t)
+				args := append(arguments(container, mounts(t, container)), kubeconfig)
+				if out := fails(t, program(container), args); !strings.Contains(out, nowhere) {
+					t.Errorf("%s %s:\n%s\nwant it to fail only where it connects to %s", w.name, strings.Join(args, " "), out, nowhere)
+				}
+				args = append(args, "--no-such-flag")
+				if out := fails(t, program(container), args); !strings.Contains(out, "unknown flag: --no-such-flag") {
+					t.Errorf("%s with a wrong flag: %s\nwant that flag refused, or this test tells nothing", w.name, out)
+				}
+			}
+		})
+	}
+}
+
+// fails runs a program in a network of its own, where the ports that it listens on are free, and returns
+// what it says. It is an error if the program succeeds or does not end.
+func fails(t *testing.T, program string, args []string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(binaries, program), args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWNET | syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+	}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case errors.Is(err, syscall.EPERM):
+		t.Skipf("this user may not create a network namespace: %v", err)
+	case !errors.As(err, &exit) || !exit.Exited():
+		t.Fatalf("%s: got %v, want an exit status other than 0\n%s", program, err, &out)
+	}
+	return out.String()
+}
+
+func unreachable(t *testing.T) string {
+	t.Helper()
+	config := clientcmdapi.NewConfig()
+	config.Clusters["c"] = &clientcmdapi.Cluster{Server: "https://" + nowhere, InsecureSkipTLSVerify: true}
+	config.Contexts["c"] = &clientcmdapi.Context{Cluster: "c"}
+	config.CurrentContext = "c"
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*config, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// mounts makes a directory for each volume of the container, by mount path. Each has what the Secrets
+// that values may name would put there.
+func mounts(t *testing.T, c corev1.Container) map[string]string {
+	t.Helper()
+	crt, key, err := cert.GenerateSelfSignedCertKey("localhost", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dirs := map[string]string{}
+	for _, mount := range c.VolumeMounts {
+		dir := t.TempDir()
+		dirs[mount.MountPath] = dir
+		for name, content := range map[string][]byte{"tls.crt": crt, "tls.key": key, "ca.crt": crt, "token": []byte("t0k3n\n")} {
+			if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return dirs
+}

@@ -1,3 +1,0 @@
-package cluster
-import "testing"
-func TestZZ(t *testing.T){ p,err:=Tool(t.Context(),"helm",t.Output()); t.Log(p,err) }

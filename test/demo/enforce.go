@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/cilium/cilium/api/v1/flow"
+	"github.com/cilium/cilium/api/v1/observer"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/timestamppb"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	k8stypes "k8s.io/apimachinery/pkg/types"
+
+	"github.com/bulkhead-dev/bulkhead/policies/baseline"
+)
+
+// enforce is step 6: intruders arrive, shop is switched to enforce, and everything is tried.
+func (d *demo) enforce(ctx context.Context) error {
+	if err := d.startIntruders(ctx); err != nil {
+		return err
+	}
+	patch := fmt.Appendf(nil, `{"metadata":{"labels":{%q:%q}}}`, baseline.LabelMode, baseline.Enforce)
+	_, err := d.api.CoreV1().Namespaces().Patch(ctx, "shop", k8stypes.MergePatchType, patch, metav1.PatchOptions{})
+	if err != nil {
+		return fmt.Errorf("switch shop to enforce: %w", err)
+	}
+	if err := d.untilModes(ctx, map[string]string{"shop": "enforce"}); err != nil {
+		return err
+	}
+	begin := time.Now()
+	outcomes := d.network.try(ctx, d.network.trials())
+	if err := d.until(ctx, "the enforcer has reported every connection", func(ctx context.Context) (bool, error) {
+		flows, err := d.flowsSince(ctx, begin)
+		if err != nil {
+			return false, err
+		}
+		return d.explain(outcomes, flows), nil
+	}); err != nil {
+		d.say("%v", err) // the table shows which
+	}
+	good := writeTable(d.out, outcomes)
+	fmt.Fprintf(d.out, "\ndemo: %d/%d connections as expected\n", good, len(outcomes))
+	if good < len(outcomes) {
+		return fmt.Errorf("%d connections were not as expected", len(outcomes)-good)
+	}
+	return nil
+}
+
+// startIntruders adds a pod in another namespace, and one in shop that no policy was written for.
+func (d *demo) startIntruders(ctx context.Context) error {
+	labels := map[string]string{baseline.LabelOwner: "unknown", baseline.LabelMode: baseline.Observe.String()}
+	if err := createNamespace(ctx, d.api, "attacker", labels); err != nil {
+		return err
+	}
+	for _, w := range []*workload{
+		{namespace: "attacker", name: "shell", number: 16},
+		{namespace: "shop", name: "newcomer", number: 17},
+	} {
+		if _, err := w.create(ctx, d.api); err != nil {
+			return fmt.Errorf("create %s: %w", w.key(), err)
+		}
+		if err := d.startPod(ctx, w); err != nil {
+			return err
+		}
+		d.workload = append(d.workload, w)
+	}
+	return nil
+}
+
+// flowsSince asks the enforcer for its flows, as the hubble CLI would.
+func (d *demo) flowsSince(ctx context.Context, begin time.Time) ([]*flow.Flow, error) {
+	conn, err := grpc.NewClient(d.ports.hubble, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	stream, err := observer.NewObserverClient(conn).GetFlows(ctx, &observer.GetFlowsRequest{Since: timestamppb.New(begin)})
+	if err != nil {
+		return nil, err
+	}
+	var flows []*flow.Flow
+	for {
+		resp, err := stream.Recv()
+		if err != nil {
+			return flows, ignoreEnd(err)
+		}
+		if f := resp.GetFlow(); f != nil {
+			flows = append(flows, f)
+		}
+	}
+}
+
+// ignoreEnd drops the error that ends a complete answer.
+func ignoreEnd(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// explain fills in which policy decided each outcome; false while the flow of one is missing.
+func (d *demo) explain(outcomes []outcome, flows []*flow.Flow) bool {
+	complete := true
+	for i := range outcomes {
+		o := &outcomes[i]
+		if o.decided = d.decider(o, flows); o.decided == "" {
+			complete = false
+		}
+	}
+	return complete
+}
+
+// decider names the policies of the side that decided: the one that denied, else the one that
+// let in, else the one that let out.
+func (d *demo) decider(o *outcome, flows []*flow.Flow) string {
+	seen := false
+	var deniedBy, letIn, letOut []*flow.Policy
+	for _, f := range flows {
+		if !d.isOf(f, &o.attempt) {
+			continue
+		}
+		seen = true
+		if f.GetVerdict() == flow.Verdict_DROPPED {
+			deniedBy = append(append(deniedBy, f.GetEgressDeniedBy()...), f.GetIngressDeniedBy()...)
+		}
+		letIn = append(letIn, f.GetIngressAllowedBy()...)
+		letOut = append(letOut, f.GetEgressAllowedBy()...)
+	}
+	for _, by := range [][]*flow.Policy{deniedBy, letIn, letOut} {
+		if len(by) > 0 {
+			return names(by)
+		}
+	}
+	if seen {
+		return "no policy (nothing isolates the pods)"
+	}
+	return ""
+}
+
+func names(policies []*flow.Policy) string {
+	var list []string
+	for _, p := range policies {
+		if name := p.GetNamespace() + "/" + p.GetName(); !strings.Contains(strings.Join(list, ",")+",", name+",") {
+			list = append(list, name)
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// isOf says whether the flow is of the attempt, after service translation.
+func (d *demo) isOf(f *flow.Flow, a *attempt) bool {
+	addr, port := d.target(a)
+	if f.GetIP().GetDestination() != addr || f.GetIP().GetSource() != d.sourceOf(a, addr) {
+		return false
+	}
+	if a.protocol == "udp" {
+		return f.GetL4().GetUDP().GetDestinationPort() == port
+	}
+	return f.GetL4().GetTCP().GetDestinationPort() == port
+}
+
+func (d *demo) sourceOf(a *attempt, destination string) string {
+	six := netip.MustParseAddr(destination).Is6()
+	if a.from == "node" {
+		if six {
+			return gateway6.String()
+		}
+		return gateway4.String()
+	}
+	return d.network.address(a.from, six)
+}
+
+// target is the address and port at which an attempt arrives.
+func (d *demo) target(a *attempt) (addr string, port uint32) {
+	if _, err := netip.ParseAddr(a.to); err == nil {
+		return a.to, uint32(a.port)
+	}
+	name := a.to
+	if a.port == 53 { // looking the name up is the attempt
+		name = "kube-dns.kube-system.svc.cluster.local."
+	}
+	for _, w := range d.workload {
+		for _, s := range w.service {
+			wanted := fmt.Sprintf("%s.%s.svc.cluster.local.", w.serviceName(), w.namespace)
+			if wanted == name && s.Port == int32(a.port) && strings.EqualFold(string(s.Protocol), a.protocol) {
+				return w.addresses()[0].String(), uint32(w.target(s))
+			}
+		}
+	}
+	return "", 0
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// The demo runs in network, mount and process namespaces of its own: the node's links, routes,
+// nftables rules, pinned maps and processes live there and end with it, however it ends.
+const sandboxFlags = unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID
+
+// missing says what this machine lacks for the steps that need packets; empty when nothing.
+func missing() string {
+	if os.Geteuid() != 0 {
+		return "root (to make network namespaces and load eBPF)"
+	}
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "a Linux kernel that says its version: " + err.Error()
+	}
+	var major, minor int
+	release := unix.ByteSliceToString(u.Release[:])
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil || major < 6 || major == 6 && minor < 6 {
+		return "Linux 6.6 or newer (this is " + release + ")"
+	}
+	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil {
+		return "a kernel with BTF (CONFIG_DEBUG_INFO_BTF)"
+	}
+	if _, err := exec.LookPath("nft"); err != nil {
+		return "nft (apt-get install nftables)"
+	}
+	return ""
+}
+
+// enterSandbox runs this program again in the namespaces, with the same arguments, and waits.
+// Cancelling ctx interrupts it, so that it can stop its processes in order.
+func enterSandbox(ctx context.Context, args []string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, self, append([]string{"sandbox"}, args...)...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: sandboxFlags, Setpgid: true}
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
+	cmd.WaitDelay = 20 * time.Second // then the whole process namespace is killed
+	return cmd.Run()
+}
+
+// setUpSandbox makes the fresh namespaces usable: loopback, a /proc of its own processes, a BPF
+// filesystem, forwarding.
+func setUpSandbox() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	for _, m := range [][2]string{{"proc", "/proc"}, {"bpf", "/sys/fs/bpf"}} {
+		if err := unix.Mount(m[0], m[1], m[0], 0, ""); err != nil {
+			return fmt.Errorf("mount %s at %s: %w", m[0], m[1], err)
+		}
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return fmt.Errorf("find loopback: %w", err)
+	}
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return fmt.Errorf("set loopback up: %w", err)
+	}
+	for key, value := range map[string]string{
+		"net/ipv4/ip_forward":              "1",
+		"net/ipv6/conf/all/forwarding":     "1",
+		"net/ipv6/conf/all/disable_ipv6":   "0",
+		"net/ipv6/conf/default/accept_dad": "0",
+	} {
+		if err := os.WriteFile(filepath.Join("/proc/sys", key), []byte(value), 0o644); err != nil {
+			return fmt.Errorf("set sysctl %s: %w", strings.ReplaceAll(key, "/", "."), err)
+		}
+	}
+	return nil
+}
+
+// exitStatus is the status with which a process ended, or 1 for any other error.
+func exitStatus(err error) int {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit) && exit.ExitCode() > 0:
+		return exit.ExitCode()
+	}
+	return 1
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import "fmt"
+
+// The machines outside the cluster: two of a range that api needs, and one that nobody does.
+var (
+	partners = []string{"203.0.113.10", "203.0.113.11"}
+	stranger = "198.51.100.66"
+)
+
+func name(service string) string { return service + ".svc.cluster.local." }
+
+// traffic is what the application really does: the connections that are observed.
+func (n *network) traffic() []attempt {
+	list := []attempt{
+		{from: "shop/frontend", protocol: "tcp", to: name("api.shop"), port: 80},
+		{from: "shop/api", protocol: "tcp", to: name("database.shop"), port: 5432},
+		{from: "ingress-nginx/controller", protocol: "tcp", to: name("frontend.shop"), port: 80},
+		{from: "shop/database", protocol: "udp", to: name("database.shop"), port: 53},
+		{from: "shop/api", protocol: "tcp", to: name("database.shop"), port: 53},
+	}
+	for _, app := range []string{"frontend", "api", "database"} {
+		list = append(list, attempt{from: "monitoring/prometheus", protocol: "tcp", to: n.address("shop/"+app, false), port: 9090, label: app})
+	}
+	for _, p := range partners {
+		list = append(list, attempt{from: "shop/api", protocol: "tcp", to: p, port: 443})
+	}
+	for i := range list {
+		list[i].allowed = true
+	}
+	return list
+}
+
+// trials are the connections that are tried in mode enforce, with what must become of them.
+func (n *network) trials() []attempt {
+	list := n.traffic()
+	// what was observed is decided by the policy of the pod that was written for it
+	for i, policy := range []string{"api", "database", "frontend", "bulkhead-allow-dns", "bulkhead-allow-dns", "frontend", "api", "database", "api", "api"} {
+		list[i].policy = "shop/" + policy
+	}
+	v4 := func(name string) string { return n.address(name, false) }
+	v6 := func(name string) string { return n.address(name, true) }
+	allow := func(from, to string, port int, label, policy string) {
+		list = append(list, attempt{from: from, protocol: "tcp", to: to, port: port, label: label, allowed: true, policy: policy})
+	}
+	deny := func(from, protocol, to string, port int, label string) {
+		list = append(list, attempt{from: from, protocol: protocol, to: to, port: port, label: label, policy: "shop/bulkhead-default-deny"})
+	}
+	allow("shop/frontend", v4("shop/api"), 3000, "api pod", "shop/api")
+	allow("shop/frontend", v6("shop/api"), 3000, "api pod, IPv6", "shop/api")
+	allow("node", v4("shop/frontend"), 8080, "frontend pod (probe)", "")
+
+	deny("shop/frontend", "tcp", name("database.shop"), 5432, "")
+	deny("shop/frontend", "tcp", v6("shop/database"), 5432, "database pod, IPv6")
+	deny("shop/frontend", "tcp", v4("shop/api"), 9090, "api pod")
+	deny("shop/database", "tcp", stranger, 443, "")
+	deny("shop/database", "udp", stranger, 9999, "")
+	deny("shop/database", "tcp", v4("shop/api"), 3000, "api pod")
+	deny("shop/api", "tcp", stranger, 443, "")
+	deny("shop/api", "tcp", partners[0], 80, "")
+	deny("monitoring/prometheus", "tcp", v4("shop/database"), 5432, "database pod")
+	deny("ingress-nginx/controller", "tcp", name("api.shop"), 80, "")
+	deny("attacker/shell", "tcp", name("database.shop"), 5432, "")
+	deny("attacker/shell", "tcp", v6("shop/database"), 5432, "database pod, IPv6")
+	deny("attacker/shell", "tcp", v4("shop/frontend"), 8080, "frontend pod")
+	deny("shop/newcomer", "tcp", name("api.shop"), 80, "")
+	deny("shop/newcomer", "tcp", stranger, 443, "")
+	list = append(list, attempt{
+		from: "shop/newcomer", protocol: "udp", to: name("api.shop"), port: 53, allowed: true, policy: "shop/bulkhead-allow-dns",
+	})
+	return list
+}
+
+// zone is what the cluster's DNS answers.
+func zone(all []*workload) map[string]string {
+	records := make(map[string]string)
+	for _, w := range all {
+		if w.clusterIP != "" {
+			records[fmt.Sprintf("%s.%s.svc.cluster.local.", w.serviceName(), w.namespace)] = w.clusterIP
+		}
+	}
+	return records
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/bulkhead-dev/bulkhead/policies/baseline"
+	"github.com/bulkhead-dev/bulkhead/policies/gate"
+)
+
+// Config is what the flags say. Fields below "parsed" are filled by complete.
+type Config struct {
+	Kubeconfig   string
+	Namespace    string
+	Listen       string
+	WebhookURL   string
+	HealthAddr   string
+	MetricsAddr  string
+	DefaultMode  string
+	Exempt       []string
+	TrustedUsers []string
+	RulesDir     string
+	RulesMap     string
+	RuleActions  map[string]string
+	DNSNamespace string
+	DNSService   string
+	DNSNodeLocal []string
+
+	// parsed
+	mode      baseline.Mode
+	host      string
+	port      int
+	names     []string // that the API server calls us by
+	rulesMap  types.NamespacedName
+	actions   map[string]gate.Action
+	nodeLocal []netip.Addr
+}
+
+func (c *Config) addFlags(f *pflag.FlagSet) {
+	f.StringVar(&c.Namespace, "namespace", baseline.ProjectNamespace, "Bulkhead's own namespace")
+	f.StringVar(&c.Listen, "listen", "", "address:port of the webhook server (default :9443, or that of --webhook-url)")
+	f.StringVar(&c.WebhookURL, "webhook-url", "", "https URL at which the API server reaches this process; with it the process registers itself, and unregisters at the end (empty: behind a Service that the Helm chart registers)")
+	f.StringVar(&c.HealthAddr, "health-addr", ":8081", "address:port of /healthz and /readyz")
+	f.StringVar(&c.MetricsAddr, "metrics-addr", ":8080", "address:port of /metrics (0: none)")
+	f.StringVar(&c.DefaultMode, "default-mode", baseline.Enforce.String(), "mode of new namespaces: observe, audit or enforce")
+	f.StringSliceVar(&c.Exempt, "exempt-namespaces", nil, "namespaces to leave alone, beside the system namespaces")
+	f.StringSliceVar(&c.TrustedUsers, "trusted-users", nil, "user names to trust with managed policies, beside Bulkhead's own")
+	f.StringVar(&c.RulesDir, "rules-dir", "", "folder of rules that add to or replace the built-in ones; reloaded when it changes")
+	f.StringVar(&c.RulesMap, "rules-configmap", "", "namespace/name of a ConfigMap with rules, as --rules-dir")
+	f.StringToStringVar(&c.RuleActions, "rule-action", nil, "group/rule=deny|warn|audit|off for rules that are not to deny")
+	f.StringVar(&c.DNSNamespace, "dns-namespace", "kube-system", "namespace of the cluster's DNS Service")
+	f.StringVar(&c.DNSService, "dns-service", "kube-dns", "name of the cluster's DNS Service")
+	f.StringSliceVar(&c.DNSNodeLocal, "dns-node-local", nil, "addresses of node-local DNS caches, e.g. 169.254.20.10")
+}
+
+// complete checks the values and fills the parsed fields. All that is wrong is in one error.
+func (c *Config) complete() error {
+	return errors.Join(
+		c.parseMode(), c.parseAddresses(), c.parseRules(), c.parseDNS(),
+		nameErrors("--namespace", c.Namespace), nameErrors("--exempt-namespaces", c.Exempt...),
+	)
+}
+
+func (c *Config) parseMode() (err error) {
+	if c.mode, err = baseline.ParseMode(c.DefaultMode); err != nil {
+		return fmt.Errorf("--default-mode: %w", err)
+	}
+	return nil
+}
+
+func (c *Config) parseAddresses() error {
+	c.names = []string{"bulkhead-webhook." + c.Namespace + ".svc"}
+	listen := c.Listen
+	if listen == "" {
+		listen = ":9443"
+	}
+	if c.WebhookURL != "" {
+		u, err := url.Parse(c.WebhookURL)
+		if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
+			return fmt.Errorf("--webhook-url %q is not of the form https://host:port", c.WebhookURL)
+		}
+		c.names = []string{u.Hostname()}
+		if c.Listen == "" {
+			listen = net.JoinHostPort(u.Hostname(), portOf(u))
+		}
+	}
+	var err error
+	if c.host, c.port, err = splitAddress("--listen", listen); err != nil {
+		return err
+	}
+	if _, _, err = splitAddress("--health-addr", c.HealthAddr); err != nil || c.MetricsAddr == "0" {
+		return err
+	}
+	_, _, err = splitAddress("--metrics-addr", c.MetricsAddr)
+	return err
+}
+
+func portOf(u *url.URL) string {
+	if u.Port() == "" {
+		return "443"
+	}
+	return u.Port()
+}
+
+func splitAddress(flag, address string) (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(address)
+	if err == nil {
+		port, err = strconv.Atoi(text)
+	}
+	if err != nil || port < 1 || port > 65535 {
+		return "", 0, fmt.Errorf("%s %q is not of the form address:port with a port of 1 to 65535", flag, address)
+	}
+	return host, port, nil
+}
+
+func (c *Config) parseRules() error {
+	var errs []error
+	if c.RulesDir != "" {
+		if info, err := os.Stat(c.RulesDir); err != nil {
+			errs = append(errs, fmt.Errorf("--rules-dir: %w", err))
+		} else if !info.IsDir() {
+			errs = append(errs, fmt.Errorf("--rules-dir %s is not a folder", c.RulesDir))
+		}
+	}
+	if c.RulesMap != "" {
+		namespace, name, ok := strings.Cut(c.RulesMap, "/")
+		if !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
+			errs = append(errs, fmt.Errorf("--rules-configmap %q is not of the form namespace/name", c.RulesMap))
+		}
+		c.rulesMap = types.NamespacedName{Namespace: namespace, Name: name}
+	}
+	c.actions = map[string]gate.Action{}
+	for rule, text := range c.RuleActions {
+		action, err := gate.ParseAction(text)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--rule-action %s: %w", rule, err))
+		}
+		c.actions[rule] = action
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) parseDNS() error {
+	errs := []error{nameErrors("--dns-namespace", c.DNSNamespace), nameErrors("--dns-service", c.DNSService)}
+	for _, text := range c.DNSNodeLocal {
+		addr, err := netip.ParseAddr(text)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--dns-node-local: %w", err))
+		}
+		c.nodeLocal = append(c.nodeLocal, addr)
+	}
+	return errors.Join(errs...)
+}
+
+func nameErrors(flag string, names ...string) error {
+	var errs []error
+	for _, name := range names {
+		for _, problem := range validation.IsDNS1123Label(name) {
+			errs = append(errs, fmt.Errorf("%s %q: %s", flag, name, problem))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package onboard
+
+import (
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+)
+
+var onboardingSeconds = prometheus.NewHistogram(prometheus.HistogramOpts{
+	Name:    "bulkhead_onboarding_seconds",
+	Help:    "From the moment a new namespace is seen to the moment both baseline policies exist.",
+	Buckets: prometheus.ExponentialBuckets(0.001, 2, 14), // 1 ms to 8 s
+})
+
+func init() { metrics.Registry.MustRegister(onboardingSeconds) }
+
+// arrivals remembers when namespaces were first seen, until their policies exist. It is bounded by
+// the namespaces that are being onboarded.
+type arrivals struct {
+	mu   sync.Mutex
+	seen map[string]time.Time
+}
+
+func newArrivals() *arrivals { return &arrivals{seen: map[string]time.Time{}} }
+
+func (a *arrivals) note(namespace string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.seen[namespace] = time.Now()
+}
+
+func (a *arrivals) forget(namespace string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.seen, namespace)
+}
+
+// observe records the latency of a namespace that was noted, once.
+func (a *arrivals) observe(namespace string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if since, ok := a.seen[namespace]; ok {
+		onboardingSeconds.Observe(time.Since(since).Seconds())
+		delete(a.seen, namespace)
+	}
+}
