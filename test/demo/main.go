@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"syscall"
 
@@ -23,10 +22,12 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	err := command().ExecuteContext(ctx)
 	stop()
-	if err != nil && !errors.As(err, new(*exec.ExitError)) { // the sandbox has said why it failed
+	if err != nil && !errors.Is(err, errSandbox) { // the sandbox has said why
 		fmt.Fprintln(os.Stderr, "demo:", err)
 	}
-	os.Exit(exitStatus(err))
+	if err != nil {
+		os.Exit(1)
+	}
 }
 
 // config is what the flags say.

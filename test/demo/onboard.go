@@ -8,11 +8,15 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 )
@@ -22,6 +26,12 @@ const manyNamespaces = 20
 
 // onboard is step 2.
 func (d *demo) onboard(ctx context.Context) error {
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	seen, err := watchPolicies(watching, d.api)
+	if err != nil {
+		return err
+	}
 	begin := time.Now()
 	labels := map[string]string{baseline.LabelOwner: "team-shop", baseline.LabelMode: baseline.Audit.String()}
 	if err := createNamespace(ctx, d.api, "shop", labels); err != nil {
@@ -40,10 +50,10 @@ func (d *demo) onboard(ctx context.Context) error {
 	}
 	d.say("namespace shop (mode audit) and its pods created in %s; pods refused until the policies existed: %d times",
 		time.Since(begin).Round(time.Millisecond), refused)
-	if err := d.showOrder(ctx, "shop"); err != nil {
+	if err := d.showOrder(ctx, seen, "shop"); err != nil {
 		return err
 	}
-	if err := d.raceManyTimes(ctx); err != nil {
+	if err := d.raceManyTimes(ctx, seen); err != nil {
 		return err
 	}
 	if err := d.showRefusals(ctx); err != nil {
@@ -52,16 +62,41 @@ func (d *demo) onboard(ctx context.Context) error {
 	return d.createNeighbours(ctx)
 }
 
-// showOrder prints the baseline policies and the first pod by resourceVersion, the cluster's own
-// order of events.
-func (d *demo) showOrder(ctx context.Context, namespace string) error {
-	policies, err := d.api.NetworkingV1().NetworkPolicies(namespace).List(ctx, metav1.ListOptions{})
+// arrivals are the resourceVersions at which NetworkPolicies first existed, as a watch saw them: the
+// cluster's own order of events. A policy's present one is that of its last change.
+type arrivals struct {
+	mu    sync.Mutex
+	first map[types.NamespacedName]string
+}
+
+// watchPolicies records arrivals from now on, until ctx ends.
+func watchPolicies(ctx context.Context, api kubernetes.Interface) (*arrivals, error) {
+	events, err := api.NetworkingV1().NetworkPolicies("").Watch(ctx, metav1.ListOptions{})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, p := range policies.Items {
-		d.say("  resourceVersion %-5s NetworkPolicy %s/%s", p.ResourceVersion, namespace, p.Name)
-	}
+	a := &arrivals{first: make(map[types.NamespacedName]string)}
+	go func() {
+		defer events.Stop()
+		for e := range events.ResultChan() {
+			if p, ok := e.Object.(*networkingv1.NetworkPolicy); ok && e.Type == watch.Added {
+				a.mu.Lock()
+				a.first[types.NamespacedName{Namespace: p.Namespace, Name: p.Name}] = p.ResourceVersion
+				a.mu.Unlock()
+			}
+		}
+	}()
+	return a, nil
+}
+
+func (a *arrivals) of(namespace, name string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.first[types.NamespacedName{Namespace: namespace, Name: name}]
+}
+
+// showOrder prints the baseline policies and the first pod in the order in which they came to be.
+func (d *demo) showOrder(ctx context.Context, seen *arrivals, namespace string) error {
 	pods, err := d.api.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
@@ -72,18 +107,26 @@ func (d *demo) showOrder(ctx context.Context, namespace string) error {
 			first = p.ResourceVersion
 		}
 	}
+	if err := d.checkOrder(ctx, seen, namespace, first); err != nil {
+		return err
+	}
+	for _, name := range []string{baseline.DefaultDenyName, baseline.AllowDNSName} {
+		d.say("  resourceVersion %-5s NetworkPolicy %s/%s", seen.of(namespace, name), namespace, name)
+	}
 	d.say("  resourceVersion %-5s the first pod", first)
-	return checkOrder(policies.Items, namespace, first)
+	return nil
 }
 
-// checkOrder fails when a baseline policy is missing or not older than the pod.
-func checkOrder(policies []networkingv1.NetworkPolicy, namespace, pod string) error {
+// checkOrder fails when a baseline policy is not older than the pod.
+func (d *demo) checkOrder(ctx context.Context, seen *arrivals, namespace, pod string) error {
 	for _, name := range []string{baseline.DefaultDenyName, baseline.AllowDNSName} {
-		found := false
-		for i := range policies {
-			found = found || policies[i].Name == name && older(policies[i].ResourceVersion, pod)
+		err := d.until(ctx, "the watch has seen NetworkPolicy "+namespace+"/"+name, func(context.Context) (bool, error) {
+			return seen.of(namespace, name) != "", nil
+		})
+		if err != nil {
+			return err
 		}
-		if !found {
+		if !older(seen.of(namespace, name), pod) {
 			return fmt.Errorf("a pod of %s was admitted before NetworkPolicy %s existed", namespace, name)
 		}
 	}
@@ -97,7 +140,7 @@ func older(a, b string) bool {
 }
 
 // raceManyTimes creates namespaces with a pod each, at once, and checks the order in every one.
-func (d *demo) raceManyTimes(ctx context.Context) error {
+func (d *demo) raceManyTimes(ctx context.Context, seen *arrivals) error {
 	refusals := 0
 	for i := range manyNamespaces {
 		name := fmt.Sprintf("race-%d", i)
@@ -111,11 +154,7 @@ func (d *demo) raceManyTimes(ctx context.Context) error {
 			return err
 		}
 		refusals += n
-		policies, err := d.api.NetworkingV1().NetworkPolicies(name).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return err
-		}
-		if err := checkOrder(policies.Items, name, pod.ResourceVersion); err != nil {
+		if err := d.checkOrder(ctx, seen, name, pod.ResourceVersion); err != nil {
 			return err
 		}
 	}

@@ -91,7 +91,7 @@ func (d *demo) git(ctx context.Context, args ...string) (string, error) {
 func (d *demo) approve(ctx context.Context) error {
 	repo, work := d.path("policies.git"), d.path("review")
 	err := d.part(ctx, "bulkhead", baseline.GeneratorServiceAccount, d.ports.generator,
-		"serve", "--repo="+repo, "--cluster="+clusterName, "--hubble="+d.ports.hubble, "--http-addr="+d.ports.generator,
+		"serve", "--repo="+repo, "--cluster="+clusterName, "--hubble="+d.ports.hubble, "--listen="+d.ports.generator,
 		"--propose-every=1h", "--sync-every=1s")
 	if err != nil {
 		return err

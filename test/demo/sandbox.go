@@ -21,6 +21,9 @@ import (
 // nftables rules, pinned maps and processes live there and end with it, however it ends.
 const sandboxFlags = unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID
 
+// errSandbox is the failure of what runs in the sandbox, which reports it there.
+var errSandbox = errors.New("the sandbox failed")
+
 // missing says what this machine lacks for the steps that need packets; empty when nothing.
 func missing() string {
 	if os.Geteuid() != 0 {
@@ -56,7 +59,10 @@ func enterSandbox(ctx context.Context, args []string) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: sandboxFlags, Setpgid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	cmd.WaitDelay = 20 * time.Second // then the whole process namespace is killed
-	return cmd.Run()
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%w: %w", errSandbox, err)
+	}
+	return nil
 }
 
 // setUpSandbox makes the fresh namespaces usable: loopback, a /proc of its own processes, a BPF
@@ -88,16 +94,4 @@ func setUpSandbox() error {
 		}
 	}
 	return nil
-}
-
-// exitStatus is the status with which a process ended, or 1 for any other error.
-func exitStatus(err error) int {
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &exit) && exit.ExitCode() > 0:
-		return exit.ExitCode()
-	}
-	return 1
 }

@@ -92,7 +92,8 @@ func (d *demo) install(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, helm, "template", "bulkhead", d.chart, "--namespace", baseline.ProjectNamespace)
+	cmd := exec.CommandContext(ctx, helm, "template", "bulkhead", d.chart, "--namespace", baseline.ProjectNamespace,
+		"--set", "generator.repository.url="+d.path("policies.git"), "--set", "enforcer.hubble.insecure=true")
 	cmd.Env = append(cmd.Environ(), "HOME="+d.dir)
 	rendered, err := cmd.Output()
 	if err != nil {
@@ -205,12 +206,14 @@ func ready(ctx context.Context, url string) (bool, error) {
 	return true, nil
 }
 
-// indented puts a part's progress under its step.
+// indented puts what a part says under its step.
 type indented struct{ to io.Writer }
 
 func (w indented) Write(p []byte) (int, error) {
-	if _, err := fmt.Fprintf(w.to, "  %s", p); err != nil {
-		return 0, err
+	for line := range bytes.Lines(p) {
+		if _, err := fmt.Fprintf(w.to, "    %s", line); err != nil {
+			return 0, err
+		}
 	}
 	return len(p), nil
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // A netfilter link cannot change its program, and two links of one hook need two priorities. So there
@@ -91,6 +92,9 @@ func (d *Dataplane) attachNetfilter(hook, place int) error {
 	l, err := link.AttachNetfilter(link.NetfilterOptions{
 		Program: d.objs.Forwarded, ProtocolFamily: at.family, Hook: at.hook, Priority: where.priority,
 	})
+	if errors.Is(err, unix.EBUSY) {
+		return fmt.Errorf("attach to netfilter %s: another datapath judges there: remove it, or use its pin path: %w", at.name, err)
+	}
 	if err != nil {
 		return explain(fmt.Errorf("attach to netfilter %s: %w", at.name, err))
 	}

@@ -92,6 +92,12 @@ func TestOneProcessDrivesADatapath(t *testing.T) {
 	} else if !strings.Contains(err.Error(), "another process") {
 		t.Error(err)
 	}
+	if d, err := Open(newConfig(t)); err == nil {
+		d.Close()
+		t.Error("two datapaths in one network namespace")
+	} else if !strings.Contains(err.Error(), "another datapath judges there") {
+		t.Error(err)
+	}
 }
 
 func TestAttachAndDetach(t *testing.T) {

@@ -24,7 +24,8 @@ type slotted struct {
 // Load makes w what is enforced, on new and on open connections, and returns its generation (from 1, one
 // more each time). The switch is one write: every packet is judged by the old world or by w. If w does not
 // fit or anything fails before the switch, the old world stays; the error says why. After Load returns,
-// no packet is judged by the old world any more.
+// no packet is judged by the old world any more. With a generation and an error, w is loaded but some
+// devices still run what an earlier run left there; the next Load tries again.
 func (d *Dataplane) Load(w *plan.World) (uint32, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

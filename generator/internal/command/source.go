@@ -20,7 +20,7 @@ import (
 // source is where flows come from.
 type source struct {
 	files        []string
-	hubble       string
+	hubble       []string
 	since        time.Duration
 	last         uint64
 	maxMalformed uint64
@@ -33,7 +33,7 @@ func (s *source) fileFlags(f *pflag.FlagSet) {
 
 func (s *source) flags(f *pflag.FlagSet) {
 	s.fileFlags(f)
-	f.StringVar(&s.hubble, "hubble", "", "read flows from the Hubble API at this host:port instead")
+	f.StringSliceVar(&s.hubble, "hubble", nil, "read flows from the Hubble API at this host:port instead; may be repeated, once for each node")
 	f.DurationVar(&s.since, "since", 0, "with --hubble: only flows of this last time, e.g. 1h (0: all it still has)")
 	f.Uint64Var(&s.last, "last", 0, "with --hubble: only this many newest flows (0: all it still has)")
 }
@@ -43,21 +43,23 @@ func (s *source) read(ctx context.Context, inv *inventory.Inventory) (*edge.Fold
 	fold, stats := edge.NewFold(edge.DefaultLimit), flows.Stats{}
 	add := func(r *flows.Record) error { return fold.Add(inv.Key(r), inventory.Observe(r)) }
 	switch {
-	case s.hubble == "" && len(s.files) == 0:
+	case len(s.hubble) == 0 && len(s.files) == 0:
 		return nil, stats, errors.New("no flows: give --flows FILE or --hubble HOST:PORT")
-	case s.hubble != "" && len(s.files) > 0:
+	case len(s.hubble) > 0 && len(s.files) > 0:
 		return nil, stats, errors.New("give --flows or --hubble, not both")
 	case s.since != 0 && s.last != 0:
 		return nil, stats, errors.New("give --since or --last, not both")
 	case s.since < 0:
 		return nil, stats, fmt.Errorf("--since %s: give a time back from now, e.g. 1h", s.since)
-	case s.hubble != "":
-		q := flows.Query{Last: s.last}
-		if s.since > 0 {
-			q.Since = time.Now().Add(-s.since)
+	}
+	q := flows.Query{Last: s.last}
+	if s.since > 0 {
+		q.Since = time.Now().Add(-s.since)
+	}
+	for _, addr := range s.hubble {
+		if err := flows.Observe(ctx, addr, q, &stats, add); err != nil {
+			return nil, stats, err
 		}
-		err := flows.Observe(ctx, s.hubble, q, &stats, add)
-		return fold, stats, err
 	}
 	for _, f := range s.files {
 		st, err := flows.ReadFile(f, s.maxMalformed, add)
@@ -75,8 +77,8 @@ func (s *source) words() []string {
 	for _, f := range s.files {
 		out = append(out, "--flows", quote(f))
 	}
-	if s.hubble != "" {
-		out = append(out, "--hubble", quote(s.hubble))
+	for _, addr := range s.hubble {
+		out = append(out, "--hubble", quote(addr))
 	}
 	return out
 }

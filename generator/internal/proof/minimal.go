@@ -102,8 +102,9 @@ func parts(path, peerField string, peers, ports int, of partsOf) []cut {
 			break
 		}
 		out = append(out, cut{fmt.Sprintf("%s.%s[%d]", path, peerField, i), func(p *networkingv1.NetworkPolicy) {
-			list, _ := of(p)
-			*list = slices.Delete(*list, i, i+1)
+			if list, _ := of(p); len(*list) > 1 {
+				*list = slices.Delete(*list, i, i+1)
+			}
 		}})
 	}
 	for i := range ports {
@@ -111,8 +112,9 @@ func parts(path, peerField string, peers, ports int, of partsOf) []cut {
 			break
 		}
 		out = append(out, cut{fmt.Sprintf("%s.ports[%d]", path, i), func(p *networkingv1.NetworkPolicy) {
-			_, list := of(p)
-			*list = slices.Delete(*list, i, i+1)
+			if _, list := of(p); len(*list) > 1 {
+				*list = slices.Delete(*list, i, i+1)
+			}
 		}})
 	}
 	return out

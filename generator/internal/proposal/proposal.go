@@ -37,6 +37,7 @@ type Input struct {
 // Namespace is the proposal for one namespace.
 type Namespace struct {
 	*synth.Namespace
+	Rules  []proof.Rule // of the generated policies, with their evidence
 	Files  tree.Files
 	Listed []evidence.Listed // not learned; at least one end is in the namespace
 	Report *proof.Report     // of the generated policies; always proven
@@ -96,13 +97,10 @@ func Make(in Input) (*Proposal, error) {
 			return nil, fmt.Errorf("write policies of namespace %s: %w", name, err)
 		}
 		n := &Namespace{Namespace: written, sample: sample, Listed: touching(found.Listed, name)}
-		if n.Report, err = proof.Prove(n.All(), n.Connections, sample); err != nil {
-			return nil, fmt.Errorf("prove policies of namespace %s: %w", name, err)
+		if err := n.prove(); err != nil {
+			return nil, err
 		}
-		if !n.Report.Proven {
-			return nil, &NotProvenError{name, n.Report}
-		}
-		if n.Files, err = tree.Render(in.Cluster, written, n.Listed, in.Loss); err != nil {
+		if n.Files, err = tree.Render(in.Cluster, written, n.Rules, n.Listed, in.Loss); err != nil {
 			return nil, err
 		}
 		p.Namespaces = append(p.Namespaces, n)
@@ -113,6 +111,23 @@ func Make(in Input) (*Proposal, error) {
 		}
 	}
 	return p, nil
+}
+
+// prove takes away what other rules cover already, and proves what is left.
+func (n *Namespace) prove() error {
+	all := proof.Reduce(n.All(), n.Connections, n.sample)
+	n.Policies = all[len(n.Baseline):] // the baseline comes first and stays
+	var err error
+	if n.Report, err = proof.Prove(all, n.Connections, n.sample); err != nil {
+		return fmt.Errorf("prove policies of namespace %s: %w", n.Name, err)
+	}
+	if !n.Report.Proven {
+		return &NotProvenError{n.Name, n.Report}
+	}
+	if n.Rules, err = proof.Explain(all, n.Connections, n.sample); err != nil {
+		return fmt.Errorf("explain policies of namespace %s: %w", n.Name, err)
+	}
+	return nil
 }
 
 func namespaces(asked []string, found *evidence.Evidence) []string {

@@ -103,13 +103,11 @@ func rules(b *strings.Builder, n *proposal.Namespace) {
 	}
 	b.WriteString("| rule | connection | flows | first seen | last seen | seen on |\n| --- | --- | --- | --- | --- | --- |\n")
 	rows := 0
-	for _, p := range n.Policies {
-		for _, r := range p.Rules {
-			for _, c := range r.Connections {
-				if rows++; rows <= maxRows {
-					fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", code(p.File+" "+r.Path), connection(c),
-						flowCount(c.Evidence), stamp(c.Evidence.First), stamp(c.Evidence.Last), code(strings.Join(c.Evidence.Nodes, ", ")))
-				}
+	for _, r := range n.Rules {
+		for _, c := range r.Connections {
+			if rows++; rows <= maxRows {
+				fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", code(tree.FileOf(r.Policy)+" "+r.Path), connection(c),
+					flowCount(c.Evidence), stamp(c.Evidence.First), stamp(c.Evidence.Last), code(strings.Join(c.Evidence.Nodes, ", ")))
 			}
 		}
 	}

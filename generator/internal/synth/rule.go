@@ -30,9 +30,8 @@ func (p portKey) compare(o portKey) int {
 
 // rule is peers × ports, all of which were observed.
 type rule struct {
-	peers       []edge.Endpoint
-	ports       []portKey
-	connections []evidence.Connection
+	peers []edge.Endpoint
+	ports []portKey
 }
 
 // group makes one rule of each workload, so that a reviewer reads one peer at a time and a new
@@ -53,7 +52,6 @@ func group(connections []evidence.Connection, d netpol.Direction) []rule {
 			r = &rule{peers: []edge.Endpoint{peer}}
 			byPeer[peer] = r
 		}
-		r.connections = append(r.connections, c)
 		if key := (portKey{c.Protocol, c.Port}); !slices.Contains(r.ports, key) {
 			r.ports = append(r.ports, key)
 		}
@@ -79,7 +77,6 @@ func share(byPeer map[edge.Endpoint]*rule) []rule {
 		key := fmt.Sprint(r.ports)
 		if shared := addresses[key]; shared != nil {
 			shared.peers = append(shared.peers, e)
-			shared.connections = append(shared.connections, r.connections...)
 			continue
 		}
 		addresses[key] = r

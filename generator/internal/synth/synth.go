@@ -25,32 +25,14 @@ import (
 type Namespace struct {
 	Name     string
 	Baseline []*networkingv1.NetworkPolicy // default-deny and DNS
-	Policies []Policy                      // ordered by file
+	Policies []*networkingv1.NetworkPolicy // one a workload, ordered by name
 	// Connections that a pod of the namespace is part of, those covered by the baseline included.
-	Connections []evidence.Connection
-}
-
-// Policy is the policy of one workload and why each of its rules is there.
-type Policy struct {
-	File     string // without directory, e.g. api.yaml
-	Workload edge.Endpoint
-	Object   *networkingv1.NetworkPolicy
-	Rules    []Rule // ingress in order of index, then egress
-}
-
-// Rule is the evidence of one rule.
-type Rule struct {
-	Path        string // spec.ingress[0]
 	Connections []evidence.Connection
 }
 
 // All are the namespace's policies, baseline first.
 func (n *Namespace) All() []*networkingv1.NetworkPolicy {
-	all := slices.Clone(n.Baseline)
-	for _, p := range n.Policies {
-		all = append(all, p.Object)
-	}
-	return all
+	return slices.Concat(n.Baseline, n.Policies)
 }
 
 // Write makes the policies of one namespace from all connections of the cluster. sample must be
@@ -77,15 +59,15 @@ func Write(name string, all []evidence.Connection, inv *inventory.Inventory, sam
 			put(sides, c.From, netpol.Egress, c)
 		}
 	}
-	files := fileNames(sides)
+	names := policyNames(sides)
 	for workload, side := range sides {
-		p, err := policy(inv.Workload(workload), files[workload], side, inv)
+		p, err := policy(inv.Workload(workload), names[workload], side, inv)
 		if err != nil {
 			return nil, err
 		}
 		n.Policies = append(n.Policies, p)
 	}
-	slices.SortFunc(n.Policies, func(a, b Policy) int { return cmp.Compare(a.File, b.File) })
+	slices.SortFunc(n.Policies, func(a, b *networkingv1.NetworkPolicy) int { return cmp.Compare(a.Name, b.Name) })
 	return n, nil
 }
 
@@ -118,10 +100,10 @@ func covers(sample *inventory.Sample, policies []*networkingv1.NetworkPolicy) (f
 	}, nil
 }
 
-// fileNames names each workload's file, and with it its policy, after the workload. Two kinds of
+// policyNames names each workload's policy, and with it its file, after the workload. Two kinds of
 // workload may share a name, and a workload may be called as one of our own files: then the kind
 // is added.
-func fileNames(sides map[edge.Endpoint]*[2][]evidence.Connection) map[edge.Endpoint]string {
+func policyNames(sides map[edge.Endpoint]*[2][]evidence.Connection) map[edge.Endpoint]string {
 	uses := map[string]int{"baseline": 1, "kustomization": 1, baseline.DefaultDenyName: 1, baseline.AllowDNSName: 1}
 	for e := range sides {
 		uses[e.Name]++
@@ -136,30 +118,27 @@ func fileNames(sides map[edge.Endpoint]*[2][]evidence.Connection) map[edge.Endpo
 	return names
 }
 
-func policy(w *inventory.Workload, name string, side *[2][]evidence.Connection, inv *inventory.Inventory) (Policy, error) {
+func policy(w *inventory.Workload, name string, side *[2][]evidence.Connection, inv *inventory.Inventory) (*networkingv1.NetworkPolicy, error) {
 	if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
-		return Policy{}, fmt.Errorf("%s: its name cannot name a policy: %s", w.Endpoint(), strings.Join(problems, "; "))
+		return nil, fmt.Errorf("%s: its name cannot name a policy: %s", w.Endpoint(), strings.Join(problems, "; "))
 	}
-	p := Policy{File: name + ".yaml", Workload: w.Endpoint(), Object: &networkingv1.NetworkPolicy{
+	spec := networkingv1.NetworkPolicySpec{PodSelector: *w.Selector.DeepCopy()}
+	for _, r := range group(side[netpol.Ingress], netpol.Ingress) {
+		spec.Ingress = append(spec.Ingress, networkingv1.NetworkPolicyIngressRule{From: peers(r.peers, inv), Ports: ports(r.ports)})
+	}
+	for _, r := range group(side[netpol.Egress], netpol.Egress) {
+		spec.Egress = append(spec.Egress, networkingv1.NetworkPolicyEgressRule{To: peers(r.peers, inv), Ports: ports(r.ports)})
+	}
+	// A direction without a rule is not named: isolating it is the baseline's business.
+	if len(spec.Ingress) > 0 {
+		spec.PolicyTypes = append(spec.PolicyTypes, networkingv1.PolicyTypeIngress)
+	}
+	if len(spec.Egress) > 0 {
+		spec.PolicyTypes = append(spec.PolicyTypes, networkingv1.PolicyTypeEgress)
+	}
+	return &networkingv1.NetworkPolicy{
 		TypeMeta:   metav1.TypeMeta{APIVersion: networkingv1.SchemeGroupVersion.String(), Kind: "NetworkPolicy"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: name},
-		Spec:       networkingv1.NetworkPolicySpec{PodSelector: *w.Selector.DeepCopy()},
-	}}
-	spec := &p.Object.Spec
-	// A direction without a rule is not named: isolating it is the baseline's business.
-	for i, g := range group(side[netpol.Ingress], netpol.Ingress) {
-		if i == 0 {
-			spec.PolicyTypes = append(spec.PolicyTypes, networkingv1.PolicyTypeIngress)
-		}
-		spec.Ingress = append(spec.Ingress, networkingv1.NetworkPolicyIngressRule{From: peers(g.peers, inv), Ports: ports(g.ports)})
-		p.Rules = append(p.Rules, Rule{fmt.Sprintf("spec.ingress[%d]", i), g.connections})
-	}
-	for i, g := range group(side[netpol.Egress], netpol.Egress) {
-		if i == 0 {
-			spec.PolicyTypes = append(spec.PolicyTypes, networkingv1.PolicyTypeEgress)
-		}
-		spec.Egress = append(spec.Egress, networkingv1.NetworkPolicyEgressRule{To: peers(g.peers, inv), Ports: ports(g.ports)})
-		p.Rules = append(p.Rules, Rule{fmt.Sprintf("spec.egress[%d]", i), g.connections})
-	}
-	return p, nil
+		Spec:       spec,
+	}, nil
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/synth"
 )
 
@@ -32,6 +33,9 @@ const (
 
 // Files maps slash-separated paths, relative to a namespace's directory, to contents.
 type Files map[string][]byte
+
+// FileOf is the file of a workload's policy.
+func FileOf(policy string) string { return policy + ".yaml" }
 
 // Dir is where a namespace's files are in the repository.
 func Dir(cluster, namespace string) string { return path.Join("clusters", cluster, namespace) }
@@ -79,7 +83,7 @@ type Rule struct {
 const recordVersion = 1
 
 // Render writes a namespace's files. The same input gives the same bytes.
-func Render(cluster string, n *synth.Namespace, listed []evidence.Listed, loss Loss) (Files, error) {
+func Render(cluster string, n *synth.Namespace, rules []proof.Rule, listed []evidence.Listed, loss Loss) (Files, error) {
 	if err := ValidCluster(cluster); err != nil {
 		return nil, err
 	}
@@ -89,16 +93,17 @@ func Render(cluster string, n *synth.Namespace, listed []evidence.Listed, loss L
 		return nil, err
 	}
 	resources := []string{BaselineFile}
-	for _, p := range n.Policies { // ordered by file
-		if files[p.File], err = Marshal(p.Object); err != nil {
+	for _, p := range n.Policies { // ordered by name
+		file := FileOf(p.Name)
+		if files[file], err = Marshal(p); err != nil {
 			return nil, err
 		}
-		resources = append(resources, p.File)
+		resources = append(resources, file)
 	}
 	if files[KustomizationFile], err = kustomization(n.Name, resources); err != nil {
 		return nil, err
 	}
-	if files[EvidenceFile], err = record(cluster, n, listed, loss, files); err != nil {
+	if files[EvidenceFile], err = record(cluster, n, rules, listed, loss, files); err != nil {
 		return nil, err
 	}
 	return files, nil
@@ -129,7 +134,7 @@ func kustomization(namespace string, resources []string) ([]byte, error) {
 	})
 }
 
-func record(cluster string, n *synth.Namespace, listed []evidence.Listed, loss Loss, files Files) ([]byte, error) {
+func record(cluster string, n *synth.Namespace, rules []proof.Rule, listed []evidence.Listed, loss Loss, files Files) ([]byte, error) {
 	first, last := evidence.Span(n.Connections)
 	r := Record{
 		Version: recordVersion, Cluster: cluster, Namespace: n.Name,
@@ -138,14 +143,12 @@ func record(cluster string, n *synth.Namespace, listed []evidence.Listed, loss L
 		Rules:  []Rule{},
 		Listed: append([]evidence.Listed{}, listed...),
 	}
-	for _, p := range n.Policies {
-		for _, rule := range p.Rules {
-			out := Rule{File: p.File, Path: rule.Path}
-			for _, c := range rule.Connections {
-				out.Connections = append(out.Connections, c.Evidence)
-			}
-			r.Rules = append(r.Rules, out)
+	for _, rule := range rules {
+		out := Rule{File: FileOf(rule.Policy), Path: rule.Path}
+		for _, c := range rule.Connections {
+			out.Connections = append(out.Connections, c.Evidence)
 		}
+		r.Rules = append(r.Rules, out)
 	}
 	for name, content := range files {
 		digest, err := Meaning(content)
