@@ -70,8 +70,8 @@ func TestBadValuesAreRefused(t *testing.T) {
 
 func TestGeneratorNeedsFlows(t *testing.T) {
 	_, err := helm(t, "template", "--set", "generator.repository.url=https://git.example.com/p.git")
-	if err == nil || !strings.Contains(err.Error(), "set enforcer.hubble.insecure=true") {
-		t.Errorf("got %v, want an error that says how flows can reach the generator", err)
+	if err == nil || !strings.Contains(err.Error(), "generator.observers is empty: name the Hubble API of every node") {
+		t.Errorf("got %v, want an error that says where flows are to come from", err)
 	}
 }
 

@@ -43,6 +43,11 @@ func TestControlPlane(t *testing.T) {
 	t.Run("a webhook is called by URL", func(t *testing.T) { webhookByURL(t, admin) })
 
 	pids := pidsOf(c)
+	for _, pid := range pids {
+		if group, err := syscall.Getpgid(pid); err != nil || group != pid {
+			t.Errorf("process %d is in group %d (%v), want one of its own, which Ctrl-C does not reach", pid, group, err)
+		}
+	}
 	if err := c.Stop(); err != nil {
 		t.Errorf("stop: %v", err)
 	}

@@ -22,10 +22,16 @@ import (
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 )
 
+// clockTick is how far the kernel's coarse clock, by which flows are dated, may lie behind.
+const clockTick = 20 * time.Millisecond
+
 // enforce is step 6: intruders arrive, shop is switched to enforce, and everything is tried.
 func (d *demo) enforce(ctx context.Context) error {
 	if err := d.startIntruders(ctx); err != nil {
 		return err
+	}
+	if err := d.network.dial(ctx, d.network.hosts["attacker/shell"], new(d.network.foothold())); err != nil {
+		return fmt.Errorf("an intruder's connection in mode audit: %w", err)
 	}
 	patch := fmt.Appendf(nil, `{"metadata":{"labels":{%q:%q}}}`, baseline.LabelMode, baseline.Enforce)
 	_, err := d.api.CoreV1().Namespaces().Patch(ctx, "shop", k8stypes.MergePatchType, patch, metav1.PatchOptions{})
@@ -35,7 +41,7 @@ func (d *demo) enforce(ctx context.Context) error {
 	if err := d.untilModes(ctx, map[string]string{"shop": "enforce"}); err != nil {
 		return err
 	}
-	begin := time.Now()
+	begin := time.Now().Add(-clockTick)
 	outcomes := d.network.try(ctx, d.network.trials())
 	if err := d.until(ctx, "the enforcer has reported every connection", func(ctx context.Context) (bool, error) {
 		flows, err := d.flowsSince(ctx, begin)
@@ -140,7 +146,7 @@ func (d *demo) decider(o *outcome, flows []*flow.Flow) string {
 		}
 	}
 	if seen {
-		return "no policy (nothing isolates the pods)"
+		return "no policy"
 	}
 	return ""
 }
@@ -183,14 +189,13 @@ func (d *demo) target(a *attempt) (addr string, port uint32) {
 	if _, err := netip.ParseAddr(a.to); err == nil {
 		return a.to, uint32(a.port)
 	}
-	name := a.to
+	wanted := a.to
 	if a.port == 53 { // looking the name up is the attempt
-		name = "kube-dns.kube-system.svc.cluster.local."
+		wanted = name("kube-dns.kube-system")
 	}
 	for _, w := range d.workload {
 		for _, s := range w.service {
-			wanted := fmt.Sprintf("%s.%s.svc.cluster.local.", w.serviceName(), w.namespace)
-			if wanted == name && s.Port == int32(a.port) && strings.EqualFold(string(s.Protocol), a.protocol) {
+			if name(w.serviceName()+"."+w.namespace) == wanted && s.Port == int32(a.port) && strings.EqualFold(string(s.Protocol), a.protocol) {
 				return w.addresses()[0].String(), uint32(w.target(s))
 			}
 		}

@@ -39,6 +39,9 @@ type dialTarget struct {
 	Port     int           `json:"port"`
 	DNS      string        `json:"dns,omitempty"` // server for the look-up: address:port
 	Timeout  time.Duration `json:"timeout"`
+	// Keep names the connection: it stays open after the exchange, and the next exchange of that
+	// name goes over it. Empty: closed after the exchange.
+	Keep string `json:"keep,omitempty"`
 }
 
 type response struct {
@@ -47,9 +50,16 @@ type response struct {
 	Error  string `json:"error,omitempty"`
 }
 
+// client is what a pod remembers between requests.
+type client struct {
+	mu   sync.Mutex
+	kept map[string]net.Conn
+}
+
 // servePod is the life of a pod: until its standard input ends.
 func servePod(ctx context.Context, in io.Reader, out io.Writer) error {
 	var mu sync.Mutex
+	c := &client{kept: make(map[string]net.Conn)}
 	answer := json.NewEncoder(out)
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 1<<20)
@@ -60,7 +70,7 @@ func servePod(ctx context.Context, in io.Reader, out io.Writer) error {
 		}
 		go func() {
 			resp := response{ID: req.ID}
-			said, err := req.handle(ctx)
+			said, err := c.handle(ctx, &req)
 			if resp.Answer = said; err != nil {
 				resp.Error = err.Error()
 			}
@@ -72,14 +82,14 @@ func servePod(ctx context.Context, in io.Reader, out io.Writer) error {
 	return lines.Err()
 }
 
-func (r *request) handle(ctx context.Context) (string, error) {
+func (c *client) handle(ctx context.Context, r *request) (string, error) {
 	switch {
 	case r.Serve != nil && r.Serve.Protocol == "udp":
 		return "", r.Serve.listenUDP()
 	case r.Serve != nil:
 		return "", r.Serve.listenTCP()
 	case r.Dial != nil:
-		return r.Dial.exchange(ctx)
+		return c.exchange(ctx, r.Dial)
 	}
 	return "", errors.New("empty request")
 }
@@ -139,30 +149,46 @@ func (s *serveTarget) listenUDP() error {
 
 // exchange says a line to the server and returns the line that it answers. For DNS, the port 53,
 // looking the host up is the exchange.
-func (d *dialTarget) exchange(ctx context.Context) (string, error) {
+func (c *client) exchange(ctx context.Context, d *dialTarget) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()
 	if d.Port == 53 {
 		return d.lookUp(ctx, d.Protocol)
 	}
+	conn, err := c.connection(ctx, d)
+	if err != nil {
+		return "", err
+	}
+	if d.Keep == "" {
+		defer conn.Close()
+	}
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return "", err
+	}
+	if _, err := fmt.Fprintln(conn, "who are you?"); err != nil {
+		return "", err
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	return strings.TrimSpace(line), err
+}
+
+// connection is the one that was kept under the name, or a new one.
+func (c *client) connection(ctx context.Context, d *dialTarget) (net.Conn, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if kept := c.kept[d.Keep]; kept != nil {
+		return kept, nil
+	}
 	host, err := d.lookUp(ctx, "udp")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	c, err := new(net.Dialer).DialContext(ctx, d.Protocol, net.JoinHostPort(host, fmt.Sprint(d.Port)))
-	if err != nil {
-		return "", err
+	conn, err := new(net.Dialer).DialContext(ctx, d.Protocol, net.JoinHostPort(host, fmt.Sprint(d.Port)))
+	if err == nil && d.Keep != "" {
+		c.kept[d.Keep] = conn
 	}
-	defer c.Close()
-	deadline, _ := ctx.Deadline()
-	if err := c.SetDeadline(deadline); err != nil {
-		return "", err
-	}
-	if _, err := fmt.Fprintln(c, "who are you?"); err != nil {
-		return "", err
-	}
-	line, err := bufio.NewReader(c).ReadString('\n')
-	return strings.TrimSpace(line), err
+	return conn, err
 }
 
 // lookUp resolves the host by the DNS server, over the protocol. An address is its own answer.

@@ -17,8 +17,11 @@ import (
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 )
 
-// clusterName is the cluster's name in the repository.
-const clusterName = "demo"
+// clusterName is the cluster's name in the repository, proposal the branch for namespace shop.
+const (
+	clusterName = "demo"
+	proposal    = "bulkhead/" + clusterName + "/shop"
+)
 
 // propose is step 4: the generator reads the enforcer's flows and commits proven policies.
 func (d *demo) propose(ctx context.Context) error {
@@ -45,7 +48,18 @@ func (d *demo) propose(ctx context.Context) error {
 	}
 	d.say("the pull request's text, %s:", filepath.Base(body))
 	d.say("  | %s", strings.ReplaceAll(strings.TrimSpace(string(text)), "\n", "\n    | "))
-	return nil
+	return d.prove(ctx, repo, kubeconfig)
+}
+
+// prove checks the branch out, as a reviewer would, and has it judged by the evaluator: what is
+// allowed, what is needed, and what is allowed beyond what was seen.
+func (d *demo) prove(ctx context.Context, repo, kubeconfig string) error {
+	work := d.path("review")
+	if _, err := d.git(ctx, "clone", "-q", "--branch", proposal, repo, work); err != nil {
+		return err
+	}
+	return d.bulkhead(ctx, "verify", "--hubble", d.ports.hubble, "--kubeconfig", kubeconfig,
+		"--policies", filepath.Join(work, "clusters", clusterName, "shop"))
 }
 
 // bulkhead runs a command of the CLI and shows it and what it prints.
@@ -96,10 +110,9 @@ func (d *demo) approve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	branch := "bulkhead/" + clusterName + "/shop"
 	for _, args := range [][]string{
-		{"clone", "-q", repo, work},
-		{"-C", work, "merge", "-q", "--no-ff", "-m", "Approve the policies of shop", "origin/" + branch},
+		{"-C", work, "switch", "-q", "main"},
+		{"-C", work, "merge", "-q", "--no-ff", "-m", "Approve the policies of shop", "origin/" + proposal},
 		{"-C", work, "push", "-q", "origin", "main"},
 	} {
 		if _, err := d.git(ctx, args...); err != nil {
@@ -110,7 +123,7 @@ func (d *demo) approve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.say("merged %s as %.10s", branch, commit)
+	d.say("merged %s as %.10s", proposal, commit)
 	begin := time.Now()
 	for _, name := range []string{"frontend", "api", "database"} {
 		err := d.until(ctx, "NetworkPolicy shop/"+name+" is synced", func(ctx context.Context) (bool, error) {

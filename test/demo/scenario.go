@@ -2,7 +2,7 @@
 
 package main
 
-import "fmt"
+import "github.com/bulkhead-dev/bulkhead/policies/baseline"
 
 // The machines outside the cluster: two of a range that api needs, and one that nobody does.
 var (
@@ -10,7 +10,18 @@ var (
 	stranger = "198.51.100.66"
 )
 
-func name(service string) string { return service + ".svc.cluster.local." }
+// clusterDomain ends the names of Services.
+const clusterDomain = ".svc.cluster.local."
+
+func name(service string) string { return service + clusterDomain }
+
+// foothold is a connection that an intruder opened before enforcement began.
+func (n *network) foothold() attempt {
+	return attempt{
+		from: "attacker/shell", protocol: "tcp", to: n.address("shop/database", false), port: 5432,
+		label: "database pod, a connection open since before,", keep: "foothold", policy: "shop/" + baseline.DefaultDenyName,
+	}
+}
 
 // traffic is what the application really does: the connections that are observed.
 func (n *network) traffic() []attempt {
@@ -37,7 +48,7 @@ func (n *network) traffic() []attempt {
 func (n *network) trials() []attempt {
 	list := n.traffic()
 	// what was observed is decided by the policy of the pod that was written for it
-	for i, policy := range []string{"api", "database", "frontend", "bulkhead-allow-dns", "bulkhead-allow-dns", "frontend", "api", "database", "api", "api"} {
+	for i, policy := range []string{"api", "database", "frontend", baseline.AllowDNSName, baseline.AllowDNSName, "frontend", "api", "database", "api", "api"} {
 		list[i].policy = "shop/" + policy
 	}
 	v4 := func(name string) string { return n.address(name, false) }
@@ -46,7 +57,7 @@ func (n *network) trials() []attempt {
 		list = append(list, attempt{from: from, protocol: "tcp", to: to, port: port, label: label, allowed: true, policy: policy})
 	}
 	deny := func(from, protocol, to string, port int, label string) {
-		list = append(list, attempt{from: from, protocol: protocol, to: to, port: port, label: label, policy: "shop/bulkhead-default-deny"})
+		list = append(list, attempt{from: from, protocol: protocol, to: to, port: port, label: label, policy: "shop/" + baseline.DefaultDenyName})
 	}
 	allow("shop/frontend", v4("shop/api"), 3000, "api pod", "shop/api")
 	allow("shop/frontend", v6("shop/api"), 3000, "api pod, IPv6", "shop/api")
@@ -65,10 +76,11 @@ func (n *network) trials() []attempt {
 	deny("attacker/shell", "tcp", name("database.shop"), 5432, "")
 	deny("attacker/shell", "tcp", v6("shop/database"), 5432, "database pod, IPv6")
 	deny("attacker/shell", "tcp", v4("shop/frontend"), 8080, "frontend pod")
+	list = append(list, n.foothold())
 	deny("shop/newcomer", "tcp", name("api.shop"), 80, "")
 	deny("shop/newcomer", "tcp", stranger, 443, "")
 	list = append(list, attempt{
-		from: "shop/newcomer", protocol: "udp", to: name("api.shop"), port: 53, allowed: true, policy: "shop/bulkhead-allow-dns",
+		from: "shop/newcomer", protocol: "udp", to: name("api.shop"), port: 53, allowed: true, policy: "shop/" + baseline.AllowDNSName,
 	})
 	return list
 }
@@ -78,7 +90,7 @@ func zone(all []*workload) map[string]string {
 	records := make(map[string]string)
 	for _, w := range all {
 		if w.clusterIP != "" {
-			records[fmt.Sprintf("%s.%s.svc.cluster.local.", w.serviceName(), w.namespace)] = w.clusterIP
+			records[name(w.serviceName()+"."+w.namespace)] = w.clusterIP
 		}
 	}
 	return records

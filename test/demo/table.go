@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -20,6 +21,7 @@ type attempt struct {
 	to       string // what the host dials: an address, or a name for DNS to resolve
 	port     int
 	label    string // how the table names the destination; empty: as it was dialled
+	keep     string // name of a connection that stays open between attempts; empty: a new one
 
 	allowed bool   // expected
 	policy  string // expected to decide, namespace/name; empty: none need
@@ -38,17 +40,18 @@ func (o *outcome) asExpected() bool {
 }
 
 func (a *attempt) destination() string {
-	if a.label != "" {
-		return fmt.Sprintf("%s:%d/%s", a.label, a.port, a.protocol)
+	name := cmp.Or(a.label, strings.TrimSuffix(a.to, clusterDomain))
+	if a.port == 53 {
+		return fmt.Sprintf("DNS for %s over %s", name, strings.ToUpper(a.protocol))
 	}
-	return fmt.Sprintf("%s:%d/%s", a.to, a.port, a.protocol)
+	return fmt.Sprintf("%s %s/%d", name, strings.ToUpper(a.protocol), a.port)
 }
 
 // dialTimeout is how long a connection is waited for. A packet in this node takes microseconds; a
 // lost SYN is sent again after a second.
 const dialTimeout = 2500 * time.Millisecond
 
-// try makes all attempts, each host one at a time so that a flow is the attempt's.
+// try makes all attempts, those of a host one after the other.
 func (n *network) try(ctx context.Context, attempts []attempt) []outcome {
 	outcomes := make([]outcome, len(attempts))
 	queues := make(map[string][]int)
@@ -71,9 +74,9 @@ func (n *network) try(ctx context.Context, attempts []attempt) []outcome {
 
 // dial makes an attempt from its host; without a host, from the node itself.
 func (n *network) dial(ctx context.Context, from *host, a *attempt) (err error) {
-	target := &dialTarget{Protocol: a.protocol, Host: a.to, Port: a.port, DNS: dnsAddress + ":53", Timeout: dialTimeout}
+	target := &dialTarget{Protocol: a.protocol, Host: a.to, Port: a.port, DNS: dnsAddress + ":53", Timeout: dialTimeout, Keep: a.keep}
 	if from == nil {
-		_, err = target.exchange(ctx)
+		_, err = new(client).exchange(ctx, target)
 	} else {
 		_, err = from.ask(ctx, request{Dial: target})
 	}

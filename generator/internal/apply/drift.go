@@ -30,16 +30,20 @@ func drift(a Approved, live map[string]*networkingv1.NetworkPolicy) []Drift {
 		if approved == nil || equality.Semantic.DeepEqual(defaulted(approved.Spec), defaulted(p.Spec)) {
 			continue
 		}
-		out = append(out, Drift{Policy: a.Namespace + "/" + name, What: "changed", By: lastOther(p),
-			Detail: "its content was not what commit " + commit + " approved"})
+		out = append(out, Drift{
+			Policy: a.Namespace + "/" + name, What: "changed", By: lastOther(p),
+			Detail: "its content was not what commit " + commit + " approved",
+		})
 	}
 	if !commits[a.Commit] {
 		return out // nothing of this commit was applied yet, so nothing of it can be missing
 	}
 	for _, p := range a.Policies {
 		if _, there := live[p.Name]; !there {
-			out = append(out, Drift{Policy: a.Namespace + "/" + p.Name, What: "deleted",
-				Detail: "it was not in the cluster although commit " + a.Commit + " had been applied"})
+			out = append(out, Drift{
+				Policy: a.Namespace + "/" + p.Name, What: "deleted",
+				Detail: "it was not in the cluster although commit " + a.Commit + " had been applied",
+			})
 		}
 	}
 	return out

@@ -159,8 +159,10 @@ func (inv *Inventory) place(p *corev1.Pod) {
 	inv.owner[nameOf(p)] = ref
 	w := inv.workloads[ref]
 	if w == nil { // a bare pod, or an owner of a kind that Kubernetes does not have
-		w = &Workload{Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name,
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: p.Labels}, Spec: p.Spec}}
+		w = &Workload{
+			Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name,
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: p.Labels}, Spec: p.Spec},
+		}
 		inv.workloads[ref] = w
 	}
 	w.Pods = append(w.Pods, p)

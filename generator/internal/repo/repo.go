@@ -79,7 +79,7 @@ func clone(ctx context.Context, cfg Config) (_ *Repository, err error) {
 		return nil, fmt.Errorf("copy of Git repository %s: %w", cfg.Location, err)
 	}
 	if _, err = r.git.CreateRemote(&config.RemoteConfig{Name: remoteName, URLs: []string{cfg.Location}}); err != nil {
-		return nil, fmt.Errorf("Git repository %s: %w", cfg.Location, err)
+		return nil, fmt.Errorf("add remote %s: %w", cfg.Location, err)
 	}
 	if err = r.Refresh(ctx); err != nil {
 		return nil, err

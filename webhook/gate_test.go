@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/bulkhead-dev/bulkhead/policies/baseline"
+)
+
+func TestPodIsRefusedUntilPoliciesExist(t *testing.T) {
+	p := start(t, "--exempt-namespaces", "calm")
+	gateIsActive(t)
+	createNamespace(t, newNamespace("calm", nil))
+	if err := admin.Create(t.Context(), newPod("calm")); err != nil {
+		t.Errorf("pod in an exempt namespace: %v", err)
+	}
+	// The gate must hold without us. Ending in order would take it away: so keep a copy.
+	kept := gateObjects(t)
+	p.stop(t)
+	for _, object := range kept {
+		if err := admin.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { emergencyOff(t) })
+
+	createNamespace(t, newNamespace("early", map[string]string{baseline.LabelMode: "audit"}))
+	eventually(t, "refusal of the early pod", func() error {
+		err := admin.Create(t.Context(), newPod("early"), client.DryRunAll)
+		if isRefusal(err) {
+			return nil
+		}
+		return fmt.Errorf("got %w", err)
+	})
+	refused(t, admin.Create(t.Context(), newPod("early")), "retry-when-bulkhead-")
+
+	// A policy of the right name and another content does not open the gate.
+	weak := baseline.DefaultDeny("early")
+	weak.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{}}
+	for _, policy := range []*networkingv1.NetworkPolicy{weak, baseline.DNS("early", baseline.DefaultDNS())} {
+		if err := admin.Create(t.Context(), policy); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "refusal because of the content", func() error {
+		err := admin.Create(t.Context(), newPod("early"))
+		if apierrors.IsForbidden(err) && strings.Contains(err.Error(), "retry in a moment, Bulkhead restores it") {
+			return nil
+		}
+		return fmt.Errorf("got %w", err)
+	})
+
+	start(t)
+	eventually(t, "policies", func() error { return policies(t.Context(), "early") })
+	eventually(t, "admission of the pod", func() error { return admin.Create(t.Context(), newPod("early")) })
+}
+
+// gateIsActive returns when the API server applies the pod gate, which it does a moment after the
+// objects are created.
+func gateIsActive(t *testing.T) {
+	t.Helper()
+	eventually(t, "admission policies", func() error {
+		nonsense := newNamespace("gate-probe", map[string]string{baseline.LabelMode: "nonsense"})
+		if err := admin.Create(t.Context(), nonsense, client.DryRunAll); !isRefusal(err) {
+			return fmt.Errorf("mode nonsense is admitted: %w", err)
+		}
+		return nil
+	})
+}
+
+func gateObjects(t *testing.T) []client.Object {
+	t.Helper()
+	var objects []client.Object
+	var gates admissionv1.ValidatingAdmissionPolicyList
+	var bindings admissionv1.ValidatingAdmissionPolicyBindingList
+	if err := errors.Join(admin.List(t.Context(), &gates), admin.List(t.Context(), &bindings)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range gates.Items {
+		if strings.HasPrefix(gates.Items[i].Name, "bulkhead-pod-gate") {
+			objects = append(objects, &gates.Items[i])
+		}
+	}
+	for i := range bindings.Items {
+		if strings.HasPrefix(bindings.Items[i].Spec.PolicyName, "bulkhead-pod-gate") {
+			objects = append(objects, &bindings.Items[i])
+		}
+	}
+	if len(objects) != 4 {
+		t.Fatalf("%d objects of the pod gate, want 4", len(objects))
+	}
+	for _, object := range objects {
+		object.SetResourceVersion("")
+		object.SetUID("")
+		object.SetManagedFields(nil)
+	}
+	return objects
+}
+
+func emergencyOff(t testing.TB) string {
+	t.Helper()
+	kubeconfig, err := plane.Kubeconfig(baseline.ServiceAccountUser(baseline.WebhookServiceAccount))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &logBuffer{}
+	if err := run(context.Background(), []string{"emergency-off", "--kubeconfig", kubeconfig}, out, out); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func TestStopAndEmergencyOffLeaveNothing(t *testing.T) {
+	p := start(t)
+	if n := admissionObjects(t); n == 0 {
+		t.Fatal("nothing is registered")
+	}
+	p.stop(t)
+	if n := admissionObjects(t); n != 0 {
+		t.Errorf("%d admission objects after an orderly end", n)
+	}
+	start(t)
+	if out := emergencyOff(t); !strings.Contains(out, "deleted ValidatingWebhookConfiguration bulkhead-webhook") {
+		t.Error(out)
+	}
+	if n := admissionObjects(t); n != 0 {
+		t.Errorf("%d admission objects after emergency-off", n)
+	}
+}
+
+// admissionObjects counts the objects that can act. The two that match nothing stay on purpose.
+func admissionObjects(t *testing.T) int {
+	t.Helper()
+	count, anchors := 0, 0
+	for _, kind := range []string{
+		"ValidatingWebhookConfiguration", "MutatingWebhookConfiguration", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
+	} {
+		list := &metav1.PartialObjectMetadataList{}
+		list.SetGroupVersionKind(admissionv1.SchemeGroupVersion.WithKind(kind + "List"))
+		if err := admin.List(t.Context(), list); err != nil {
+			t.Fatal(err)
+		}
+		for _, object := range list.Items {
+			if object.Name == "bulkhead-params-anchor" {
+				anchors++
+				continue
+			}
+			count++
+		}
+	}
+	if anchors != 2 {
+		t.Errorf("%d objects keep the API server's watch of NetworkPolicies, want 2", anchors)
+	}
+	return count
+}
