@@ -66,6 +66,15 @@ func (p *Process) keep(started chan<- error) {
 // Done is closed when the child has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
+// Signal sends the child a signal, such as SIGSTOP to see what others do without
+// it.
+func (p *Process) Signal(s os.Signal) error {
+	if err := p.cmd.Process.Signal(s); err != nil {
+		return fmt.Errorf("signal %s (pid %d): %w", p.name, p.cmd.Process.Pid, err)
+	}
+	return nil
+}
+
 // Stop asks the child to end (SIGTERM), kills it when it has not after grace,
 // and waits until it is gone. A grace of 0 kills it at once. The error is not
 // nil if the child had ended before.
@@ -76,8 +85,8 @@ func (p *Process) Stop(grace time.Duration) error {
 	default:
 	}
 	if grace > 0 {
-		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-			return fmt.Errorf("end %s (pid %d): %w", p.name, p.cmd.Process.Pid, err)
+		if err := p.Signal(syscall.SIGTERM); err != nil {
+			return err
 		}
 		select {
 		case <-p.done:

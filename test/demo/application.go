@@ -172,16 +172,19 @@ func (w *workload) createService(ctx context.Context, api kubernetes.Interface) 
 
 // createPod creates a pod, trying again while an admission policy refuses it, as the ReplicaSet
 // controller does, and counts the refusals. The API server says Forbidden, or Invalid where it
-// looked for the policy and did not find it.
+// looked for the policy and did not find it. That the namespace does not exist yet is no refusal.
 func createPod(ctx context.Context, api kubernetes.Interface, pod *corev1.Pod) (refused int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	var last error
-	err = wait.PollUntilContextCancel(ctx, 5*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+	err = wait.PollUntilContextCancel(ctx, time.Millisecond, true, func(ctx context.Context) (bool, error) {
 		created, err := api.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{})
 		if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
 			refused++
 			last = err
+			return false, nil
+		}
+		if apierrors.IsNotFound(err) {
 			return false, nil
 		}
 		if err == nil {

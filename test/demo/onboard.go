@@ -9,19 +9,22 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 )
 
-// manyNamespaces are created one after the other, each with a pod at once.
+// manyNamespaces are created one after the other, each in a race with its first pod.
 const manyNamespaces = 20
 
 // onboard is step 2.
@@ -30,6 +33,9 @@ func (d *demo) onboard(ctx context.Context) error {
 	defer stop()
 	seen, err := watchPolicies(watching, d.api)
 	if err != nil {
+		return err
+	}
+	if err := d.untilGateIsShut(ctx); err != nil {
 		return err
 	}
 	begin := time.Now()
@@ -56,10 +62,26 @@ func (d *demo) onboard(ctx context.Context) error {
 	if err := d.raceManyTimes(ctx, seen); err != nil {
 		return err
 	}
+	if err := d.showGate(ctx, "race-0"); err != nil {
+		return fmt.Errorf("the pod gate: %w", err)
+	}
 	if err := d.showRefusals(ctx); err != nil {
 		return err
 	}
 	return d.createNeighbours(ctx)
+}
+
+// untilGateIsShut waits for the API server to act on the admission policies that the webhook has
+// just registered, which it does within a second or two. The gate's neighbour, which refuses modes
+// that do not exist, can be asked without leaving anything behind.
+func (d *demo) untilGateIsShut(ctx context.Context) error {
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "probe", Labels: map[string]string{
+		baseline.LabelOwner: "demo", baseline.LabelMode: "no-such-mode",
+	}}}
+	return d.until(ctx, "the API server refuses a mode that does not exist", func(ctx context.Context) (bool, error) {
+		_, err := d.api.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return err != nil && strings.Contains(err.Error(), "ValidatingAdmissionPolicy"), nil
+	})
 }
 
 // arrivals are the resourceVersions at which NetworkPolicies first existed, as a watch saw them: the
@@ -139,28 +161,85 @@ func older(a, b string) bool {
 	return errX == nil && errY == nil && x < y
 }
 
-// raceManyTimes creates namespaces with a pod each, at once, and checks the order in every one.
+func plainPod(namespace, name string) *corev1.Pod {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	pod.Spec.Containers = []corev1.Container{{Name: "app", Image: "demo/app"}}
+	return pod
+}
+
+// raceManyTimes creates namespaces while a pod is tried in each all the time, from before the
+// namespace exists, and checks the order in every one.
 func (d *demo) raceManyTimes(ctx context.Context, seen *arrivals) error {
 	refusals := 0
 	for i := range manyNamespaces {
 		name := fmt.Sprintf("race-%d", i)
-		if err := createNamespace(ctx, d.api, name, map[string]string{baseline.LabelOwner: "demo"}); err != nil {
+		pod := plainPod(name, "first")
+		racing, working := errgroup.WithContext(ctx)
+		racing.Go(func() error {
+			n, err := createPod(working, d.api, pod)
+			refusals += n
+			return err
+		})
+		racing.Go(func() error {
+			return createNamespace(working, d.api, name, map[string]string{baseline.LabelOwner: "demo"})
+		})
+		if err := racing.Wait(); err != nil {
 			return err
 		}
-		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "first"}}
-		pod.Spec.Containers = []corev1.Container{{Name: "app", Image: "demo/app"}}
-		n, err := createPod(ctx, d.api, pod)
-		if err != nil {
-			return err
-		}
-		refusals += n
 		if err := d.checkOrder(ctx, seen, name, pod.ResourceVersion); err != nil {
 			return err
 		}
 	}
-	d.say("%d more namespaces, each with a pod at once: 0 pods before their policies; the API server refused %d attempts as too early",
+	d.say("%d more namespaces, a pod tried in each from before it exists: 0 pods before their policies, %d attempts refused as too early",
 		manyNamespaces, refusals)
 	return nil
+}
+
+// showGate stops the webhook and takes away a default-deny, with the webhook's own rights because
+// nobody else has them: the API server refuses pods by itself. Then it lets the webhook go on.
+func (d *demo) showGate(ctx context.Context, namespace string) error {
+	webhook := d.parts[0]
+	if err := webhook.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	refusal, err := d.withoutDefaultDeny(ctx, namespace)
+	if err := errors.Join(err, webhook.Signal(syscall.SIGCONT)); err != nil {
+		return err
+	}
+	begin := time.Now()
+	pod := plainPod(namespace, "second")
+	if _, err := createPod(ctx, d.api, pod); err != nil {
+		return err
+	}
+	d.say("webhook stopped, default-deny of %s gone: a pod is refused by the API server itself:", namespace)
+	d.say("    %v", refusal)
+	d.say("  %s after the webhook goes on, the policy is back and the pod admitted", time.Since(begin).Round(time.Millisecond))
+	return nil
+}
+
+// withoutDefaultDeny deletes a namespace's default-deny and returns how a pod is then refused.
+func (d *demo) withoutDefaultDeny(ctx context.Context, namespace string) (refusal, err error) {
+	kubeconfig, err := d.plane.Kubeconfig(baseline.ServiceAccountUser(baseline.WebhookServiceAccount))
+	if err != nil {
+		return nil, err
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	webhook, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	err = webhook.NetworkingV1().NetworkPolicies(namespace).Delete(ctx, baseline.DefaultDenyName, metav1.DeleteOptions{})
+	if err != nil {
+		return nil, err
+	}
+	pod := plainPod(namespace, "second")
+	return refusal, d.until(ctx, "a pod without default-deny is refused", func(ctx context.Context) (bool, error) {
+		_, refusal = d.api.CoreV1().Pods(namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		return refusal != nil, nil
+	})
 }
 
 // showRefusals tries two unsafe objects.

@@ -21,23 +21,20 @@ type cut struct {
 
 // surplus takes away every rule, peer and port of every policy but the baseline's, one at a time,
 // and names those that no connection misses. A connection that is broken anyway misses nothing.
-func surplus(policies []*networkingv1.NetworkPolicy, connections []evidence.Connection, sample *inventory.Sample) []string {
+func surplus(full *netpol.Snapshot, policies []*networkingv1.NetworkPolicy, connections []evidence.Connection, sample *inventory.Sample) []string {
 	var names []string
-	for i, p := range policies {
+	for _, p := range policies {
 		if isBaseline(p.Name) {
 			continue
 		}
-		local := governed(p, connections, sample)
-		narrow := sample.Only(evidence.Ends(local))
-		local = allowed(policies, local, narrow)
-		reduced := slices.Clone(policies)
+		s := scopeOf(p, full, policies, connections, sample)
 		for _, c := range cuts(p) {
-			reduced[i] = p.DeepCopy()
+			less := p.DeepCopy()
 			// What isolates must stay said: a policy that names no policyTypes and loses its
 			// last egress rule would stop isolating egress.
-			reduced[i].Spec.PolicyTypes = isolates(p)
-			c.take(reduced[i])
-			if len(allowed(reduced, local, narrow)) == len(local) {
+			less.Spec.PolicyTypes = isolates(p)
+			c.take(less)
+			if s.enough(less) {
 				names = append(names, fmt.Sprintf("NetworkPolicy %s/%s %s", p.Namespace, p.Name, c.path))
 			}
 		}
@@ -51,25 +48,6 @@ func isolates(p *networkingv1.NetworkPolicy) []networkingv1.PolicyType {
 		types = append(types, networkingv1.PolicyType(t))
 	}
 	return types
-}
-
-// governed are the connections with an end that the policy isolates; no other can miss a part of it.
-func governed(p *networkingv1.NetworkPolicy, connections []evidence.Connection, sample *inventory.Sample) []evidence.Connection {
-	alone, _ := sample.Compile([]*networkingv1.NetworkPolicy{p}) // its faults were reported before
-	return slices.DeleteFunc(slices.Clone(connections), func(c evidence.Connection) bool {
-		pairs, _ := sample.Pairs(c.From, c.To) // no pairs: broken anyway
-		return !slices.ContainsFunc(pairs, func(pair [2]netpol.Peer) bool {
-			v := alone.Evaluate(netpol.Connection{From: pair[0], To: pair[1], Protocol: c.Protocol, Port: c.Port})
-			return v.Egress.Isolated || v.Ingress.Isolated
-		})
-	})
-}
-
-func allowed(policies []*networkingv1.NetworkPolicy, connections []evidence.Connection, sample *inventory.Sample) []evidence.Connection {
-	snapshot, _ := sample.Compile(policies) // the same
-	return slices.DeleteFunc(slices.Clone(connections), func(c evidence.Connection) bool {
-		return denied(snapshot, sample, c) != ""
-	})
 }
 
 // cuts lists what can be taken away. The last peer or port of a rule is the rule itself: an empty

@@ -62,7 +62,7 @@ func Prove(policies []*networkingv1.NetworkPolicy, connections []evidence.Connec
 			r.Broken = append(r.Broken, Broken{c.String(), reason})
 		}
 	}
-	r.Surplus = append(r.Surplus, surplus(policies, relevant, sample)...)
+	r.Surplus = append(r.Surplus, surplus(snapshot, policies, relevant, sample)...)
 	r.Excess = excess(snapshot, policies, relevant, sample, namespaces)
 	r.Proven = len(r.Broken) == 0 && len(r.Surplus) == 0
 	return r, nil

@@ -20,27 +20,28 @@ import (
 //
 // Parts of a rule are listed after it, so going backwards no index shifts before it is used. One
 // pass is enough: what is needed beside many rules is needed beside fewer.
-func Reduce(policies []*networkingv1.NetworkPolicy, connections []evidence.Connection, sample *inventory.Sample) []*networkingv1.NetworkPolicy {
+func Reduce(policies []*networkingv1.NetworkPolicy, connections []evidence.Connection, sample *inventory.Sample) ([]*networkingv1.NetworkPolicy, error) {
+	full, err := sample.Compile(policies)
+	if err != nil {
+		return nil, fmt.Errorf("compile policies: %w", err)
+	}
 	out := slices.Clone(policies)
 	for i, p := range slices.Backward(policies) {
 		if isBaseline(p.Name) {
 			continue
 		}
-		local := governed(p, connections, sample)
-		narrow := sample.Only(evidence.Ends(local))
-		local = allowed(out, local, narrow)
+		s := scopeOf(p, full, out, connections, sample)
 		for _, c := range slices.Backward(cuts(p)) {
-			kept := out[i]
-			out[i] = kept.DeepCopy()
-			if c.take(out[i]); len(allowed(out, local, narrow)) < len(local) {
-				out[i] = kept
+			less := out[i].DeepCopy()
+			if c.take(less); s.enough(less) {
+				out[i] = less
 			}
 		}
 		out[i] = named(out[i])
 	}
 	return slices.DeleteFunc(out, func(p *networkingv1.NetworkPolicy) bool {
 		return !isBaseline(p.Name) && len(p.Spec.Ingress)+len(p.Spec.Egress) == 0
-	})
+	}), nil
 }
 
 // named keeps only the policyTypes that have rules.

@@ -115,9 +115,11 @@ func Make(in Input) (*Proposal, error) {
 
 // prove takes away what other rules cover already, and proves what is left.
 func (n *Namespace) prove() error {
-	all := proof.Reduce(n.All(), n.Connections, n.sample)
+	all, err := proof.Reduce(n.All(), n.Connections, n.sample)
+	if err != nil {
+		return fmt.Errorf("reduce policies of namespace %s: %w", n.Name, err)
+	}
 	n.Policies = all[len(n.Baseline):] // the baseline comes first and stays
-	var err error
 	if n.Report, err = proof.Prove(all, n.Connections, n.sample); err != nil {
 		return fmt.Errorf("prove policies of namespace %s: %w", n.Name, err)
 	}
