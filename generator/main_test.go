@@ -175,6 +175,51 @@ func TestPropose(t *testing.T) {
 	}
 }
 
+// TestProposeKeepsAPersonsEdit: what a person changed in an approved file stays, comments included,
+// and the pull request says what it denies.
+func TestProposeKeepsAPersonsEdit(t *testing.T) {
+	dir := t.TempDir()
+	bare, clone, body := filepath.Join(dir, "p.git"), filepath.Join(dir, "clone"), filepath.Join(dir, "pr.md")
+	git(t, dir, "init", "-q", "--bare", "-b", "main", bare)
+	git(t, dir, "clone", "-q", bare, clone)
+	git(t, clone, "checkout", "-q", "-b", "main")
+	mustRun(t, generateArgs(clone, "-n", "shop")...)
+	api := filepath.Join(clone, "clusters/demo/shop/api.yaml")
+	content, err := os.ReadFile(api)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edited := "# Kim: 3333 from next week on\n" + strings.Replace(string(content), "port: 3000", "port: 3333", 1)
+	write(t, api, edited)
+	git(t, clone, "add", "-A")
+	git(t, clone, "commit", "-q", "-m", "approved, with an edit")
+	git(t, clone, "push", "-q", "origin", "HEAD")
+
+	more := write(t, filepath.Join(dir, "more.jsonl"), `{"flow":{"time":"2026-11-21T00:00:00Z","uuid":"new","verdict":"AUDIT","IP":{"source":"10.0.1.50","destination":"10.0.1.30"},`+
+		`"l4":{"TCP":{"source_port":1,"destination_port":5432}},"source":{"namespace":"shop","pod_name":"silent-1","workloads":[{"kind":"Deployment","name":"silent"}]},`+
+		`"destination":{"namespace":"shop","pod_name":"database-0"},"Type":"L3_L4","traffic_direction":"EGRESS","is_reply":false}}`+"\n")
+	mustRun(t, "propose", "--flows", flowsFile, "--flows", more, "--inventory", inventory, "--cluster", "demo", "-n", "shop", "--repo", bare, "--body", body)
+	if got := git(t, bare, "show", "bulkhead/demo/shop:clusters/demo/shop/api.yaml"); got != edited {
+		t.Errorf("the person's file became\n%s", got)
+	}
+	if got := git(t, bare, "diff", "--stat", "main", "bulkhead/demo/shop"); !strings.Contains(got, "silent.yaml") || strings.Contains(got, "frontend.yaml") {
+		t.Errorf("changed files:\n%s", got)
+	}
+	text, err := os.ReadFile(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"- `api.yaml` was edited by a person",
+		"## Connections added\n\n- `Deployment shop/silent → StatefulSet shop/database TCP/5432`\n\n",
+		"## What would break\n\n- `Deployment shop/frontend → Deployment shop/api TCP/3000`, because of a file that a person edited",
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the pull request lacks %q:\n%s", want, text)
+		}
+	}
+}
+
 // TestBadInput gives each command what it cannot use: one line that names it, and nothing written.
 func TestBadInput(t *testing.T) {
 	dir := t.TempDir()

@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/bulkhead-dev/bulkhead/test/node"
 )
 
 const nodeName = "demo-node"
@@ -35,8 +37,8 @@ func (w *workload) labels() map[string]string { return map[string]string{"app": 
 
 func (w *workload) addresses() []netip.Addr {
 	return []netip.Addr{
-		netip.AddrFrom4([4]byte{10, 244, 0, byte(w.number)}),
-		netip.MustParseAddr(fmt.Sprintf("fd00:244::%x", w.number)),
+		netip.AddrFrom4([4]byte{10, 99, 1, byte(w.number)}),
+		netip.MustParseAddr(fmt.Sprintf("fd99::1:%x", w.number)),
 	}
 }
 
@@ -87,18 +89,18 @@ func (w *workload) serviceName() string {
 
 // createNode makes the Node object of the one node.
 func createNode(ctx context.Context, api kubernetes.Interface) error {
-	node := &corev1.Node{
+	object := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: nodeName},
 		Status: corev1.NodeStatus{Addresses: []corev1.NodeAddress{
-			{Type: corev1.NodeInternalIP, Address: gateway4.String()},
-			{Type: corev1.NodeInternalIP, Address: gateway6.String()},
+			{Type: corev1.NodeInternalIP, Address: node.Gateway4.String()},
+			{Type: corev1.NodeInternalIP, Address: node.Gateway6.String()},
 		}},
 	}
-	created, err := api.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
+	created, err := api.CoreV1().Nodes().Create(ctx, object, metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("create node: %w", err)
 	}
-	created.Status = node.Status
+	created.Status = object.Status
 	_, err = api.CoreV1().Nodes().UpdateStatus(ctx, created, metav1.UpdateOptions{})
 	return err
 }

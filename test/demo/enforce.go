@@ -20,6 +20,7 @@ import (
 	k8stypes "k8s.io/apimachinery/pkg/types"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
+	"github.com/bulkhead-dev/bulkhead/test/node"
 )
 
 // clockTick is how far the kernel's coarse clock, by which flows are dated, may lie behind.
@@ -177,9 +178,9 @@ func (d *demo) sourceOf(a *attempt, destination string) string {
 	six := netip.MustParseAddr(destination).Is6()
 	if a.from == "node" {
 		if six {
-			return gateway6.String()
+			return node.Gateway6.String()
 		}
-		return gateway4.String()
+		return node.Gateway4.String()
 	}
 	return d.network.address(a.from, six)
 }

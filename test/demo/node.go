@@ -9,23 +9,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 
-	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
-)
 
-// Every host's side of a pod's link has the same addresses, as the ptp CNI plugin does it.
-var (
-	gateway4 = netip.MustParseAddr("10.244.0.1")
-	gateway6 = netip.MustParseAddr("fd00:244::1")
+	"github.com/bulkhead-dev/bulkhead/test/node"
 )
 
 // host is a process in a network namespace of its own with a link to the node: a pod, or a
@@ -62,10 +55,20 @@ func startHost(name string, index int, addrs ...netip.Addr) (*host, error) {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	go h.deliver(out)
-	if err := h.link(index); err != nil {
-		return nil, errors.Join(fmt.Errorf("link %s: %w", name, err), h.stop())
+	if err := h.connect(fmt.Sprintf("veth%d", index)); err != nil {
+		return nil, errors.Join(fmt.Errorf("connect %s: %w", name, err), h.stop())
 	}
 	return h, nil
+}
+
+func (h *host) connect(hostIf string) error {
+	ns, err := netns.GetFromPid(h.cmd.Process.Pid)
+	if err != nil {
+		return fmt.Errorf("its network namespace: %w", err)
+	}
+	defer ns.Close()
+	_, err = node.Connect(hostIf, ns, h.addrs...)
+	return err
 }
 
 // stop ends the process; its namespace, link and routes go with it.
@@ -123,90 +126,6 @@ func (h *host) ask(ctx context.Context, req request) (string, error) {
 		}
 		return resp.Answer, nil
 	}
-}
-
-// link makes the veth pair: veth<index> here, eth0 there.
-func (h *host) link(index int) error {
-	outside := fmt.Sprintf("veth%d", index)
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name = outside
-	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsPid(h.cmd.Process.Pid)}
-	if err := netlink.LinkAdd(pair); err != nil {
-		return fmt.Errorf("add %s: %w", outside, err)
-	}
-	if err := h.configureInside(); err != nil {
-		return err
-	}
-	if err := netlink.LinkSetUp(pair); err != nil {
-		return fmt.Errorf("set %s up: %w", outside, err)
-	}
-	for _, gw := range []netip.Addr{gateway4, gateway6} {
-		if err := addAddress(&netlink.Handle{}, pair, gw); err != nil {
-			return err
-		}
-	}
-	for _, addr := range h.addrs {
-		route := &netlink.Route{LinkIndex: pair.Index, Dst: single(addr), Scope: netlink.SCOPE_LINK}
-		if err := netlink.RouteReplace(route); err != nil {
-			return fmt.Errorf("route %s to %s: %w", addr, outside, err)
-		}
-	}
-	return nil
-}
-
-// configureInside sets up loopback, eth0, its addresses and the default routes in the namespace.
-func (h *host) configureInside() error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	ns, err := netns.GetFromPid(h.cmd.Process.Pid)
-	if err != nil {
-		return fmt.Errorf("network namespace: %w", err)
-	}
-	defer ns.Close()
-	nl, err := netlink.NewHandleAt(ns)
-	if err != nil {
-		return fmt.Errorf("netlink in namespace: %w", err)
-	}
-	defer nl.Close()
-	var eth0 netlink.Link
-	for _, name := range []string{"lo", "eth0"} {
-		if eth0, err = nl.LinkByName(name); err != nil {
-			return fmt.Errorf("find %s: %w", name, err)
-		}
-		if err := nl.LinkSetUp(eth0); err != nil {
-			return fmt.Errorf("set %s up: %w", name, err)
-		}
-	}
-	for _, addr := range h.addrs {
-		if err := addAddress(nl, eth0, addr); err != nil {
-			return err
-		}
-	}
-	for _, gw := range []netip.Addr{gateway4, gateway6} {
-		onLink := &netlink.Route{LinkIndex: eth0.Attrs().Index, Dst: single(gw), Scope: netlink.SCOPE_LINK}
-		all := &netlink.Route{LinkIndex: eth0.Attrs().Index, Gw: gw.AsSlice()}
-		for _, route := range []*netlink.Route{onLink, all} {
-			if err := nl.RouteReplace(route); err != nil {
-				return fmt.Errorf("route via %s: %w", gw, err)
-			}
-		}
-	}
-	return nil
-}
-
-func addAddress(nl *netlink.Handle, link netlink.Link, addr netip.Addr) error {
-	a := &netlink.Addr{IPNet: single(addr)}
-	if addr.Is6() {
-		a.Flags = syscall.IFA_F_NODAD
-	}
-	if err := nl.AddrReplace(link, a); err != nil {
-		return fmt.Errorf("add %s to %s: %w", addr, link.Attrs().Name, err)
-	}
-	return nil
-}
-
-func single(addr netip.Addr) *net.IPNet {
-	return &net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(addr.BitLen(), addr.BitLen())}
 }
 
 // translate does for the Services what kube-proxy would do: each virtual address and port becomes

@@ -8,13 +8,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/bulkhead-dev/bulkhead/test/node"
 )
 
 // The demo runs in network, mount and process namespaces of its own: the node's links, routes,
@@ -76,22 +75,5 @@ func setUpSandbox() error {
 			return fmt.Errorf("mount %s at %s: %w", m[0], m[1], err)
 		}
 	}
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		return fmt.Errorf("find loopback: %w", err)
-	}
-	if err := netlink.LinkSetUp(lo); err != nil {
-		return fmt.Errorf("set loopback up: %w", err)
-	}
-	for key, value := range map[string]string{
-		"net/ipv4/ip_forward":              "1",
-		"net/ipv6/conf/all/forwarding":     "1",
-		"net/ipv6/conf/all/disable_ipv6":   "0",
-		"net/ipv6/conf/default/accept_dad": "0",
-	} {
-		if err := os.WriteFile(filepath.Join("/proc/sys", key), []byte(value), 0o644); err != nil {
-			return fmt.Errorf("set sysctl %s: %w", strings.ReplaceAll(key, "/", "."), err)
-		}
-	}
-	return nil
+	return node.Configure()
 }

@@ -26,7 +26,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/agent"
-	"github.com/bulkhead-dev/bulkhead/enforcer/internal/nodetest"
+	"github.com/bulkhead-dev/bulkhead/test/node"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/observer"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/plan"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/report"
@@ -38,14 +38,14 @@ const (
 )
 
 // launch runs an agent and returns what stops it, and a channel with the error if it ends before.
-func launch(t *testing.T, node, pinPath string, cleanUp bool) (stop func(), ended <-chan error) {
+func launch(t *testing.T, nodeName, pinPath string, cleanUp bool) (stop func(), ended <-chan error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)
 	go func() {
 		defer close(result)
 		result <- agent.Run(ctx, agent.Config{
-			REST: enforcer, Node: node, PinPath: pinPath, HTTPAddr: httpAddr,
+			REST: enforcer, Node: nodeName, PinPath: pinPath, HTTPAddr: httpAddr,
 			Hubble: observer.Transport{Addr: hubbleAddr}, FlowInterval: 20 * time.Millisecond, FlowBuffer: 4096,
 			CleanUp: cleanUp, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		})
@@ -61,9 +61,9 @@ func launch(t *testing.T, node, pinPath string, cleanUp bool) (stop func(), ende
 }
 
 // start runs an agent, waits until it is ready and returns what stops it.
-func start(t *testing.T, node, pinPath string, cleanUp bool) (stop func()) {
+func start(t *testing.T, nodeName, pinPath string, cleanUp bool) (stop func()) {
 	t.Helper()
-	stop, ended := launch(t, node, pinPath, cleanUp)
+	stop, ended := launch(t, nodeName, pinPath, cleanUp)
 	eventually(t, "the agent is ready", func() error {
 		select {
 		case err := <-ended:
@@ -164,19 +164,19 @@ func policyNames(policies []*flowpb.Policy) string {
 
 // The whole way: objects in a real API server, packets between real pods, flows over gRPC.
 func TestPoliciesReachPackets(t *testing.T) {
-	const node, ns = "node-reach", "reach"
-	createNode(t, node, nodetest.Gateway4.String())
+	const nodeName, ns = "node-reach", "reach"
+	createNode(t, nodeName, node.Gateway4.String())
 	createNamespace(t, ns, "enforce")
 	createNamespace(t, "stranger", "enforce")
-	front := nodetest.NewPod(t, "vfront", "10.99.10.2", "fd99::10:2")
-	api := nodetest.NewPod(t, "vapi", "10.99.10.3", "fd99::10:3")
-	thief := nodetest.NewPod(t, "vthief", "10.99.10.4", "fd99::10:4")
-	createPod(t, node, ns, "frontend", nil, front)
-	createPod(t, node, ns, "api", createReplicaSet(t, ns, "api"), api)
-	createPod(t, node, "stranger", "thief", nil, thief)
+	front := node.NewPod(t, "vfront", "10.99.10.2", "fd99::10:2")
+	api := node.NewPod(t, "vapi", "10.99.10.3", "fd99::10:3")
+	thief := node.NewPod(t, "vthief", "10.99.10.4", "fd99::10:4")
+	createPod(t, nodeName, ns, "frontend", nil, front)
+	createPod(t, nodeName, ns, "api", createReplicaSet(t, ns, "api"), api)
+	createPod(t, nodeName, "stranger", "thief", nil, thief)
 	echo(t, api, 3000)
 	apply(t, ns, denyAll(), allow("api", "api", "frontend", 3000))
-	start(t, node, t.TempDir()+"/bpf", true)
+	start(t, nodeName, t.TempDir()+"/bpf", true)
 
 	for _, addr := range api.Addrs {
 		if err := reach(front, addr, 3000); err != nil {
@@ -262,13 +262,13 @@ func TestPoliciesReachPackets(t *testing.T) {
 
 // The interface of a pod may come after its address, and go before its object.
 func TestInterfacesComeAndGo(t *testing.T) {
-	const node, ns = "node-late", "late"
-	createNode(t, node, "192.0.2.7")
+	const nodeName, ns = "node-late", "late"
+	createNode(t, nodeName, "192.0.2.7")
 	createNamespace(t, ns, "enforce")
-	start(t, node, t.TempDir()+"/bpf", true)
+	start(t, nodeName, t.TempDir()+"/bpf", true)
 
-	late := nodetest.Unconnected("vlate", "10.99.11.2")
-	createPod(t, node, ns, "late", nil, late)
+	late := node.Unconnected("vlate", "10.99.11.2")
+	createPod(t, nodeName, ns, "late", nil, late)
 	notReady := func() error {
 		code, _, err := get("http://" + httpAddr + "/readyz")
 		if err == nil && code != http.StatusServiceUnavailable {
@@ -280,7 +280,7 @@ func TestInterfacesComeAndGo(t *testing.T) {
 	if r := currentReport(t); len(r.Problems) != 1 || !strings.Contains(r.Problems[0], "pod late/late") {
 		t.Errorf("problems %q do not name the pod", r.Problems)
 	}
-	p := nodetest.NewPod(t, "vlate", "10.99.11.2")
+	p := node.NewPod(t, "vlate", "10.99.11.2")
 	attached := func() error {
 		r := currentReport(t)
 		if !r.Ready || len(r.Endpoints) != 1 || !r.Endpoints[0].Attached || r.Endpoints[0].Ifindex != p.Ifindex {
@@ -301,19 +301,19 @@ func TestInterfacesComeAndGo(t *testing.T) {
 		}
 		return nil
 	})
-	p = nodetest.NewPod(t, "vlate2", "10.99.11.2")
+	p = node.NewPod(t, "vlate2", "10.99.11.2")
 	eventually(t, "another one has come", attached)
 }
 
 // Enforcement does not depend on the agent: it goes on while there is none, and a new agent takes over.
 func TestEnforcementOutlivesTheAgent(t *testing.T) {
-	const node, ns = "node-restart", "restart"
-	createNode(t, node, "192.0.2.8")
+	const nodeName, ns = "node-restart", "restart"
+	createNode(t, nodeName, "192.0.2.8")
 	createNamespace(t, ns, "enforce")
-	a := nodetest.NewPod(t, "vrestarta", "10.99.12.2")
-	b := nodetest.NewPod(t, "vrestartb", "10.99.12.3")
-	createPod(t, node, ns, "a", nil, a)
-	createPod(t, node, ns, "b", nil, b)
+	a := node.NewPod(t, "vrestarta", "10.99.12.2")
+	b := node.NewPod(t, "vrestartb", "10.99.12.3")
+	createPod(t, nodeName, ns, "a", nil, a)
+	createPod(t, nodeName, ns, "b", nil, b)
 	echo(t, b, 80)
 	echo(t, b, 81)
 	apply(t, ns, denyAll(), allow("b", "b", "a", 80))
@@ -327,7 +327,7 @@ func TestEnforcementOutlivesTheAgent(t *testing.T) {
 			t.Errorf("%s: denied connection: %v, want dropped", when, err)
 		}
 	}
-	stop := start(t, node, pinPath, false)
+	stop := start(t, nodeName, pinPath, false)
 	open, err := dial(a, b.Addrs[0], 80)
 	if err != nil {
 		t.Fatal(err)
@@ -354,7 +354,7 @@ func TestEnforcementOutlivesTheAgent(t *testing.T) {
 	})
 	judged("under an agent with another node's name")
 	stop()
-	stop = start(t, node, pinPath, true)
+	stop = start(t, nodeName, pinPath, true)
 	judged("with the next agent")
 	stillOpen("with the next agent")
 	if r := currentReport(t); r.Generation <= generation || len(r.Endpoints) != 2 {
@@ -367,21 +367,21 @@ func TestEnforcementOutlivesTheAgent(t *testing.T) {
 
 // What does not fit leaves the old policies as they are, and lets no new pod run without any.
 func TestPoliciesThatDoNotFit(t *testing.T) {
-	const node, ns = "node-full", "full"
-	createNode(t, node, "192.0.2.11")
+	const nodeName, ns = "node-full", "full"
+	createNode(t, nodeName, "192.0.2.11")
 	createNamespace(t, ns, "enforce")
 	createNamespace(t, "unenforced", "observe")
-	a := nodetest.NewPod(t, "vfulla", "10.99.13.2")
-	b := nodetest.NewPod(t, "vfullb", "10.99.13.3")
-	other := nodetest.NewPod(t, "vfullother", "10.99.13.4")
-	createPod(t, node, ns, "a", nil, a)
-	createPod(t, node, ns, "b", nil, b)
-	createPod(t, node, "unenforced", "other", nil, other)
+	a := node.NewPod(t, "vfulla", "10.99.13.2")
+	b := node.NewPod(t, "vfullb", "10.99.13.3")
+	other := node.NewPod(t, "vfullother", "10.99.13.4")
+	createPod(t, nodeName, ns, "a", nil, a)
+	createPod(t, nodeName, ns, "b", nil, b)
+	createPod(t, nodeName, "unenforced", "other", nil, other)
 	echo(t, b, 80)
 	echo(t, b, 81)
 	echo(t, other, 80)
 	apply(t, ns, denyAll(), allow("b", "b", "a", 80))
-	start(t, node, t.TempDir()+"/bpf", true)
+	start(t, nodeName, t.TempDir()+"/bpf", true)
 
 	huge := allow("huge", "b", "a", 1)
 	for port := 1000; len(huge.Spec.Ingress) <= plan.MaxRules; port++ {
@@ -394,8 +394,8 @@ func TestPoliciesThatDoNotFit(t *testing.T) {
 		}
 		return nil
 	})
-	late := nodetest.NewPod(t, "vfulllate", "10.99.13.5")
-	createPod(t, node, ns, "late", nil, late)
+	late := node.NewPod(t, "vfulllate", "10.99.13.5")
+	createPod(t, nodeName, ns, "late", nil, late)
 	eventually(t, "a new pod is cut off", func() error {
 		if err := reach(late, other.Addrs[0], 80); !isDropped(err) {
 			return fmt.Errorf("late to other: %w, want dropped", err)
@@ -416,13 +416,13 @@ func TestPoliciesThatDoNotFit(t *testing.T) {
 
 // A policy that is wrong says so where people look, and takes nothing else down.
 func TestInvalidPolicy(t *testing.T) {
-	const node, ns = "node-invalid", "invalid"
-	createNode(t, node, "192.0.2.9")
+	const nodeName, ns = "node-invalid", "invalid"
+	createNode(t, nodeName, "192.0.2.9")
 	createNamespace(t, ns, "enforce")
 	wrong := allow("wrong", "api", "frontend", 3000)
 	wrong.Spec.Ingress[0].From = []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "010.0.0.0/8"}}}
 	apply(t, ns, wrong)
-	start(t, node, t.TempDir()+"/bpf", true)
+	start(t, nodeName, t.TempDir()+"/bpf", true)
 	eventually(t, "an Event on the policy", func() error {
 		events, err := admin.CoreV1().Events(ns).List(t.Context(), metav1.ListOptions{})
 		if err != nil {
@@ -441,9 +441,9 @@ func TestInvalidPolicy(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
-	const node = "node-metrics"
-	createNode(t, node, "192.0.2.10")
-	start(t, node, t.TempDir()+"/bpf", true)
+	const nodeName = "node-metrics"
+	createNode(t, nodeName, "192.0.2.10")
+	start(t, nodeName, t.TempDir()+"/bpf", true)
 	_, body, err := get("http://" + httpAddr + "/metrics")
 	if err != nil {
 		t.Fatal(err)
@@ -458,7 +458,7 @@ func TestMetrics(t *testing.T) {
 	}
 	var r report.Report
 	code, text, err := get("http://" + httpAddr + "/status")
-	if err != nil || code != http.StatusOK || json.Unmarshal([]byte(text), &r) != nil || r.Node != node {
+	if err != nil || code != http.StatusOK || json.Unmarshal([]byte(text), &r) != nil || r.Node != nodeName {
 		t.Errorf("/status: %d %s %v", code, text, err)
 	}
 }

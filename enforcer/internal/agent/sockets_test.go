@@ -13,14 +13,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bulkhead-dev/bulkhead/enforcer/internal/nodetest"
+	"github.com/bulkhead-dev/bulkhead/test/node"
 )
 
 // silence is how long a packet that was dropped is waited for.
 const silence = 400 * time.Millisecond
 
 // echo serves TCP on a port of all addresses of a pod, until the test ends.
-func echo(t *testing.T, p *nodetest.Pod, port uint16) {
+func echo(t *testing.T, p *node.Pod, port uint16) {
 	t.Helper()
 	var l net.Listener
 	err := p.Do(func() (err error) {
@@ -46,7 +46,7 @@ func echo(t *testing.T, p *nodetest.Pod, port uint16) {
 }
 
 // dial opens a TCP connection from a pod. The error is a time-out if packets are dropped.
-func dial(from *nodetest.Pod, to netip.Addr, port uint16) (c net.Conn, err error) {
+func dial(from *node.Pod, to netip.Addr, port uint16) (c net.Conn, err error) {
 	err = from.Do(func() error {
 		c, err = net.DialTimeout("tcp", netip.AddrPortFrom(to, port).String(), silence)
 		return err
@@ -73,7 +73,7 @@ func talk(c net.Conn) error {
 }
 
 // reach opens a connection, talks and closes it.
-func reach(from *nodetest.Pod, to netip.Addr, port uint16) error {
+func reach(from *node.Pod, to netip.Addr, port uint16) error {
 	c, err := dial(from, to, port)
 	if err != nil {
 		return err

@@ -22,7 +22,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"github.com/bulkhead-dev/bulkhead/enforcer/internal/nodetest"
+	"github.com/bulkhead-dev/bulkhead/test/node"
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 	"github.com/bulkhead-dev/bulkhead/test/cluster"
 )
@@ -36,7 +36,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	nodetest.Main(m, buildControlPlane, func() (func(), error) {
+	node.Main(m, buildControlPlane, func() (func(), error) {
 		cp, err := cluster.Start(context.Background(), cluster.Options{
 			Log: os.Stderr,
 			// Lets in addresses that only objects from older versions can have.
@@ -139,7 +139,7 @@ func createNode(t *testing.T, name, addr string) {
 }
 
 // createPod makes a running Pod object with the addresses of p. owner may be nil.
-func createPod(t *testing.T, node, namespace, name string, owner *metav1.OwnerReference, p *nodetest.Pod) {
+func createPod(t *testing.T, node, namespace, name string, owner *metav1.OwnerReference, p *node.Pod) {
 	t.Helper()
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: map[string]string{"app": name}},

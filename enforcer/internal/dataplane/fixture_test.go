@@ -10,13 +10,13 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/bulkhead-dev/bulkhead/enforcer/internal/nodetest"
+	"github.com/bulkhead-dev/bulkhead/test/node"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/plan"
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
 // Tests run in network and mount namespaces of their own: what they attach to and mount is theirs.
-func TestMain(m *testing.M) { nodetest.Main(m, nil, nil) }
+func TestMain(m *testing.M) { node.Main(m, nil, nil) }
 
 // open loads the datapath under path for the time of the test.
 func open(t testing.TB, config Config) *Dataplane {

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bulkhead-dev/bulkhead/bpf"
-	"github.com/bulkhead-dev/bulkhead/enforcer/internal/nodetest"
+	"github.com/bulkhead-dev/bulkhead/test/node"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/plan"
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
@@ -25,7 +25,7 @@ import (
 // isolated. The Service translates port 80 to the server's 8080.
 type testNode struct {
 	*Dataplane
-	client, server *nodetest.Pod
+	client, server *node.Pod
 }
 
 var (
@@ -36,8 +36,8 @@ var (
 
 func newNode(t *testing.T, config Config) *testNode {
 	t.Helper()
-	n := &testNode{open(t, config), nodetest.NewPod(t, "client", clientAddrs...), nodetest.NewPod(t, "server", serverAddrs...)}
-	for _, pod := range []*nodetest.Pod{n.client, n.server} {
+	n := &testNode{open(t, config), node.NewPod(t, "client", clientAddrs...), node.NewPod(t, "server", serverAddrs...)}
+	for _, pod := range []*node.Pod{n.client, n.server} {
 		if err := n.Attach(pod.Ifindex); err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +57,7 @@ func (n *testNode) world(allowed bool) *plan.World {
 			n.client.Ifindex: {Set: clientSet, Mode: plan.Enforce},
 			n.server.Ifindex: {Set: serverSet, Mode: plan.Enforce},
 		},
-		Identities: map[netip.Addr]plan.Identity{nodetest.Gateway4: {Node: true}, nodetest.Gateway6: {Node: true}},
+		Identities: map[netip.Addr]plan.Identity{node.Gateway4: {Node: true}, node.Gateway6: {Node: true}},
 		Services:   map[netip.Addr]struct{}{},
 		Sets: []plan.SetEntry{
 			clientSet: {Isolated: [2]bool{true, true}, Rules: [2]uint16{0, 1}},
@@ -248,7 +248,7 @@ func translate(t *testing.T) {
 	rules := "table inet services {\n chain prerouting {\n type nat hook prerouting priority dstnat;\n"
 	for i, family := range []string{"ip", "ip6"} {
 		target := net.JoinHostPort(serverAddrs[i], "8080")
-		node := net.JoinHostPort([]netip.Addr{nodetest.Gateway4, nodetest.Gateway6}[i].String(), "8080")
+		node := net.JoinHostPort([]netip.Addr{node.Gateway4, node.Gateway6}[i].String(), "8080")
 		rules += fmt.Sprintf("%s daddr %s tcp dport 81 dnat %s to %s;\n", family, serviceAddrs[i], family, node)
 		for _, protocol := range []string{"tcp", "udp"} {
 			rules += fmt.Sprintf("%s daddr %s %s dport 80 dnat %s to %s;\n", family, serviceAddrs[i], protocol, family, target)
@@ -319,8 +319,8 @@ func TestServiceOnTheNode(t *testing.T) {
 		}
 	}
 	w := n.world(true)
-	w.Identities[nodetest.Gateway4] = plan.Identity{Node: true, Class: serverClass}
-	w.Identities[nodetest.Gateway6] = plan.Identity{Node: true, Class: serverClass}
+	w.Identities[node.Gateway4] = plan.Identity{Node: true, Class: serverClass}
+	w.Identities[node.Gateway6] = plan.Identity{Node: true, Class: serverClass}
 	load(t, n.Dataplane, w)
 	for _, addr := range serviceAddrs {
 		if !answers(n.connect(t, "tcp", addr, 81)) {

@@ -15,10 +15,10 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/hostnet"
-	"github.com/bulkhead-dev/bulkhead/enforcer/internal/nodetest"
+	"github.com/bulkhead-dev/bulkhead/test/node"
 )
 
-func TestMain(m *testing.M) { nodetest.Main(m, nil, nil) }
+func TestMain(m *testing.M) { node.Main(m, nil, nil) }
 
 func open(t *testing.T) *hostnet.Network {
 	t.Helper()
@@ -32,9 +32,9 @@ func open(t *testing.T) *hostnet.Network {
 
 func TestInterfaceIsTheHostEndOfThePod(t *testing.T) {
 	n := open(t)
-	a := nodetest.NewPod(t, "vetha", "10.99.1.2", "fd99::2")
-	b := nodetest.NewPod(t, "vethb", "10.99.1.3")
-	for _, p := range []*nodetest.Pod{a, b} {
+	a := node.NewPod(t, "vetha", "10.99.1.2", "fd99::2")
+	b := node.NewPod(t, "vethb", "10.99.1.3")
+	for _, p := range []*node.Pod{a, b} {
 		for _, addr := range p.Addrs {
 			if got, err := n.Interface(addr); err != nil || got != p.Ifindex {
 				t.Errorf("Interface(%s) = %d, %v; want %d", addr, got, err, p.Ifindex)
@@ -46,7 +46,7 @@ func TestInterfaceIsTheHostEndOfThePod(t *testing.T) {
 // A pod elsewhere, a node's own address and a shared bridge must never be taken for a local pod.
 func TestInterfaceOfNoPod(t *testing.T) {
 	n := open(t)
-	p := nodetest.NewPod(t, "vethgw", "10.99.2.2")
+	p := node.NewPod(t, "vethgw", "10.99.2.2")
 	link, err := netlink.LinkByName(p.HostIf)
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func TestInterfaceOfNoPod(t *testing.T) {
 		"10.99.4.9":                "gateway",
 		"192.0.2.1":                "default route",
 		"fd77::1":                  "no route",
-		nodetest.Gateway4.String(): "default route",
+		node.Gateway4.String(): "default route",
 	} {
 		if _, err := n.Interface(netip.MustParseAddr(addr)); !errors.Is(err, hostnet.ErrNoInterface) || !strings.Contains(err.Error(), why) {
 			t.Errorf("Interface(%s): %v; want ErrNoInterface because of %q", addr, err, why)
@@ -74,12 +74,12 @@ func TestInterfaceOfNoPod(t *testing.T) {
 
 func TestAddrsHasBothFamilies(t *testing.T) {
 	n := open(t)
-	nodetest.NewPod(t, "vethaddr", "10.99.5.2")
+	node.NewPod(t, "vethaddr", "10.99.5.2")
 	addrs, err := n.Addrs()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []netip.Addr{nodetest.Gateway4, nodetest.Gateway6, netip.MustParseAddr("127.0.0.1")} {
+	for _, want := range []netip.Addr{node.Gateway4, node.Gateway6, netip.MustParseAddr("127.0.0.1")} {
 		if !slices.Contains(addrs, want) {
 			t.Errorf("Addrs() = %v lacks %s", addrs, want)
 		}
@@ -100,7 +100,7 @@ func TestWatchTellsOfPodsComingAndGoing(t *testing.T) {
 		})
 	}()
 	wait(t, changes) // it listens
-	p := nodetest.NewPod(t, "vethwatch", "10.99.6.2")
+	p := node.NewPod(t, "vethwatch", "10.99.6.2")
 	found := func() bool { _, err := n.Interface(p.Addrs[0]); return err == nil }
 	for !found() {
 		wait(t, changes)

@@ -17,6 +17,7 @@ import (
 // of those pods, and the connections that they take part in. What is outside decides the same
 // with the policy and without it, so it need not be compiled again for every part taken away.
 type scope struct {
+	selected    map[types.NamespacedName]bool
 	beside      []*networkingv1.NetworkPolicy
 	connections []evidence.Connection // allowed by all policies together
 	sample      *inventory.Sample     // the ends of connections
@@ -24,17 +25,16 @@ type scope struct {
 
 // scopeOf finds the scope of p in full, which is compiled from policies or from more than those.
 func scopeOf(p *networkingv1.NetworkPolicy, full *netpol.Snapshot, policies []*networkingv1.NetworkPolicy, connections []evidence.Connection, sample *inventory.Sample) scope {
-	selected, names := map[types.NamespacedName]bool{}, map[string]bool{}
+	s, names := scope{selected: map[types.NamespacedName]bool{}}, map[string]bool{}
 	for _, pod := range sample.Pods {
 		ref := types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
 		if governing := governors(full, ref); ref.Namespace == p.Namespace && slices.Contains(governing, p.Name) {
-			selected[ref] = true
+			s.selected[ref] = true
 			for _, name := range governing {
 				names[name] = true
 			}
 		}
 	}
-	var s scope
 	for _, other := range policies {
 		if other.Namespace == p.Namespace && other.Name != p.Name && names[other.Name] {
 			s.beside = append(s.beside, other)
@@ -42,7 +42,7 @@ func scopeOf(p *networkingv1.NetworkPolicy, full *netpol.Snapshot, policies []*n
 	}
 	for _, c := range connections {
 		pairs, _ := sample.Pairs(c.From, c.To) // no pairs: broken anyway
-		reaches := slices.ContainsFunc(pairs, func(pair [2]netpol.Peer) bool { return selected[pair[0].Pod] || selected[pair[1].Pod] })
+		reaches := slices.ContainsFunc(pairs, func(pair [2]netpol.Peer) bool { return s.selected[pair[0].Pod] || s.selected[pair[1].Pod] })
 		if reaches && denied(full, sample, c) == "" {
 			s.connections = append(s.connections, c)
 		}
@@ -62,8 +62,15 @@ func governors(s *netpol.Snapshot, pod types.NamespacedName) []string {
 	return names
 }
 
-// enough reports whether every connection of the scope is allowed with p as it is given.
+// enough reports whether every connection of the scope is allowed at its ends in the scope, with p
+// as it is given.
 func (s *scope) enough(p *networkingv1.NetworkPolicy) bool {
 	snapshot, _ := s.sample.Compile(append(slices.Clone(s.beside), p)) // faults were reported before
-	return !slices.ContainsFunc(s.connections, func(c evidence.Connection) bool { return denied(snapshot, s.sample, c) != "" })
+	return !slices.ContainsFunc(s.connections, func(c evidence.Connection) bool {
+		pairs, _ := s.sample.Pairs(c.From, c.To)
+		return slices.ContainsFunc(pairs, func(pair [2]netpol.Peer) bool {
+			v := snapshot.Evaluate(netpol.Connection{From: pair[0], To: pair[1], Protocol: c.Protocol, Port: c.Port})
+			return s.selected[pair[0].Pod] && !v.Egress.Allowed || s.selected[pair[1].Pod] && !v.Ingress.Allowed
+		})
+	})
 }

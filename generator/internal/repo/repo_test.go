@@ -104,6 +104,7 @@ func TestPropose(t *testing.T) {
 				t.Fatalf("branch is at %s, want %s", got, first)
 			}
 			git(t, bare, "fsck", "--strict", "--full")
+			git(t, bare, "gc", "-q") // packs objects and references
 			if got := git(t, bare, "ls-tree", "-r", "--name-only", branch); got != "README.md\nclusters/other/ns/keep.yaml\nclusters/prod/shop/api.yaml\nclusters/prod/shop/more/x.yaml" {
 				t.Errorf("files are\n%s", got)
 			}
