@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,14 +45,12 @@ func (d *demo) enforce(ctx context.Context) error {
 	}
 	begin := time.Now().Add(-clockTick)
 	outcomes := d.network.try(ctx, d.network.trials())
-	if err := d.until(ctx, "the enforcer has reported every connection", func(ctx context.Context) (bool, error) {
-		flows, err := d.flowsSince(ctx, begin)
-		if err != nil {
-			return false, err
-		}
-		return d.explain(outcomes, flows), nil
-	}); err != nil {
+	flows, err := d.untilReported(ctx, outcomes, begin)
+	if err != nil {
 		d.say("%v", err) // the table shows which
+	}
+	for i := range outcomes {
+		outcomes[i].decided = d.decider(&outcomes[i], flows)
 	}
 	good := writeTable(d.out, outcomes)
 	fmt.Fprintf(d.out, "\ndemo: %d/%d connections as expected\n", good, len(outcomes))
@@ -113,16 +112,38 @@ func ignoreEnd(err error) error {
 	return err
 }
 
-// explain fills in which policy decided each outcome; false while the flow of one is missing.
-func (d *demo) explain(outcomes []outcome, flows []*flow.Flow) bool {
-	complete := true
-	for i := range outcomes {
-		o := &outcomes[i]
-		if o.decided = d.decider(o, flows); o.decided == "" {
-			complete = false
+// untilReported waits until the enforcer has a flow of every side that took part in the
+// connections, and returns its flows since begin.
+func (d *demo) untilReported(ctx context.Context, outcomes []outcome, begin time.Time) (flows []*flow.Flow, err error) {
+	return flows, d.until(ctx, "the enforcer has reported every connection", func(ctx context.Context) (bool, error) {
+		if flows, err = d.flowsSince(ctx, begin); err != nil {
+			return false, err
 		}
+		for i := range outcomes {
+			if !d.isReported(&outcomes[i], flows) {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+}
+
+// isReported says whether both pods of a connection have judged it; a denial by the first is the
+// last word.
+func (d *demo) isReported(o *outcome, flows []*flow.Flow) bool {
+	addr, _ := d.target(&o.attempt)
+	sent, received := o.from == "node", slices.Contains(append(slices.Clone(partners), stranger), addr)
+	for _, f := range flows {
+		if !d.isOf(f, &o.attempt) {
+			continue
+		}
+		if f.GetVerdict() == flow.Verdict_DROPPED {
+			return true
+		}
+		sent = sent || f.GetTrafficDirection() == flow.TrafficDirection_EGRESS
+		received = received || f.GetTrafficDirection() == flow.TrafficDirection_INGRESS
 	}
-	return complete
+	return sent && received
 }
 
 // decider names the policies of the side that decided: the one that denied, else the one that

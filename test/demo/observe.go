@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -37,11 +38,15 @@ func (d *demo) observe(ctx context.Context) error {
 	if err := d.untilModes(ctx, map[string]string{"shop": "audit"}); err != nil {
 		return err
 	}
+	begin := time.Now().Add(-clockTick)
 	outcomes := d.network.try(ctx, d.network.traffic())
 	for i := range outcomes {
 		if o := &outcomes[i]; !o.reached {
 			return fmt.Errorf("%s → %s failed in mode audit, in which nothing may be dropped: %w", o.from, o.destination(), o.err)
 		}
+	}
+	if _, err := d.untilReported(ctx, outcomes, begin); err != nil {
+		return err
 	}
 	d.say("%d connections of the application made in mode audit; none was dropped", len(outcomes))
 	return nil
