@@ -45,6 +45,9 @@ func (d *demo) enforce(ctx context.Context) error {
 	}
 	begin := time.Now().Add(-clockTick)
 	outcomes := d.network.try(ctx, d.network.trials())
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	flows, err := d.untilReported(ctx, outcomes, begin)
 	if err != nil {
 		d.say("%v", err) // the table shows which

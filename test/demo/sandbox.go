@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -55,7 +56,11 @@ func enterSandbox(ctx context.Context, args []string) error {
 	}
 	cmd := exec.CommandContext(ctx, self, append([]string{"sandbox"}, args...)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: sandboxFlags, Setpgid: true}
+	// Should this process be killed, the sandbox is told to end. The kernel sends the signal when the
+	// thread that forked ends, so it has to stay.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: sandboxFlags, Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	cmd.WaitDelay = 20 * time.Second // then the whole process namespace is killed
 	if err := cmd.Run(); err != nil {

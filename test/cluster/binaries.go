@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+)
+
+// Programs are this project's binaries and the folders that they are built from.
+var Programs = map[string]string{"bulkhead": "generator", "bulkhead-webhook": "webhook", "bulkhead-enforcer": "enforcer"}
+
+// Build builds this project's binaries as they are now into the directory. It
+// must be called from inside the repository.
+func Build(ctx context.Context, dir string) error {
+	root, err := repositoryRoot()
+	if err != nil {
+		return err
+	}
+	for name, folder := range Programs {
+		cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-o", filepath.Join(dir, name), "./"+folder)
+		cmd.Dir = root
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w\n%s", name, err, out)
+		}
+	}
+	return nil
+}
