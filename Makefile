@@ -8,6 +8,10 @@ TOOL := go tool -modfile=test/tools/go.mod
 GOFILES = $(shell git ls-files --cached --others --exclude-standard '*.go' ':!bpf/*_bpfel.go')
 export CGO_ENABLED := 0
 
+# compile,OUTPUT,PACKAGE: go build that says every 100 packages how far it is.
+compile = go build -v -o $(1) $(2) 2>&1 | \
+  awk '/^[a-zA-Z0-9._~\/-]+$$/ {if (++n % 100 == 0) {print "  $(1): " n " packages compiled"; fflush()} next} {print; fflush()}'
+
 ##@ Use
 
 help: ## Show this help
@@ -16,12 +20,12 @@ help: ## Show this help
 build: ## Build the three binaries into bin/
 	@echo "building bulkhead, bulkhead-webhook and bulkhead-enforcer into bin/ (the first time takes 2 to 3 minutes)"
 	@mkdir -p bin
-	go build -trimpath -o bin/bulkhead ./generator
-	go build -trimpath -o bin/bulkhead-webhook ./webhook
-	go build -trimpath -o bin/bulkhead-enforcer ./enforcer
+	@$(call compile,bin/bulkhead,./generator)
+	@$(call compile,bin/bulkhead-webhook,./webhook)
+	@$(call compile,bin/bulkhead-enforcer,./enforcer)
 
 demo: packages build ## Run the whole loop on a real API server with real packets (KEEP=1: leave it running)
-	@go build -trimpath -o bin/demo ./test/demo
+	@$(call compile,bin/demo,./test/demo)
 	@bin/demo --bin bin $(if $(KEEP),--keep)
 
 ##@ Develop
@@ -61,7 +65,7 @@ clean: ## Remove everything that was built
 
 # What the tests and the demo need of Debian, installed when it is missing.
 packages:
-	@test/install-packages nft:nftables git:git ip:iproute2
+	@test/install-packages nft:nftables git:git
 
 compiler:
 	@test/install-packages clang-14:clang-14 llvm-strip-14:llvm-14
