@@ -150,6 +150,10 @@ func (d *demo) invite() {
 		d.say("no kubeconfig: %v", err)
 		return
 	}
+	bin, err := filepath.Abs(d.bin)
+	if err != nil {
+		bin = d.bin
+	}
 	enter := fmt.Sprintf("nsenter --target $(pgrep --newest --exact --full '%s sandbox.*') --net --mount --pid", os.Args[0])
 	d.say("kubeconfig: %s", admin)
 	d.say("in another terminal, as root, enter the node's network with")
@@ -157,7 +161,7 @@ func (d *demo) invite() {
 	d.say("and try")
 	d.say("  export KUBECONFIG=%s", admin)
 	d.say("  kubectl get networkpolicies --all-namespaces")
-	d.say("  %s status --http-addr %s", filepath.Join(d.bin, "bulkhead-enforcer"), d.ports.enforcer)
-	d.say("  %s edges --hubble %s", filepath.Join(d.bin, "bulkhead"), d.ports.hubble)
+	d.say("  %s status --http-addr %s", filepath.Join(bin, "bulkhead-enforcer"), d.ports.enforcer)
+	d.say("  %s edges --hubble %s", filepath.Join(bin, "bulkhead"), d.ports.hubble)
 	d.say("  git -C %s log --stat", d.path("policies.git"))
 }
