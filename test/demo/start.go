@@ -93,7 +93,7 @@ func (d *demo) install(ctx context.Context) error {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, helm, "template", "bulkhead", d.chart, "--namespace", baseline.ProjectNamespace,
-		"--set", "generator.repository.url="+d.path("policies.git"), "--set", "generator.observers={"+d.ports.hubble+"}")
+		"--set", "generator.repository.url="+d.path("policies.git"))
 	cmd.Env = append(cmd.Environ(), "HOME="+d.dir)
 	rendered, err := cmd.Output()
 	if err != nil {

@@ -10,9 +10,9 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/bulkhead-dev/bulkhead/test/node"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/plan"
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+	"github.com/bulkhead-dev/bulkhead/test/node"
 )
 
 // Tests run in network and mount namespaces of their own: what they attach to and mount is theirs.

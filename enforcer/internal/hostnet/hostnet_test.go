@@ -60,10 +60,10 @@ func TestInterfaceOfNoPod(t *testing.T) {
 	must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: cidr("0.0.0.0/0"), Gw: p.Addrs[0].AsSlice()}))
 
 	for addr, why := range map[string]string{
-		"10.99.3.9":                "bridge",
-		"10.99.4.9":                "gateway",
-		"192.0.2.1":                "default route",
-		"fd77::1":                  "no route",
+		"10.99.3.9":            "bridge",
+		"10.99.4.9":            "gateway",
+		"192.0.2.1":            "default route",
+		"fd77::1":              "no route",
 		node.Gateway4.String(): "default route",
 	} {
 		if _, err := n.Interface(netip.MustParseAddr(addr)); !errors.Is(err, hostnet.ErrNoInterface) || !strings.Contains(err.Error(), why) {
