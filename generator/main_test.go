@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/command"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/flows/flowstest"
 )
 
 const (
@@ -225,12 +226,13 @@ func TestBadInput(t *testing.T) {
 	dir := t.TempDir()
 	badFlows := write(t, filepath.Join(dir, "bad.jsonl"), `{"flow":`+"\n")
 	badYAML := filepath.Dir(write(t, filepath.Join(dir, "yaml/x.yaml"), "kind: Deployment\napiVersion: apps/v1\nspec: [\n"))
-	badPolicy := func(name, spec string) string {
+	policy := func(name, spec string) string {
 		return filepath.Dir(write(t, filepath.Join(dir, name, "p.yaml"), "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: shop}\nspec: "+spec+"\n"))
 	}
-	badCIDR := badPolicy("cidr", "{podSelector: {}, egress: [{to: [{ipBlock: {cidr: 10.0.0.0/40}}]}]}")
-	badSelector := badPolicy("selector", "{podSelector: {matchExpressions: [{key: a, operator: Near}]}}")
-	badField := badPolicy("field", "{podSelector: {}, ingres: []}")
+	badCIDR := policy("cidr", "{podSelector: {}, egress: [{to: [{ipBlock: {cidr: 10.0.0.0/40}}]}]}")
+	badSelector := policy("selector", "{podSelector: {matchExpressions: [{key: a, operator: Near}]}}")
+	badField := policy("field", "{podSelector: {}, ingres: []}")
+	goodPolicy := policy("good", "{podSelector: {}}")
 	closed := kubeconfig(t, "https://127.0.0.1:1")
 	out := filepath.Join(dir, "out")
 	verify := func(policies string) []string {
@@ -248,6 +250,12 @@ func TestBadInput(t *testing.T) {
 		{`--output "xml"`, []string{"edges", "--flows", flowsFile, "-o", "xml"}},
 		{"--flows or --hubble, not both", []string{"edges", "--flows", flowsFile, "--hubble", "localhost:1"}},
 		{"--since or --last, not both", []string{"edges", "--hubble", "localhost:1", "--since", "1h", "--last", "5"}},
+		{"not host:port", []string{"edges", "--hubble", "localhost"}},
+		{"--hubble-ca needs --hubble", []string{"edges", "--flows", flowsFile, "--hubble-ca", "ca.crt"}},
+		{"--hubble-ca: open nope", []string{"edges", "--hubble", "127.0.0.1:1", "--hubble-ca", "nope"}},
+		{badFlows + " holds no PEM certificate", []string{"verify", "--hubble", "127.0.0.1:1", "--inventory", inventory, "--policies", goodPolicy, "--hubble-ca", badFlows}},
+		{"need --hubble-ca", []string{"edges", "--hubble", "127.0.0.1:1", "--hubble-cert", "c"}},
+		{"--hubble-cert and --hubble-key go together", []string{"generate", "--hubble", "127.0.0.1:1", "--inventory", inventory, "--cluster", "c", "--out", out, "--hubble-ca", badFlows, "--hubble-cert", "c"}},
 		{"observer 127.0.0.1:1 does not answer", []string{"edges", "--hubble", "127.0.0.1:1"}},
 		{"--cluster is missing", []string{"generate", "--flows", flowsFile, "--inventory", inventory, "--out", out}},
 		{`cluster name "a/b"`, generateArgs(out, "--cluster", "a/b")},
@@ -270,6 +278,8 @@ func TestBadInput(t *testing.T) {
 		{"open Git repository", []string{"sync", "--cluster", "c", "--repo", dir, "--kubeconfig", closed}},
 		{"--repo is missing", []string{"sync", "--cluster", "c"}},
 		{"--hubble is missing", []string{"serve", "--cluster", "c", "--repo", dir}},
+		{`--hubble "x" is not host:port`, []string{"serve", "--cluster", "c", "--repo", dir, "--hubble", "x"}},
+		{"--hubble-ca: open nope", []string{"serve", "--cluster", "c", "--repo", dir, "--hubble", "x:1", "--hubble-ca", "nope"}},
 		{"--sync-every 0s", []string{"serve", "--cluster", "c", "--repo", dir, "--hubble", "x:1", "--sync-every", "0s"}},
 	}
 	for _, tt := range tests {
@@ -280,6 +290,20 @@ func TestBadInput(t *testing.T) {
 	}
 	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("something was written: %v", err)
+	}
+}
+
+// TestEdgesOverTLS: the flags reach the observer, and the name in its certificate need not be its address.
+func TestEdgesOverTLS(t *testing.T) {
+	ca := flowstest.NewAuthority(t)
+	l := flowstest.Listen(t, "127.0.0.1:0")
+	flowstest.ServeOn(t, l, ca.Server(t, "node.test"), flowstest.Flow("a"))
+	args := append([]string{"edges", "-o", "csv", "--hubble", l.Addr().String()}, ca.Client(t, t.TempDir()).Words()...)
+	if out := mustRun(t, append(args, "--hubble-server-name", "node.test")...); !strings.Contains(out, "Deployment shop/web,Deployment shop/api,TCP,3000") {
+		t.Errorf("edges:\n%s", out)
+	}
+	if _, _, failure := bulkhead(t, args...); !strings.Contains(failure, "127.0.0.1") {
+		t.Errorf("by its address: %q; want it refused, because its certificate has another name", failure)
 	}
 }
 

@@ -17,7 +17,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
-	"k8s.io/client-go/util/cert"
 )
 
 // nowhere is an address that nothing listens on, in a network that has no addresses.
@@ -30,9 +29,10 @@ func TestBinariesTakeTheRenderedArguments(t *testing.T) {
 	kubeconfig := "--kubeconfig=" + unreachable(t)
 	for name, values := range variants(t) {
 		t.Run(name, func(t *testing.T) {
-			for _, w := range workloads(t, render(t, values)) {
+			objects := render(t, values)
+			for _, w := range workloads(t, objects) {
 				container := w.container(t)
-				args := append(arguments(container, mounts(t, container)), kubeconfig)
+				args := append(arguments(container, w.mounts(t, only[corev1.Secret](t, objects, "Secret"))), kubeconfig)
 				if out := fails(t, program(container), args); !strings.Contains(out, nowhere) {
 					t.Errorf("%s %s:\n%s\nwant it to fail only where it connects to %s", w.name, strings.Join(args, " "), out, nowhere)
 				}
@@ -81,25 +81,4 @@ func unreachable(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return path
-}
-
-// mounts makes a directory for each volume of the container, by mount path. Each has what the Secrets
-// that values may name would put there.
-func mounts(t *testing.T, c corev1.Container) map[string]string {
-	t.Helper()
-	crt, key, err := cert.GenerateSelfSignedCertKey("localhost", nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dirs := map[string]string{}
-	for _, mount := range c.VolumeMounts {
-		dir := t.TempDir()
-		dirs[mount.MountPath] = dir
-		for name, content := range map[string][]byte{"tls.crt": crt, "tls.key": key, "ca.crt": crt, "token": []byte("t0k3n\n")} {
-			if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	return dirs
 }

@@ -38,7 +38,7 @@ type release struct {
 // accounts that the chart gives them, upgrades and uninstalls it. Whether a program has the rights
 // that it needs shows here, and nowhere else.
 func TestInstall(t *testing.T) {
-	r := newRelease(t)
+	r := newRelease(t, "everything")
 	namespace := map[string]string{baseline.LabelMode: baseline.Audit.String()}
 	if err := createNamespace(r.admin, "shop", namespace); err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func TestInstall(t *testing.T) {
 	r.helm(t, "install", "--values", r.values)
 }
 
-func newRelease(t *testing.T) *release {
+func newRelease(t *testing.T, values string) *release {
 	t.Helper()
 	plane, err := cluster.Start(t.Context(), cluster.Options{Log: t.Output()})
 	if err != nil {
@@ -74,7 +74,7 @@ func newRelease(t *testing.T) *release {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &release{plane: plane, admin: c, kubeconfig: kubeconfig, values: variants(t)["everything"]}
+	return &release{plane: plane, admin: c, kubeconfig: kubeconfig, values: variants(t)[values]}
 }
 
 func (r *release) helm(t *testing.T, command string, args ...string) {
@@ -122,7 +122,6 @@ func (r *release) generator(t *testing.T) {
 	listen := freeAddress(t)
 	r.run(t, "bulkhead-generator", "--listen="+listen, "--repo="+approved(t), "--observe-for=0s", "--propose-every=1s")
 	eventually(t, "http://"+listen+"/healthz", "ok")
-	eventually(t, "http://"+listen+"/readyz", "ok")
 	eventually(t, "http://"+listen+"/metrics", "bulkhead_")
 	r.hasPolicy(t, "api")
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 	"github.com/bulkhead-dev/bulkhead/test/cluster"
+	"github.com/bulkhead-dev/bulkhead/test/node"
 )
 
 // shared by all tests: building and starting them once is most of the time.
@@ -27,36 +28,62 @@ var (
 	admin    client.Client // of a control plane with nothing but the project's namespace
 )
 
+// TestMain runs the tests on a node of their own if it may: one of them has an enforcer.
 func TestMain(m *testing.M) {
-	code, err := withShared(m.Run)
+	if os.Geteuid() == 0 {
+		node.Main(m, prepare, setUp)
+	}
+	tearDown, err := setUp()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		code = 1
+		os.Exit(1)
 	}
+	code := m.Run()
+	tearDown()
 	os.Exit(code)
 }
 
-func withShared(tests func() int) (code int, err error) {
+// prepare does what may need the network: building tools, and fetching what binaries are built from.
+func prepare() error {
+	for _, tool := range []string{"etcd", "kube-apiserver", "helm"} {
+		if _, err := cluster.Tool(context.Background(), tool, os.Stderr); err != nil {
+			return err
+		}
+	}
+	if out, err := exec.Command("go", "list", "-deps", "../../...").CombinedOutput(); err != nil {
+		return fmt.Errorf("fetch the modules of the binaries: %w\n%s", err, out)
+	}
+	return nil
+}
+
+func setUp() (tearDown func(), err error) {
 	log.SetLogger(logr.Discard()) // of the client; its errors are ours
 	if binaries, err = os.MkdirTemp("", "bulkhead-chart-test-"); err != nil {
-		return 1, err
+		return nil, err
 	}
-	defer func() { _ = os.RemoveAll(binaries) }()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(binaries))
+		}
+	}()
 	if err := buildBinaries(); err != nil {
-		return 1, err
+		return nil, err
 	}
 	plane, err := cluster.Start(context.Background(), cluster.Options{Log: os.Stderr})
 	if err != nil {
-		return 1, err
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, plane.Stop()) }()
-	if admin, err = client.New(plane.Admin(), client.Options{}); err != nil {
-		return 1, err
+	if admin, err = client.New(plane.Admin(), client.Options{}); err == nil {
+		err = createNamespace(admin, baseline.ProjectNamespace, nil)
 	}
-	if err := createNamespace(admin, baseline.ProjectNamespace, nil); err != nil {
-		return 1, err
+	if err != nil {
+		return nil, errors.Join(err, plane.Stop())
 	}
-	return tests(), nil
+	return func() {
+		if err := errors.Join(plane.Stop(), os.RemoveAll(binaries)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}, nil
 }
 
 // programs are the binaries by the name of their image, and the packages they are built from.

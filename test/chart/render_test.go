@@ -52,14 +52,19 @@ func TestLint(t *testing.T) {
 
 func TestBadValuesAreRefused(t *testing.T) {
 	for set, want := range map[string]string{
-		"webhook.replicas=0":           "webhook/replicas",
-		"webhook.defaultMode=off":      "webhook/defaultMode",
-		"webhook.rulez.a=b":            "rulez",
-		"image.pullPolicy=Sometimes":   "image/pullPolicy",
-		"enforcer.flowInterval=soon":   "enforcer/flowInterval",
-		"enforcer.flowBuffer=-1":       "enforcer/flowBuffer",
-		"logLevel=loud":                "logLevel",
-		"generator.persistence.size=x": "generator/persistence/size",
+		"webhook.replicas=0":                                        "webhook/replicas",
+		"webhook.defaultMode=off":                                   "webhook/defaultMode",
+		"webhook.rulez.a=b":                                         "rulez",
+		"image.pullPolicy=Sometimes":                                "image/pullPolicy",
+		"enforcer.flowInterval=soon":                                "enforcer/flowInterval",
+		"enforcer.flowBuffer=-1":                                    "enforcer/flowBuffer",
+		"logLevel=loud":                                             "logLevel",
+		"generator.persistence.size=x":                              "generator/persistence/size",
+		"generator.observers={node}":                                "generator/observers/0",
+		"generator.hubble.ca=a":                                     "generator/hubble",
+		"enforcer.hubble.tlsSecret=A":                               "enforcer/hubble/tlsSecret",
+		"enforcer.hubble.insecure=true,enforcer.hubble.tlsSecret=a": "enforcer.hubble: set tlsSecret or insecure",
+		"generator.repository.url=u,generator.hubble.insecure=true,generator.hubble.tlsSecret=a": "generator.hubble: set tlsSecret or insecure",
 	} {
 		_, err := helm(t, "template", "--set", set)
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -68,10 +73,18 @@ func TestBadValuesAreRefused(t *testing.T) {
 	}
 }
 
-func TestGeneratorNeedsFlows(t *testing.T) {
-	_, err := helm(t, "template", "--set", "generator.repository.url=https://git.example.com/p.git")
-	if err == nil || !strings.Contains(err.Error(), "generator.observers is empty: name the Hubble API of every node") {
-		t.Errorf("got %v, want an error that says where flows are to come from", err)
+// TestNoCertificateToGuess: where the chart cannot know the generator's certificate, and nobody asked for
+// plain text, it says what to set.
+func TestNoCertificateToGuess(t *testing.T) {
+	for _, set := range []string{
+		"generator.observers={hubble-relay.kube-system.svc:80}",
+		"enforcer.hubble.tlsSecret=hubble-server",
+		"enforcer.hubble.insecure=true,generator.observers={192.0.2.1:4244}",
+	} {
+		_, err := helm(t, "template", "--set", "generator.repository.url=https://git.example.com/p.git,"+set)
+		if err == nil || !strings.Contains(err.Error(), "generator.hubble.tlsSecret is empty") {
+			t.Errorf("--set %s: got %v, want an error that says what to set", set, err)
+		}
 	}
 }
 

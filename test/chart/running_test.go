@@ -17,14 +17,16 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 )
 
 // run starts a workload's program outside the cluster, as its service account, until the test ends.
-// extra arguments come last and win.
-func (r *release) run(t *testing.T, name string, extra ...string) {
+// extra arguments come last and win. It returns where its volumes are, by mount path.
+func (r *release) run(t *testing.T, name string, extra ...string) (mounts map[string]string) {
 	t.Helper()
 	kubeconfig, err := r.plane.Kubeconfig(baseline.ServiceAccountUser(name))
 	if err != nil {
@@ -32,13 +34,24 @@ func (r *release) run(t *testing.T, name string, extra ...string) {
 	}
 	for _, w := range workloads(t, render(t, r.values)) {
 		if w.name == name {
-			container := w.container(t)
-			args := append(arguments(container, mounts(t, container)), "--kubeconfig="+kubeconfig)
-			start(t, program(container), append(args, extra...))
-			return
+			mounts := w.mounts(t, r.secrets(t))
+			args := append(arguments(w.container(t), mounts), "--kubeconfig="+kubeconfig)
+			start(t, program(w.container(t)), append(args, extra...))
+			return mounts
 		}
 	}
 	t.Fatalf("the chart renders no workload %s", name)
+	return nil
+}
+
+// secrets are those that the release has in the cluster.
+func (r *release) secrets(t *testing.T) []corev1.Secret {
+	t.Helper()
+	list := &corev1.SecretList{}
+	if err := r.admin.List(t.Context(), list, client.InNamespace(baseline.ProjectNamespace)); err != nil {
+		t.Fatal(err)
+	}
+	return list.Items
 }
 
 func start(t *testing.T, program string, args []string) {

@@ -3,7 +3,9 @@
 package chart
 
 import (
+	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -11,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/util/cert"
 )
 
 // workload is a Deployment or DaemonSet.
@@ -53,6 +56,9 @@ func program(c corev1.Container) string {
 	return name
 }
 
+// valueFromThePod is what every field of the pod is that a variable refers to.
+const valueFromThePod = "value-from-the-pod"
+
 // arguments are the container's, as the kubelet would pass them: $(NAME) replaced, and the paths of
 // mounts replaced by those of directories here.
 func arguments(c corev1.Container, mounts map[string]string) []string {
@@ -60,7 +66,7 @@ func arguments(c corev1.Container, mounts map[string]string) []string {
 	for _, variable := range c.Env {
 		value := variable.Value
 		if variable.ValueFrom != nil {
-			value = "value-from-the-pod"
+			value = valueFromThePod
 		}
 		replacements = append(replacements, "$("+variable.Name+")", value)
 	}
@@ -73,4 +79,40 @@ func arguments(c corev1.Container, mounts map[string]string) []string {
 		args = append(args, replacer.Replace(arg))
 	}
 	return args
+}
+
+// mounts makes a directory for each volume of the container, by mount path. A volume of a Secret has what
+// is in that Secret, or if it is not among those given, what values ask people to put there.
+func (w workload) mounts(t *testing.T, secrets []corev1.Secret) map[string]string {
+	t.Helper()
+	dirs, volumes := map[string]string{}, map[string]string{}
+	for _, mount := range w.container(t).VolumeMounts {
+		dirs[mount.MountPath] = t.TempDir()
+		volumes[mount.Name] = dirs[mount.MountPath]
+	}
+	for _, volume := range w.template.Spec.Volumes {
+		if volume.Secret != nil {
+			writeSecret(t, volumes[volume.Name], volume.Secret.SecretName, secrets)
+		}
+	}
+	return dirs
+}
+
+func writeSecret(t *testing.T, dir, name string, secrets []corev1.Secret) {
+	t.Helper()
+	crt, key, err := cert.GenerateSelfSignedCertKey("localhost", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := map[string][]byte{"tls.crt": crt, "tls.key": key, "ca.crt": crt, "token": []byte("t0k3n\n")}
+	for _, secret := range secrets {
+		if secret.Name == name {
+			data = secret.Data
+		}
+	}
+	for name, content := range data {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -116,3 +116,47 @@ metadata:
   {{- include "bulkhead.metadata" . | nindent 2 }}
 automountServiceAccountToken: false
 {{- end -}}
+
+{{/* The port of the enforcer's Observer API. */}}
+{{- define "bulkhead.hubblePort" -}}
+{{- regexFind "[0-9]+$" .Values.enforcer.hubble.address | default "4244" -}}
+{{- end -}}
+
+{{/* The name of the enforcer's headless Service: its addresses are those of all nodes. */}}
+{{- define "bulkhead.hubbleHost" -}}
+bulkhead-enforcer.{{ include "bulkhead.namespace" . }}.svc
+{{- end -}}
+
+{{/* Not empty: the chart makes the certificates of the Observer API. */}}
+{{- define "bulkhead.hubbleGenerated" -}}
+{{- with .Values.enforcer.hubble }}{{ if not (or .tlsSecret .insecure) }}yes{{ end }}{{ end -}}
+{{- end -}}
+
+{{/* Not empty: the generator reads flows in plain text, because values say so. */}}
+{{- define "bulkhead.hubblePlain" -}}
+{{- with .Values.generator }}
+{{- if or .hubble.insecure (and $.Values.enforcer.hubble.insecure (not .observers)) }}yes{{ end }}
+{{- end }}
+{{- end -}}
+
+{{/* The Secret with the generator's certificate, or a failure that says what to set. */}}
+{{- define "bulkhead.hubbleClientSecret" -}}
+{{- with .Values.generator }}
+{{- if .hubble.tlsSecret }}
+{{- .hubble.tlsSecret -}}
+{{- else if and (include "bulkhead.hubbleGenerated" $) (not .observers) -}}
+bulkhead-hubble-client
+{{- else -}}
+{{- fail "generator.hubble.tlsSecret is empty: name the Secret with the generator's certificate (tls.crt, tls.key) and the authority of the observers (ca.crt), or set generator.hubble.insecure for plain text" -}}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Fails where both are asked for; call with (list "component" its-hubble-values). */}}
+{{- define "bulkhead.hubbleOneOf" -}}
+{{- with index . 1 }}
+{{- if and .insecure .tlsSecret }}
+{{- fail (printf "%s.hubble: set tlsSecret or insecure, not both" (index $ 0)) }}
+{{- end }}
+{{- end }}
+{{- end -}}

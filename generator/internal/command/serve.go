@@ -26,9 +26,13 @@ func serve() *cobra.Command {
 		Long: `Follows the flows of the given Hubble APIs, folds them, proposes policies on a timer and applies what is
 approved on another. Serves /healthz, /readyz and /metrics.
 
+An observer is followed at every address of its name, so the name of a headless Service is all of its
+nodes; addresses that come and go are noticed.
+
 What was observed is kept in --state over restarts. Without it, nothing is proposed before
 --observe-for has passed since the start: a program that has seen little would take away rules.`,
-		Example: `  bulkhead serve --hubble 10.0.0.11:4244 --hubble 10.0.0.12:4244 --cluster prod \
+		Example: `  bulkhead serve --hubble bulkhead-enforcer.bulkhead-system.svc:4244 --cluster prod \
+    --hubble-ca /run/hubble/ca.crt --hubble-cert /run/hubble/tls.crt --hubble-key /run/hubble/tls.key \
     --repo https://git.example.com/team/policies.git --git-token-file /run/token --state /var/lib/bulkhead/edges.json
   bulkhead serve --hubble localhost:4245 --cluster dev --repo ../policies.git --kubeconfig ~/.kube/config \
     --propose-every 1m --observe-for 5m`,
@@ -42,6 +46,9 @@ What was observed is kept in --state over restarts. Without it, nothing is propo
 			}
 			if cfg.ProposeEvery <= 0 || cfg.SyncEvery <= 0 {
 				return fmt.Errorf("--propose-every %s, --sync-every %s: give times above zero", cfg.ProposeEvery, cfg.SyncEvery)
+			}
+			if err := cfg.Dialer.Check(cfg.Observers); err != nil {
+				return err
 			}
 			repository, err := r.open(cmd)
 			if err != nil {
@@ -60,7 +67,8 @@ What was observed is kept in --state over restarts. Without it, nothing is propo
 	r.flags(cmd.Flags())
 	w.target(cmd.Flags())
 	f := cmd.Flags()
-	f.StringSliceVar(&cfg.Observers, "hubble", nil, "host:port of a Hubble API to follow; may be repeated")
+	f.StringSliceVar(&cfg.Observers, "hubble", nil, "host:port of a Hubble API to follow, at every address of the name; may be repeated")
+	tlsFlags(f, &cfg.Dialer.TLS)
 	f.StringVar(&kubeconfig, "kubeconfig", "", "cluster to work on (empty: the one that this runs in)")
 	f.DurationVar(&cfg.ProposeEvery, "propose-every", time.Hour, "time between proposals")
 	f.DurationVar(&cfg.SyncEvery, "sync-every", time.Minute, "time between syncs")

@@ -21,6 +21,7 @@ import (
 type source struct {
 	files        []string
 	hubble       []string
+	dialer       flows.Dialer
 	since        time.Duration
 	last         uint64
 	maxMalformed uint64
@@ -33,9 +34,18 @@ func (s *source) fileFlags(f *pflag.FlagSet) {
 
 func (s *source) flags(f *pflag.FlagSet) {
 	s.fileFlags(f)
-	f.StringSliceVar(&s.hubble, "hubble", nil, "read flows from the Hubble API at this host:port instead; may be repeated, once for each node")
+	f.StringSliceVar(&s.hubble, "hubble", nil, "read flows from the Hubble API at this host:port instead, at every address of the name; may be repeated")
+	tlsFlags(f, &s.dialer.TLS)
 	f.DurationVar(&s.since, "since", 0, "with --hubble: only flows of this last time, e.g. 1h (0: all it still has)")
 	f.Uint64Var(&s.last, "last", 0, "with --hubble: only this many newest flows (0: all it still has)")
+}
+
+// tlsFlags are the same wherever an observer is reached.
+func tlsFlags(f *pflag.FlagSet, t *flows.TLS) {
+	f.StringVar(&t.CAFile, "hubble-ca", "", "PEM bundle of the authorities that sign observers' certificates (empty: plain text)")
+	f.StringVar(&t.CertFile, "hubble-cert", "", "PEM certificate to show to observers (empty: none)")
+	f.StringVar(&t.KeyFile, "hubble-key", "", "PEM key of --hubble-cert")
+	f.StringVar(&t.ServerName, "hubble-server-name", "", "name in observers' certificates (empty: the host in --hubble)")
 }
 
 // read folds all flows of the source, attributed by the inventory.
@@ -47,17 +57,22 @@ func (s *source) read(ctx context.Context, inv *inventory.Inventory) (*edge.Fold
 		return nil, stats, errors.New("no flows: give --flows FILE or --hubble HOST:PORT")
 	case len(s.hubble) > 0 && len(s.files) > 0:
 		return nil, stats, errors.New("give --flows or --hubble, not both")
+	case len(s.hubble) == 0 && s.dialer.TLS != (flows.TLS{}):
+		return nil, stats, fmt.Errorf("%s needs --hubble", s.dialer.TLS.Words()[0])
 	case s.since != 0 && s.last != 0:
 		return nil, stats, errors.New("give --since or --last, not both")
 	case s.since < 0:
 		return nil, stats, fmt.Errorf("--since %s: give a time back from now, e.g. 1h", s.since)
+	}
+	if err := s.dialer.Check(s.hubble); err != nil {
+		return nil, stats, err
 	}
 	q := flows.Query{Last: s.last}
 	if s.since > 0 {
 		q.Since = time.Now().Add(-s.since)
 	}
 	for _, addr := range s.hubble {
-		if err := flows.Observe(ctx, addr, q, &stats, add); err != nil {
+		if err := s.dialer.Observe(ctx, addr, q, &stats, add); err != nil {
 			return nil, stats, err
 		}
 	}
@@ -79,6 +94,9 @@ func (s *source) words() []string {
 	}
 	for _, addr := range s.hubble {
 		out = append(out, "--hubble", quote(addr))
+	}
+	for _, word := range s.dialer.TLS.Words() {
+		out = append(out, quote(word))
 	}
 	return out
 }

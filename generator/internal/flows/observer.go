@@ -13,13 +13,9 @@ import (
 	"github.com/cilium/cilium/api/v1/flow"
 	"github.com/cilium/cilium/api/v1/observer"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	corev1 "k8s.io/api/core/v1"
 )
-
-// dialTimeout bounds how long an observer may take to answer at all.
-const dialTimeout = 10 * time.Second
 
 // Query says which flows an observer is asked for.
 type Query struct {
@@ -28,39 +24,51 @@ type Query struct {
 	Follow bool      // go on with new flows until the context ends
 }
 
-// Observe reads flows from a Hubble Observer (host:port) and gives each to each. stats, which may be
-// read only after Observe returned, counts them. Without Follow it returns at the end of
-// what the observer has.
-func Observe(ctx context.Context, addr string, q Query, stats *Stats, each func(*Record) error) error {
-	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+// Observe reads what an observer (host:port) has, from each of its addresses in turn, and gives each
+// flow to each. stats, which may be read only after Observe returned, counts them.
+func (d *Dialer) Observe(ctx context.Context, observer string, q Query, stats *Stats, each func(*Record) error) error {
+	addresses, err := d.Resolve(ctx, observer)
 	if err != nil {
-		return fmt.Errorf("observer %s: %w", addr, err)
+		return err
 	}
-	defer conn.Close()
-	client := observer.NewObserverClient(conn)
-	// Asking for the status first tells an unreachable observer from one that has no flows.
-	probe, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	if _, err := client.ServerStatus(probe, &observer.ServerStatusRequest{}, grpc.WaitForReady(false)); err != nil {
-		return fmt.Errorf("observer %s does not answer (give the Hubble API's host:port): %w", addr, err)
+	for _, a := range addresses {
+		stream, err := d.Open(ctx, a, q)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(stream.Receive(ctx, stats, each), stream.Close()); err != nil {
+			return err
+		}
 	}
-	stream, err := client.GetFlows(ctx, q.request())
-	if err != nil {
-		return fmt.Errorf("get flows from observer %s: %w", addr, err)
-	}
+	return nil
+}
+
+// Stream is the flows of one address of an observer.
+type Stream struct {
+	address Address
+	conn    *grpc.ClientConn
+	flows   observer.Observer_GetFlowsClient
+}
+
+// Receive gives each flow to each until the observer has no more, or ctx ends, with which the stream was
+// opened; both are nil. It returns each's error as it is.
+func (s *Stream) Receive(ctx context.Context, stats *Stats, each func(*Record) error) error {
 	for {
-		response, err := stream.Recv()
+		response, err := s.flows.Recv()
 		if errors.Is(err, io.EOF) || ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("get flows from observer %s: %w", addr, err)
+			return fmt.Errorf("get flows from observer %s: %w", s.address, err)
 		}
 		if err := stats.receive(response, each); err != nil {
 			return err
 		}
 	}
 }
+
+// Close ends the stream and its connection.
+func (s *Stream) Close() error { return s.conn.Close() }
 
 func (q Query) request() *observer.GetFlowsRequest {
 	req := &observer.GetFlowsRequest{Follow: q.Follow, Number: q.Last}

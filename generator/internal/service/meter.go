@@ -20,6 +20,8 @@ type meter struct {
 	edges                  prometheus.Gauge
 	proposals, rounds      *prometheus.CounterVec
 	policies, drift        *prometheus.CounterVec
+	failures               *prometheus.CounterVec
+	roster                 *roster
 	ready                  atomic.Bool // the first sync round was made
 }
 
@@ -33,9 +35,11 @@ func newMeter() *meter {
 		proposals: vector("proposals_total", "Proposals by result: committed, unchanged or failed.", "result"),
 		rounds:    vector("rounds_total", "Rounds of proposing and syncing by result: ok or failed.", "round", "result"),
 		policies:  vector("synced_policies_total", "Policies synced by what was done: applied, pruned or unchanged.", "action"),
+		failures:  vector("observer_failures_total", "Failures of observers by what failed: lookup of the name, or stream of one address.", "observer", "what"),
+		roster:    newRoster(),
 		drift:     vector("drift_total", "Differences found between the cluster and Git, by kind.", "what"),
 	}
-	m.registry.MustRegister(m.flows, m.malformed, m.lost, m.edges, m.proposals, m.rounds, m.policies, m.drift)
+	m.registry.MustRegister(m.flows, m.malformed, m.lost, m.edges, m.proposals, m.rounds, m.policies, m.drift, m.failures, m.roster.up)
 	return m
 }
 
@@ -85,11 +89,15 @@ func (m *meter) handler() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !m.ready.Load() {
+		answering, all := m.roster.count()
+		switch {
+		case !m.ready.Load():
 			http.Error(w, "no sync has succeeded yet", http.StatusServiceUnavailable)
-			return
+		case answering == 0:
+			http.Error(w, fmt.Sprintf("none of %d observers answers; the log says why", all), http.StatusServiceUnavailable)
+		default:
+			fmt.Fprintf(w, "ok, %d of %d observers answer\n", answering, all)
 		}
-		fmt.Fprintln(w, "ok")
 	})
 	return mux
 }

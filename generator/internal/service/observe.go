@@ -3,25 +3,17 @@
 package service
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"sync"
-	"time"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/tree"
-)
-
-// Bounds of the wait before an observer is asked again.
-const (
-	minBackoff = time.Second
-	maxBackoff = 30 * time.Second
 )
 
 // observations is everything seen so far. It is safe for concurrent use.
@@ -107,43 +99,4 @@ func (o *observations) missed(before, now flows.Stats) {
 	o.mu.Unlock()
 	o.meter.lost.Add(float64(lost))
 	o.meter.malformed.Add(float64(malformed))
-}
-
-// follow reads one observer until the context ends, and comes back to it when it fails. Asking
-// again from the last flow on reads some twice, which folding does not mind.
-func (s *server) follow(ctx context.Context, addr string) error {
-	var (
-		latest  time.Time
-		backoff = minBackoff
-	)
-	for ctx.Err() == nil {
-		var stats, counted flows.Stats
-		err := flows.Observe(ctx, addr, flows.Query{Since: latest, Follow: true}, &stats, func(r *flows.Record) error {
-			if r.Time.After(latest) {
-				latest = r.Time
-			}
-			backoff = minBackoff
-			s.meter.flows.Inc()
-			s.seen.add(r)
-			s.seen.missed(counted, stats)
-			counted = stats
-			return nil
-		})
-		s.seen.missed(counted, stats)
-		if err != nil {
-			s.cfg.Log.Warn("observer failed; trying again", "observer", addr, "wait", backoff, "error", err)
-		}
-		wait(ctx, backoff)
-		backoff = min(2*backoff, maxBackoff)
-	}
-	return nil
-}
-
-func wait(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/apply"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proposal"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/repo"
@@ -28,7 +30,8 @@ const roundTimeout = 10 * time.Minute
 
 // Config says what the service watches and how often it acts. All times are above zero.
 type Config struct {
-	Observers    []string // host:port of Hubble APIs
+	Observers    []string // host:port of Hubble APIs; each is followed at all addresses of its name
+	Dialer       flows.Dialer
 	Cluster      string
 	Namespaces   []string // to propose for; empty: all that were seen, but the system's
 	DNS          string   // namespace/name of the DNS Service
@@ -67,8 +70,8 @@ func Run(ctx context.Context, cfg Config, client kubernetes.Interface, r *repo.R
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.listen(ctx) })
-	for _, addr := range cfg.Observers {
-		group.Go(func() error { return s.follow(ctx, addr) })
+	for _, observer := range slices.Compact(slices.Sorted(slices.Values(cfg.Observers))) {
+		group.Go(func() error { s.follow(ctx, observer); return nil })
 	}
 	first := cfg.ObserveFor
 	if s.seen.recalled {
@@ -111,6 +114,9 @@ func (s *server) propose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if answering, all := s.meter.roster.count(); answering < all || all == 0 {
+		s.cfg.Log.Warn("some observers do not answer: what only they saw is not proposed", "answering", answering, "observers", all)
+	}
 	edges, loss := s.seen.use(inv)
 	if err := s.seen.save(s.cfg.State); err != nil {
 		return err
@@ -136,7 +142,8 @@ func (s *server) propose(ctx context.Context) error {
 }
 
 func (s *server) reproduce(namespace string) string {
-	return fmt.Sprintf("bulkhead generate --hubble %s --cluster %s --namespace %s --out policies", strings.Join(s.cfg.Observers, ","), s.cfg.Cluster, namespace)
+	words := append([]string{"bulkhead generate --hubble", strings.Join(s.cfg.Observers, ",")}, s.cfg.Dialer.TLS.Words()...)
+	return strings.Join(append(words, "--cluster", s.cfg.Cluster, "--namespace", namespace, "--out policies"), " ")
 }
 
 func (s *server) sync(ctx context.Context) error {

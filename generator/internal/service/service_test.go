@@ -4,7 +4,6 @@ package service_test
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -16,96 +15,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cilium/cilium/api/v1/flow"
-	"github.com/cilium/cilium/api/v1/observer"
-	"google.golang.org/grpc"
-	"google.golang.org/protobuf/types/known/timestamppb"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/flows/flowstest"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/repo"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/service"
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 	"github.com/bulkhead-dev/bulkhead/test/cluster"
 )
-
-// hubble serves the Observer API with a fixed list of responses, as an observer that has seen no more.
-type hubble struct {
-	observer.UnimplementedObserverServer
-	responses []*observer.GetFlowsResponse
-}
-
-func (h *hubble) ServerStatus(context.Context, *observer.ServerStatusRequest) (*observer.ServerStatusResponse, error) {
-	return &observer.ServerStatusResponse{NumFlows: uint64(len(h.responses))}, nil
-}
-
-func (h *hubble) GetFlows(req *observer.GetFlowsRequest, stream observer.Observer_GetFlowsServer) error {
-	for _, r := range h.responses {
-		if err := stream.Send(r); err != nil {
-			return err
-		}
-	}
-	if req.GetFollow() {
-		<-stream.Context().Done()
-	}
-	return nil
-}
-
-func serveHubble(t *testing.T, responses ...*observer.GetFlowsResponse) (addr string) {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := grpc.NewServer()
-	observer.RegisterObserverServer(server, &hubble{responses: responses})
-	go func() {
-		if err := server.Serve(listener); err != nil {
-			t.Error(err)
-		}
-	}()
-	t.Cleanup(server.Stop)
-	return listener.Addr().String()
-}
-
-func end(workload string) *flow.Endpoint {
-	return &flow.Endpoint{Namespace: "shop", PodName: workload + "-1", Workloads: []*flow.Workload{{Kind: "Deployment", Name: workload}}}
-}
-
-func response(id string) *observer.GetFlowsResponse {
-	return &observer.GetFlowsResponse{NodeName: "node-1", ResponseTypes: &observer.GetFlowsResponse_Flow{Flow: &flow.Flow{
-		Time: timestamppb.Now(), Uuid: id, Verdict: flow.Verdict_AUDIT, Type: flow.FlowType_L3_L4,
-		IP:     &flow.IP{Source: "10.0.0.1", Destination: "10.0.0.2"},
-		L4:     &flow.Layer4{Protocol: &flow.Layer4_TCP{TCP: &flow.TCP{SourcePort: 40000, DestinationPort: 3000}}},
-		Source: end("web"), Destination: end("api"), TrafficDirection: flow.TrafficDirection_EGRESS, IsReply: wrapperspb.Bool(false),
-	}}}
-}
-
-func lost(n uint64) *observer.GetFlowsResponse {
-	return &observer.GetFlowsResponse{ResponseTypes: &observer.GetFlowsResponse_LostEvents{LostEvents: &flow.LostEvent{NumEventsLost: n}}}
-}
-
-func TestObserve(t *testing.T) {
-	addr := serveHubble(t, response("a"), lost(7), response("b"))
-	var stats flows.Stats
-	ids := map[uint64]bool{}
-	err := flows.Observe(t.Context(), addr, flows.Query{}, &stats, func(r *flows.Record) error {
-		ids[r.ID] = true
-		return nil
-	})
-	if err != nil || stats.Flows != 2 || stats.Lost != 7 || len(ids) != 2 {
-		t.Errorf("%+v, %d ids, %v", stats, len(ids), err)
-	}
-	stop := errors.New("enough")
-	if err := flows.Observe(t.Context(), addr, flows.Query{}, &stats, func(*flows.Record) error { return stop }); !errors.Is(err, stop) {
-		t.Errorf("the consumer's error became %v", err)
-	}
-}
 
 // TestLoop lets the service run against a real API server, a real Git repository and an observer: it
 // proposes what it sees, a reviewer merges it, and it is applied.
@@ -139,7 +60,7 @@ func TestLoop(t *testing.T) {
 	}
 	listen := freeAddress(t)
 	cfg := service.Config{
-		Observers: []string{serveHubble(t, response("a"), lost(3), response("b"), response("b"))},
+		Observers: []string{flowstest.Serve(t, flowstest.Flow("a"), flowstest.Lost(3), flowstest.Flow("b"), flowstest.Flow("b"))},
 		Cluster:   "prod", DNS: "kube-system/kube-dns",
 		ProposeEvery: 200 * time.Millisecond, SyncEvery: 200 * time.Millisecond, ObserveFor: time.Second,
 		State: filepath.Join(dir, "edges.json"), BodyDir: dir, Listen: listen,
@@ -168,7 +89,7 @@ func TestLoop(t *testing.T) {
 	})
 	until(t, "it is ready", func() bool { return strings.Contains(get("http://"+listen+"/readyz"), "ok") })
 	metrics := get("http://" + listen + "/metrics")
-	for _, want := range []string{"bulkhead_generator_flows_total 3", "bulkhead_generator_flows_lost_total 3", "bulkhead_generator_edges 1", `bulkhead_generator_proposals_total{result="committed"} 1`, `bulkhead_generator_synced_policies_total{action="applied"} 4`} {
+	for _, want := range []string{"bulkhead_generator_flows_total 3", "bulkhead_generator_flows_lost_total 3", "bulkhead_generator_edges 1", `bulkhead_generator_proposals_total{result="committed"} 1`, `bulkhead_generator_synced_policies_total{action="applied"} 4`, `bulkhead_generator_observer_up{address="` + cfg.Observers[0]} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("metrics lack %q:\n%s", want, metrics)
 		}
