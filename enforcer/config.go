@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"strings"
@@ -43,10 +44,21 @@ func clientConfig(kubeconfig string) (*rest.Config, error) {
 		return config, nil
 	}
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if clientcmd.IsEmptyConfig(err) {
+		return nil, fmt.Errorf("read --kubeconfig %s: it names no cluster", kubeconfig)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read --kubeconfig %s: %w", kubeconfig, err)
 	}
 	return config, nil
+}
+
+// explain adds what to do to an error that root would not have.
+func explain(err error, uid int) error {
+	if uid != 0 && errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w (this program needs root: it loads eBPF programs and attaches them to the pods' interfaces)", err)
+	}
+	return err
 }
 
 func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {

@@ -36,6 +36,7 @@ func main() {
 func run(ctx context.Context, args []string, out, logs io.Writer) error {
 	root := runCommand("bulkhead-enforcer", logs)
 	root.Short = "Enforce network policies on the pods of this node"
+	root.CompletionOptions.HiddenDefaultCmd = true
 	root.Version = version()
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.AddCommand(runCommand("run", logs), statusCommand())
@@ -59,7 +60,16 @@ func runCommand(use string, logs io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   use,
 		Short: "Run the node agent (the default command)",
-		Args:  cobra.NoArgs,
+		Long: `Enforces the cluster's NetworkPolicies on the pods of this node with eBPF, in namespaces whose label
+bulkhead.dev/mode is audit or enforce, and serves the connections that it saw as Hubble's Observer API.
+
+Needs root, Linux 6.6 or later and a BPF file system, which it mounts where there is none. What is enforced
+stays when this program ends or crashes, and the next start takes it over.`,
+		Example: `  bulkhead-enforcer                                 in a pod; $NODE_NAME is set from spec.nodeName
+  bulkhead-enforcer --kubeconfig node.kubeconfig --node-name worker-1 --log-format text
+  bulkhead-enforcer --hubble-tls-cert tls.crt --hubble-tls-key tls.key --hubble-tls-client-ca ca.crt
+  bulkhead-enforcer status`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if config.Log, err = newLogger(logs, logLevel, logFormat); err != nil {
 				return err
@@ -70,12 +80,12 @@ func runCommand(use string, logs io.Writer) *cobra.Command {
 			if config.REST, err = clientConfig(kubeconfig); err != nil {
 				return err
 			}
-			return agent.Run(cmd.Context(), config)
+			return explain(agent.Run(cmd.Context(), config), os.Geteuid())
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file; empty: the service account of the pod this runs in")
-	f.StringVar(&config.Node, "node-name", os.Getenv("NODE_NAME"), "name of this machine's Node object; default: $NODE_NAME")
+	f.StringVar(&config.Node, "node-name", os.Getenv("NODE_NAME"), "name of this machine's Node object (empty: $NODE_NAME)")
 	f.StringVar(&config.PinPath, "pin-path", "/sys/fs/bpf/bulkhead", "directory of the datapath in a BPF file system")
 	f.StringVar(&config.HTTPAddr, "http-addr", defaultHTTPAddr, "address of /healthz, /readyz, /metrics and (to this machine only) /status")
 	f.StringVar(&config.Hubble.Addr, "hubble-addr", "", "address of Hubble's Observer API; empty: :4244 with TLS, 127.0.0.1:4244 without")
@@ -83,8 +93,8 @@ func runCommand(use string, logs io.Writer) *cobra.Command {
 	f.StringVar(&config.Hubble.KeyFile, "hubble-tls-key", "", "PEM key of the Observer API")
 	f.StringVar(&config.Hubble.ClientCAFile, "hubble-tls-client-ca", "", "PEM bundle that clients of the Observer API must have a certificate of; empty: none needed")
 	f.BoolVar(&config.Hubble.Insecure, "hubble-insecure", false, "serve the Observer API in plain text beyond this machine")
-	f.DurationVar(&config.FlowInterval, "flow-interval", time.Second, "time between two collections of flows from the kernel")
-	f.IntVar(&config.FlowBuffer, "flow-buffer", 65536, "how many flows are kept for clients of the Observer API")
+	f.DurationVar(&config.FlowInterval, "flow-interval", time.Second, "time between two collections of flows from the kernel, 10ms to 1m")
+	f.IntVar(&config.FlowBuffer, "flow-buffer", 65536, "how many flows are kept for clients of the Observer API, 1 to 16777216")
 	f.BoolVar(&config.CleanUp, "cleanup-on-exit", false, "end enforcement when this program ends; else the datapath goes on with the last policies")
 	f.StringVar(&logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&logFormat, "log-format", "json", "json or text")
@@ -96,7 +106,11 @@ func statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what the agent of this node enforces",
-		Args:  cobra.NoArgs,
+		Long: `Asks the agent of this machine for its state: whether it is ready and if not why, the policies'
+generation, faults of policies, and the mode of each pod. The agent answers this machine only.`,
+		Example: `  bulkhead-enforcer status
+  bulkhead-enforcer status -o json | jq .policyErrors`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := report.CheckFormat(format); err != nil {
 				return err

@@ -5,14 +5,17 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -56,6 +59,8 @@ func TestWrongArguments(t *testing.T) {
 		"--log-format \"xml\"":                   with("--log-format=xml"),
 		"no --kubeconfig is given":               with(),
 		"read --kubeconfig /does/not/exist":      with("--kubeconfig=/does/not/exist"),
+		"it names no cluster":                    with("--kubeconfig=" + write(t, "")),
+		"--hubble-addr here is not host:port":    with("--kubeconfig="+apiServer, "--hubble-addr=here"),
 		"in plain text beyond this node":         with("--kubeconfig="+apiServer, "--hubble-addr=:0"),
 		"go together":                            with("--kubeconfig="+apiServer, "--hubble-tls-cert=/does/not/exist"),
 		"needs --hubble-tls-cert":                with("--kubeconfig="+apiServer, "--hubble-tls-client-ca=/does/not/exist"),
@@ -96,6 +101,33 @@ func TestSilentAPIServer(t *testing.T) {
 	}, io.Discard, io.Discard)
 	if took := time.Since(begin); err == nil || !strings.Contains(err.Error(), "reach the API server") || took > 10*time.Second {
 		t.Errorf("after %s: %v; want a clear error within 10 s", took, err)
+	}
+}
+
+func TestExplainTellsWhoIsNotRoot(t *testing.T) {
+	denied := &fs.PathError{Op: "mkdir", Path: "/sys/fs/bpf/bulkhead", Err: syscall.EPERM}
+	if err := explain(denied, 65534); !errors.Is(err, denied) || !strings.Contains(err.Error(), "needs root") {
+		t.Errorf("got %v, want the error and what to do", err)
+	}
+	for name, err := range map[string]error{"by root": explain(denied, 0), "another": explain(io.EOF, 65534)} {
+		if strings.Contains(err.Error(), "root") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := explain(nil, 65534); err != nil {
+		t.Errorf("without an error: %v", err)
+	}
+}
+
+func TestHelpHasExamples(t *testing.T) {
+	for _, command := range []string{"", "run", "status"} {
+		var help bytes.Buffer
+		if err := run(t.Context(), append(strings.Fields(command), "--help"), &help, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(help.String(), "Examples:\n  bulkhead-enforcer") {
+			t.Errorf("%q: no examples in\n%s", command, &help)
+		}
 	}
 }
 

@@ -138,11 +138,14 @@ func post(t *testing.T, url, body string) *admissionreviewv1.AdmissionResponse {
 func TestRulesFromAConfigMap(t *testing.T) {
 	rules := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: baseline.ProjectNamespace, Name: "rules"},
-		Data:       map[string]string{"namespace.no_tests.rego": forbidX, "namespace.no_tests_test.rego": forbidXTest},
+		Data: map[string]string{
+			"namespace.no_tests.rego": forbidX, "namespace.no_tests_test.rego": forbidXTest,
+			"params.yaml": "namespace/owner_required: {label: example.com/team}",
+		},
 	}
 	if err := admin.Create(t.Context(), rules); err != nil {
 		t.Fatal(err)
 	}
 	start(t, "--rules-configmap", baseline.ProjectNamespace+"/rules")
-	refused(t, admin.Create(t.Context(), newNamespace("xylophone", nil), client.DryRunAll), "no namespace begins with x", "rename it")
+	refused(t, admin.Create(t.Context(), newNamespace("xylophone", nil), client.DryRunAll), "no namespace begins with x", "rename it", "example.com/team")
 }

@@ -55,14 +55,14 @@ func (c *Config) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.HealthAddr, "health-addr", ":8081", "address:port of /healthz and /readyz")
 	f.StringVar(&c.MetricsAddr, "metrics-addr", ":8080", "address:port of /metrics (0: none)")
 	f.StringVar(&c.DefaultMode, "default-mode", baseline.Enforce.String(), "mode of new namespaces: observe, audit or enforce")
-	f.StringSliceVar(&c.Exempt, "exempt-namespaces", nil, "namespaces to leave alone, beside the system namespaces")
-	f.StringSliceVar(&c.TrustedUsers, "trusted-users", nil, "user names to trust with managed policies, beside Bulkhead's own")
-	f.StringVar(&c.RulesDir, "rules-dir", "", "folder of rules that add to or replace the built-in ones; reloaded when it changes")
-	f.StringVar(&c.RulesMap, "rules-configmap", "", "namespace/name of a ConfigMap with rules, as --rules-dir")
-	f.StringToStringVar(&c.RuleActions, "rule-action", nil, "group/rule=deny|warn|audit|off for rules that are not to deny")
+	f.StringSliceVar(&c.Exempt, "exempt-namespaces", nil, "namespaces to leave alone, beside the system namespaces; separated by commas")
+	f.StringSliceVar(&c.TrustedUsers, "trusted-users", nil, "user names to trust with managed policies, beside Bulkhead's own; separated by commas")
+	f.StringVar(&c.RulesDir, "rules-dir", "", "folder of rules that add to or replace the built-in ones, and params.yaml with their parameters; reloaded when it changes (empty: none)")
+	f.StringVar(&c.RulesMap, "rules-configmap", "", "namespace/name of a ConfigMap with rules and params.yaml, as --rules-dir (empty: none)")
+	f.StringToStringVar(&c.RuleActions, "rule-action", nil, "group/rule=deny|warn|audit|off for rules that are not to deny; may be repeated")
 	f.StringVar(&c.DNSNamespace, "dns-namespace", "kube-system", "namespace of the cluster's DNS Service")
 	f.StringVar(&c.DNSService, "dns-service", "kube-dns", "name of the cluster's DNS Service")
-	f.StringSliceVar(&c.DNSNodeLocal, "dns-node-local", nil, "addresses of node-local DNS caches, e.g. 169.254.20.10")
+	f.StringSliceVar(&c.DNSNodeLocal, "dns-node-local", nil, "addresses of node-local DNS caches, e.g. 169.254.20.10; separated by commas")
 }
 
 // complete checks the values and fills the parsed fields. All that is wrong is in one error.
@@ -88,12 +88,16 @@ func (c *Config) parseAddresses() error {
 	}
 	if c.WebhookURL != "" {
 		u, err := url.Parse(c.WebhookURL)
-		if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
+		if err != nil || c.WebhookURL != "https://"+u.Host || u.Hostname() == "" {
 			return fmt.Errorf("--webhook-url %q is not of the form https://host:port", c.WebhookURL)
 		}
 		c.names = []string{u.Hostname()}
+		called := net.JoinHostPort(u.Hostname(), portOf(u))
+		if _, _, err := splitAddress("--webhook-url", called); err != nil {
+			return err
+		}
 		if c.Listen == "" {
-			listen = net.JoinHostPort(u.Hostname(), portOf(u))
+			listen = called
 		}
 	}
 	var err error
@@ -136,7 +140,7 @@ func (c *Config) parseRules() error {
 	}
 	if c.RulesMap != "" {
 		namespace, name, ok := strings.Cut(c.RulesMap, "/")
-		if !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
+		if !ok || len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Subdomain(name)) > 0 {
 			errs = append(errs, fmt.Errorf("--rules-configmap %q is not of the form namespace/name", c.RulesMap))
 		}
 		c.rulesMap = types.NamespacedName{Namespace: namespace, Name: name}
@@ -156,8 +160,8 @@ func (c *Config) parseDNS() error {
 	errs := []error{nameErrors("--dns-namespace", c.DNSNamespace), nameErrors("--dns-service", c.DNSService)}
 	for _, text := range c.DNSNodeLocal {
 		addr, err := netip.ParseAddr(text)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("--dns-node-local: %w", err))
+		if err != nil || addr.Zone() != "" {
+			errs = append(errs, fmt.Errorf("--dns-node-local %q is not an address such as 169.254.20.10", text))
 		}
 		c.nodeLocal = append(c.nodeLocal, addr)
 	}

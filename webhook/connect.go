@@ -9,11 +9,14 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 const (
@@ -50,8 +53,11 @@ func load(kubeconfig string) (*rest.Config, error) {
 		return config, nil
 	}
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if clientcmd.IsEmptyConfig(err) {
+		return nil, fmt.Errorf("--kubeconfig %s: it names no cluster", kubeconfig)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("--kubeconfig %s: %w", kubeconfig, err)
+		return nil, fmt.Errorf("--kubeconfig %s: it cannot be read as a kubeconfig: %w", kubeconfig, err)
 	}
 	return config, nil
 }
@@ -66,6 +72,18 @@ func checkServer(ctx context.Context, config *rest.Config) error {
 		return fmt.Errorf("API server %s does not answer: %w", config.Host, err)
 	}
 	return checkVersion(config.Host, body)
+}
+
+// checkNamespace errs unless our namespace is there. Nothing else would say so before all waiting is over.
+func checkNamespace(ctx context.Context, c client.Reader, name string) error {
+	err := c.Get(ctx, client.ObjectKey{Name: name}, &corev1.Namespace{})
+	if apierrors.IsNotFound(err) {
+		return fmt.Errorf("there is no namespace %s for the certificate authority: create it, or name another with --namespace", name)
+	}
+	if err != nil {
+		return fmt.Errorf("read namespace %s (has this user the roles that the chart gives bulkhead-webhook?): %w", name, err)
+	}
+	return nil
 }
 
 // whoami returns the user name that the API server knows us by.

@@ -47,6 +47,11 @@ func newCommand(logs io.Writer) *cobra.Command {
 
 New namespaces get a mode (label bulkhead.dev/mode); namespaces in mode audit or enforce get a
 default-deny policy and one that allows DNS; namespaces and NetworkPolicies are judged by Rego rules.`,
+		Example: `  bulkhead-webhook --rules-configmap bulkhead-system/bulkhead-rules     in a cluster, as the Helm chart runs it
+  bulkhead-webhook --kubeconfig admin.kubeconfig --webhook-url https://192.0.2.10:9443
+  bulkhead-webhook --kubeconfig admin.kubeconfig --webhook-url https://192.0.2.10:9443 \
+    --default-mode audit --rules-dir rules/ --rule-action namespace/owner_required=warn
+  bulkhead-webhook emergency-off --kubeconfig admin.kubeconfig`,
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -59,6 +64,7 @@ default-deny policy and one that allows DNS; namespaces and NetworkPolicies are 
 	}
 	command.PersistentFlags().StringVar(&config.Kubeconfig, "kubeconfig", "", "kubeconfig file; empty: in the cluster")
 	config.addFlags(command.Flags())
+	command.CompletionOptions.HiddenDefaultCmd = true
 	command.AddCommand(newEmergencyOff(config))
 	return command
 }
@@ -67,7 +73,12 @@ func newEmergencyOff(config *Config) *cobra.Command {
 	return &cobra.Command{
 		Use:   "emergency-off",
 		Short: "Delete all admission objects of Bulkhead, so that it refuses nothing",
-		Args:  cobra.NoArgs,
+		Long: `Deletes all admission objects of Bulkhead that can act, and prints one line for each. Then nothing is
+refused any more, also while no bulkhead-webhook runs. NetworkPolicies and the labels of namespaces stay.
+
+Turn it on again with helm upgrade, or by restarting bulkhead-webhook where it registers itself.`,
+		Example: "  bulkhead-webhook emergency-off --kubeconfig admin.kubeconfig",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			rest, err := connect(cmd.Context(), config.Kubeconfig)
 			if err != nil {

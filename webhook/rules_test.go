@@ -135,6 +135,24 @@ func TestRulesAreReloaded(t *testing.T) {
 	})
 }
 
+func TestParamsAreReloaded(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "params.yaml", "namespace/reserved_name: {prefixes: [corp-], groups: []}")
+	p := start(t, "--rules-dir", dir)
+	refused(t, admin.Create(t.Context(), newNamespace("corp-x", nil), client.DryRunAll), "namespace/reserved_name", "corp-")
+	write(t, dir, "params.yaml", "namespace/reserved_names: {prefixes: [other-]}")
+	eventually(t, "report of the wrong name", func() error {
+		if !strings.Contains(p.logs.String(), "params.yaml: rule namespace/reserved_names does not exist; there are: ") {
+			return errors.New("not in the log")
+		}
+		return nil
+	})
+	refused(t, admin.Create(t.Context(), newNamespace("corp-x", nil), client.DryRunAll), "corp-")
+	write(t, dir, "params.yaml", "namespace/reserved_name: {prefixes: [other-], groups: []}")
+	eventually(t, "the new parameters", func() error { return admin.Create(t.Context(), newNamespace("corp-x", nil), client.DryRunAll) })
+	refused(t, admin.Create(t.Context(), newNamespace("other-x", nil), client.DryRunAll), "other-")
+}
+
 const forbidX = `package bulkhead.rules.namespace.no_tests
 
 violation contains {"message": "no namespace begins with x", "path": "metadata.name", "severity": "low", "fix": "rename it"} if {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -80,7 +81,10 @@ func build(ctx context.Context, c *Config, api *rest.Config, log, libraries *slo
 	if p.live, err = client.New(api, client.Options{}); err != nil {
 		return nil, fmt.Errorf("client for %s: %w", api.Host, err)
 	}
-	p.rules, err = reload.New(ctx, reload.Config{Dir: c.RulesDir, ConfigMap: c.rulesMap, Client: p.live, Log: log}, gate.Config{Actions: c.actions})
+	if err := checkNamespace(ctx, p.live, c.Namespace); err != nil {
+		return nil, err
+	}
+	p.rules, err = reload.New(ctx, reload.Config{Dir: c.RulesDir, ConfigMap: c.rulesMap, Client: p.live, Log: log}, gate.Config{Actions: c.actions, Params: params(c)})
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +101,18 @@ func build(ctx context.Context, c *Config, api *rest.Config, log, libraries *slo
 		return nil, err
 	}
 	return p, p.addWebhooks(ctx, c, api)
+}
+
+// params are what the rules that come with Bulkhead cannot know.
+func params(c *Config) gate.Params {
+	reserved := []any{baseline.ProjectNamespace}
+	if c.Namespace != baseline.ProjectNamespace {
+		reserved = append(reserved, c.Namespace)
+	}
+	return gate.Params{
+		"namespace/mode_weakened": {"defaultMode": c.mode.String()},
+		"namespace/reserved_name": {"names": reserved},
+	}
 }
 
 func dnsService(c *Config) types.NamespacedName {
@@ -144,8 +160,7 @@ func (p *parts) addWebhooks(ctx context.Context, c *Config, api *rest.Config) er
 	hooks.Register("/stamp", &webhook.Admission{Handler: &admit.Stamp{Default: c.mode, Exempt: c.Exempt}})
 	hooks.Register("/validate", &webhook.Admission{Handler: &admit.Judge{
 		Gate:   p.rules.Gate,
-		Params: map[string]any{"namespace/mode_weakened": map[string]any{"defaultMode": c.mode.String()}},
-		Exempt: c.Exempt,
+		Exempt: slices.Concat(c.Exempt, baseline.SystemNamespaces(), []string{c.Namespace}),
 		Users:  &admit.Users{Reviews: clients.AuthorizationV1().SubjectAccessReviews(), Trusted: trusted},
 		Cached: p.manager.GetClient(),
 		Live:   p.live,

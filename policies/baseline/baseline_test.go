@@ -4,6 +4,7 @@ package baseline
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -94,6 +95,21 @@ func TestDetectDNSTargetPortDefaultsToPort(t *testing.T) {
 	}
 	if targets.NodeLocal != nil {
 		t.Errorf("no node-local cache was named, got %v", targets.NodeLocal)
+	}
+}
+
+func TestNodeLocalCachesWithoutTheService(t *testing.T) {
+	spec := DNS("shop", DefaultDNS(netip.MustParseAddr("169.254.20.10"), netip.MustParseAddr("fd00::a"))).Spec
+	var blocks []string
+	for _, rule := range spec.Egress {
+		for _, peer := range rule.To {
+			if peer.IPBlock != nil {
+				blocks = append(blocks, peer.IPBlock.CIDR)
+			}
+		}
+	}
+	if !slices.Equal(blocks, []string{"169.254.20.10/32", "fd00::a/128"}) {
+		t.Errorf("address ranges %v", blocks)
 	}
 }
 

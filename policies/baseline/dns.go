@@ -31,8 +31,8 @@ type DNSPort struct {
 }
 
 // DefaultDNS is what nearly every cluster has: pods k8s-app=kube-dns in kube-system on port 53.
-// It serves where the DNS Service cannot be read.
-func DefaultDNS() DNSTargets {
+// It serves where the DNS Service cannot be read. nodeLocal are as for DetectDNS.
+func DefaultDNS(nodeLocal ...netip.Addr) DNSTargets {
 	return DNSTargets{
 		Namespace:   "kube-system",
 		PodSelector: map[string]string{"k8s-app": "kube-dns"},
@@ -40,6 +40,7 @@ func DefaultDNS() DNSTargets {
 			{Protocol: corev1.ProtocolUDP, Port: intstr.FromInt32(dnsPort)},
 			{Protocol: corev1.ProtocolTCP, Port: intstr.FromInt32(dnsPort)},
 		},
+		NodeLocal: nodeLocalPrefixes(nodeLocal, nil),
 	}
 }
 
@@ -62,7 +63,7 @@ func DetectDNS(service *corev1.Service, nodeLocal ...netip.Addr) (DNSTargets, er
 		Namespace:   service.Namespace,
 		PodSelector: maps.Clone(service.Spec.Selector),
 		Ports:       ports,
-		NodeLocal:   nodeLocalPrefixes(service, nodeLocal),
+		NodeLocal:   nodeLocalPrefixes(nodeLocal, service.Spec.ClusterIPs),
 	}, nil
 }
 
@@ -85,7 +86,7 @@ func dnsPorts(service *corev1.Service) []DNSPort {
 	return ports
 }
 
-func nodeLocalPrefixes(service *corev1.Service, nodeLocal []netip.Addr) []netip.Prefix {
+func nodeLocalPrefixes(nodeLocal []netip.Addr, clusterIPs []string) []netip.Prefix {
 	if len(nodeLocal) == 0 {
 		return nil
 	}
@@ -93,7 +94,7 @@ func nodeLocalPrefixes(service *corev1.Service, nodeLocal []netip.Addr) []netip.
 	for _, addr := range nodeLocal {
 		prefixes = append(prefixes, netip.PrefixFrom(addr, addr.BitLen()))
 	}
-	for _, ip := range service.Spec.ClusterIPs {
+	for _, ip := range clusterIPs {
 		if addr, err := netip.ParseAddr(ip); err == nil { // "None" for a headless Service
 			prefixes = append(prefixes, netip.PrefixFrom(addr, addr.BitLen()))
 		}

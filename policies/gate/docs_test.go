@@ -10,6 +10,27 @@ import (
 
 var example = regexp.MustCompile("(?s)`(team\\.[a-z_]+\\.rego)`:\n\n```rego\n(.*?)```")
 
+var paramsExample = regexp.MustCompile("(?s)## Set a rule's parameters.*?```yaml\n(.*?)```")
+
+// The parameters on the documentation's page are taken, and do what they say.
+func TestDocumentedParams(t *testing.T) {
+	page, err := os.ReadFile("../../docs/rego-rules.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := paramsExample.FindSubmatch(page)
+	if m == nil {
+		t.Fatal("the page has no example")
+	}
+	e := engine(t, Config{Rules: []Source{Embedded(), source(t, map[string]string{ParamsFile: string(m[1])})}})
+	if r := evaluate(t, e, createdNamespace("corp-x")); len(r) != 1 {
+		t.Errorf("results %v, want a refusal of corp-x", r)
+	}
+	if r := evaluate(t, e, created(t, `{podSelector: {}, ingress: [{ports: [{port: 443}]}]}`)); len(r) != 1 {
+		t.Errorf("results %v, want a refusal: no port may be open to everyone", r)
+	}
+}
+
 // The rule on the documentation's page loads, passes its tests and finds what the page says.
 func TestDocumentedRule(t *testing.T) {
 	page, err := os.ReadFile("../../docs/rego-rules.md")

@@ -28,6 +28,8 @@ type Config struct {
 	Actions map[string]Action
 	// Default is the action of rules that Actions does not name. Empty: Deny.
 	Default Action
+	// Params of rules. Those that a source sets in its ParamsFile count more; nil: only those.
+	Params Params
 	// RuleTimeout bounds one rule on one object. Zero: one second.
 	RuleTimeout time.Duration
 }
@@ -35,6 +37,7 @@ type Config struct {
 // Engine evaluates rules. It is safe for concurrent use.
 type Engine struct {
 	actions map[string]Action
+	params  Params
 	other   Action
 	limit   time.Duration
 
@@ -45,7 +48,7 @@ type Engine struct {
 // New returns an engine with the rules of the configuration. The error names the file and line, or
 // the setting, that is wrong.
 func New(ctx context.Context, c Config) (*Engine, error) {
-	e := &Engine{actions: maps.Clone(c.Actions), other: c.Default, limit: c.RuleTimeout}
+	e := &Engine{actions: maps.Clone(c.Actions), params: c.Params, other: c.Default, limit: c.RuleTimeout}
 	if e.other == "" {
 		e.other = Deny
 	}
@@ -69,7 +72,7 @@ func New(ctx context.Context, c Config) (*Engine, error) {
 	return e, nil
 }
 
-// Load replaces all rules by those of sources. Everything is compiled and every rule's tests are
+// Load replaces all rules and parameters by those of sources. Everything is compiled and every rule's tests are
 // run first; when anything fails, the error says file:line and the rules in use stay in use.
 func (e *Engine) Load(ctx context.Context, sources []Source) error {
 	e.loading.Lock()
@@ -82,16 +85,23 @@ func (e *Engine) Load(ctx context.Context, sources []Source) error {
 	}
 	for _, id := range slices.Sorted(maps.Keys(e.actions)) {
 		if files[id] == nil {
-			return fmt.Errorf("an action is set for rule %s, which does not exist; there are: %s",
-				id, strings.Join(slices.Sorted(maps.Keys(files)), ", "))
+			return fmt.Errorf("an action is set for rule %s, which does not exist; there are: %s", id, names(files))
 		}
 	}
-	compiled, err := compileAll(ctx, files)
+	given, err := allSettings(e.params, sources, files)
+	if err != nil {
+		return err
+	}
+	compiled, err := compileAll(ctx, files, given)
 	if err != nil {
 		return err
 	}
 	e.rules.Store(&compiled)
 	return nil
+}
+
+func names[V any](of map[string]V) string {
+	return strings.Join(slices.Sorted(maps.Keys(of)), ", ")
 }
 
 func merge(sources []Source) (map[string]*ruleFiles, error) {
@@ -110,14 +120,14 @@ func merge(sources []Source) (map[string]*ruleFiles, error) {
 }
 
 // compileAll goes on after a rule that fails, so that one attempt shows all that is wrong.
-func compileAll(ctx context.Context, files map[string]*ruleFiles) ([]*rule, error) {
+func compileAll(ctx context.Context, files map[string]*ruleFiles, given []settings) ([]*rule, error) {
 	compiled := []*rule{}
 	var faults []error
 	for _, id := range slices.Sorted(maps.Keys(files)) {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("load rules: stopped before %s: %w", id, err)
 		}
-		r, err := compile(ctx, id, files[id])
+		r, err := compile(ctx, id, files[id], given)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("rule %s: %w", id, err))
 			continue

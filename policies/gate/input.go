@@ -23,9 +23,6 @@ type Input struct {
 	// Namespace is the Namespace object that the object is in; nil when the object is in none (a
 	// Namespace itself) or its namespace is not known.
 	Namespace map[string]any
-	// Params by rule ("namespace/owner_required"). A rule sees its own as input.params, and an
-	// empty object when it has none: its defaults apply.
-	Params map[string]any
 	// Policy and OldPolicy are the compiled views of Object and OldObject; nil for anything but
 	// NetworkPolicies.
 	Policy, OldPolicy *netpol.PolicyView
@@ -44,11 +41,10 @@ type User struct {
 // document is an Input as Rego sees it, without the params, which differ from rule to rule.
 type document struct {
 	fields [][2]*ast.Term
-	params map[string]any
 }
 
 func (in *Input) document() (*document, error) {
-	d := &document{params: in.Params}
+	d := &document{}
 	for _, f := range []struct {
 		name  string
 		value any
@@ -70,22 +66,11 @@ func (in *Input) document() (*document, error) {
 	return d, nil
 }
 
-// forRule is the document with the params of one rule.
-func (d *document) forRule(id string) (ast.Value, error) {
-	params := d.params[id]
-	if params == nil {
-		params = map[string]any{}
-	}
-	value, err := ast.InterfaceToValue(params)
-	if err != nil {
-		return nil, fmt.Errorf("params of rule %s are not JSON: %w", id, err)
-	}
-	if _, ok := value.(ast.Object); !ok {
-		return nil, fmt.Errorf("params of rule %s are a %s; give an object", id, ast.ValueName(value))
-	}
+// with is the document as a rule with these params sees it.
+func (d *document) with(params ast.Value) ast.Value {
 	object := ast.NewObject(d.fields...)
-	object.Insert(ast.StringTerm("params"), ast.NewTerm(value))
-	return object, nil
+	object.Insert(ast.StringTerm("params"), ast.NewTerm(params))
+	return object
 }
 
 func (u User) fields() map[string]any {

@@ -17,12 +17,14 @@ import (
 // rule is a compiled rule. Each has a compiler of its own, so that no rule can reach into another
 // and a fault has one owner.
 type rule struct {
-	id    string
-	query rego.PreparedEvalQuery
+	id     string
+	query  rego.PreparedEvalQuery
+	params ast.Value
 }
 
-// compile compiles a rule and runs its tests. Errors begin with file:line.
-func compile(ctx context.Context, id string, files *ruleFiles) (*rule, error) {
+// compile compiles a rule, runs its tests and checks its parameters. Errors begin with file:line, those
+// of parameters with the file.
+func compile(ctx context.Context, id string, files *ruleFiles, given []settings) (*rule, error) {
 	if files.rule == nil {
 		return nil, fmt.Errorf("%s: tests of a rule that is not there: put rule %s beside them", files.test.name, id)
 	}
@@ -53,7 +55,11 @@ func compile(ctx context.Context, id string, files *ruleFiles) (*rule, error) {
 	if err := runTests(ctx, id, module, files.test); err != nil {
 		return nil, err
 	}
-	return &rule{id: id, query: query}, nil
+	params, err := paramsOf(id, module, given)
+	if err != nil {
+		return nil, err
+	}
+	return &rule{id: id, query: query, params: params}, nil
 }
 
 func packageOf(id string) string { return "data.bulkhead.rules." + strings.ReplaceAll(id, "/", ".") }
@@ -140,13 +146,9 @@ func at(where *ast.Location, format string, args ...any) error {
 
 // evaluate runs the rule for at most limit.
 func (r *rule) evaluate(ctx context.Context, d *document, limit time.Duration) ([]Violation, error) {
-	input, err := d.forRule(r.id)
-	if err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	set, err := r.query.Eval(ctx, rego.EvalParsedInput(input))
+	set, err := r.query.Eval(ctx, rego.EvalParsedInput(d.with(r.params)))
 	if err != nil {
 		if topdown.IsCancel(err) && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return nil, fmt.Errorf("it did not finish in time (%s)", limit)

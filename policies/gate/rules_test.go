@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/format"
 	networkingv1 "k8s.io/api/networking/v1"
 	"sigs.k8s.io/yaml"
@@ -122,13 +123,19 @@ func FuzzEvaluate(f *testing.F) {
 	f.Add(`{"kind":"Namespace","metadata":{"name":"kube-x"}}`, `null`, `{}`, "CREATE", "dev", false)
 	f.Add(`{"kind":"Namespace","metadata":{"labels":{}}}`, `{"kind":"Namespace","metadata":{"labels":{"bulkhead.dev/mode":"enforce"}}}`, `{}`, "UPDATE", "dev", false)
 	f.Add(`{"kind":"NetworkPolicy","spec":{"ingress":[{"from":[{"ipBlock":{"cidr":"0.0.0.0/0"}}]}]}}`, `{}`, `{"networkpolicy/allow_all":{"maxPorts":"x"}}`, "CREATE", "", true)
-	f.Add(`{"kind":"NetworkPolicy","metadata":{"labels":{"bulkhead.dev/managed-by":7}},"spec":{"egress":[{"ports":[{"port":1,"endPort":9}]}]}}`, `{"kind":1}`, `{"networkpolicy/managed":1}`, "DELETE", "a", false)
+	f.Add(`{"kind":"NetworkPolicy","metadata":{"labels":{"bulkhead.dev/managed-by":7}},"spec":{"egress":[{"ports":[{"port":1,"endPort":9}]}]}}`, `{"kind":1}`, `{"networkpolicy/managed":{"users":1}}`, "DELETE", "a", false)
 	f.Fuzz(func(t *testing.T, object, old, params, operation, username string, trusted bool) {
 		in := Input{Operation: operation, User: User{Username: username, Trusted: trusted}}
-		for text, to := range map[string]*map[string]any{object: &in.Object, old: &in.OldObject, params: &in.Params} {
-			if json.Unmarshal([]byte(text), to) != nil {
-				t.Skip()
+		given := map[string]map[string]any{}
+		if errors.Join(json.Unmarshal([]byte(object), &in.Object), json.Unmarshal([]byte(old), &in.OldObject), json.Unmarshal([]byte(params), &given)) != nil {
+			t.Skip()
+		}
+		for _, r := range *e.rules.Load() { // also such as would not be loaded
+			value, err := ast.InterfaceToValue(given[r.id])
+			if err != nil {
+				t.Fatal(err)
 			}
+			r.params = value
 		}
 		var policy, oldPolicy networkingv1.NetworkPolicy
 		if json.Unmarshal([]byte(object), &policy) == nil && json.Unmarshal([]byte(old), &oldPolicy) == nil {

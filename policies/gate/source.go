@@ -29,8 +29,8 @@ const (
 
 // Source is a place that rules come from. It holds rules as <group>/<rule>/rule.rego and
 // rule_test.rego, or, where names cannot have slashes, as <group>.<rule>.rego and
-// <group>.<rule>_test.rego at the top. Files that are not Rego are ignored; a Rego file anywhere
-// else is an error.
+// <group>.<rule>_test.rego at the top; a Rego file anywhere else is an error. It may set parameters
+// in a ParamsFile at the top. Other files are ignored.
 type Source struct {
 	// Name stands before file names in errors, e.g. "ConfigMap bulkhead-system/rules".
 	Name string

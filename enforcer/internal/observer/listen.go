@@ -37,6 +37,9 @@ func (t Transport) Listen() (net.Listener, *grpc.Server, error) {
 		return nil, nil, err
 	}
 	addr := t.Addr
+	if _, _, err := net.SplitHostPort(addr); addr != "" && err != nil {
+		return nil, nil, fmt.Errorf("--hubble-addr %s is not host:port: %w", addr, err)
+	}
 	switch {
 	case addr == "" && t.CertFile != "":
 		addr = ":4244"

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,14 +24,19 @@ import (
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
-// maxFindings bounds how many violations one refusal spells out.
-const maxFindings = 10
+const (
+	// maxFindings bounds how many violations one refusal spells out.
+	maxFindings = 10
+	// reservedName is the rule that also holds for exempt names: who takes such a name first would
+	// have a namespace without rules.
+	reservedName = "namespace/reserved_name"
+)
 
 // Judge refuses what the rules deny and passes on what they warn of.
 type Judge struct {
-	Gate   *gate.Engine
-	Params map[string]any // of the rules, by rule
-	// Exempt namespaces, and policies in them, are not judged.
+	Gate *gate.Engine
+	// Exempt namespaces, and policies in them, are not judged. Only whether the user may take such a
+	// name is.
 	Exempt []string
 	Users  *Users
 	Cached client.Reader // Namespaces, from a cache
@@ -40,7 +46,8 @@ type Judge struct {
 
 // Handle implements admission.Handler. What cannot be judged is refused.
 func (j *Judge) Handle(ctx context.Context, request admission.Request) admission.Response {
-	if slices.Contains(j.Exempt, namespaceOf(request)) {
+	exempt := slices.Contains(j.Exempt, namespaceOf(request))
+	if exempt && !createsNamespace(request) {
 		return admission.Allowed("")
 	}
 	input, err := j.input(ctx, request)
@@ -55,6 +62,9 @@ func (j *Judge) Handle(ctx context.Context, request admission.Request) admission
 	results, err := j.Gate.Evaluate(ctx, input)
 	if err != nil {
 		return admission.Errored(http.StatusInternalServerError, fmt.Errorf("bulkhead could not judge this request: %w", err))
+	}
+	if exempt {
+		results = slices.DeleteFunc(results, func(r gate.Result) bool { return r.Rule != reservedName })
 	}
 	return j.answer(request, results)
 }
@@ -90,7 +100,7 @@ func bounded(findings []string) []string {
 }
 
 func (j *Judge) input(ctx context.Context, request admission.Request) (gate.Input, error) {
-	input := gate.Input{Operation: string(request.Operation), Params: j.Params}
+	input := gate.Input{Operation: string(request.Operation)}
 	var err error
 	if input.Object, input.Policy, err = read(request, request.Object.Raw); err != nil {
 		return input, err
@@ -148,6 +158,10 @@ type malformed struct{ cause error }
 
 func (m *malformed) Error() string { return "malformed admission request: " + m.cause.Error() }
 func (m *malformed) Unwrap() error { return m.cause }
+
+func createsNamespace(request admission.Request) bool {
+	return request.Kind.Kind == "Namespace" && request.Operation == admissionv1.Create
+}
 
 // namespaceOf is the namespace that a request is about. It is empty for a Namespace whose name the
 // API server has yet to generate.

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"slices"
 
-	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
@@ -27,7 +26,7 @@ type Stamp struct {
 
 // Handle implements admission.Handler.
 func (s *Stamp) Handle(_ context.Context, request admission.Request) admission.Response {
-	if request.Kind.Kind != "Namespace" || request.Operation != admissionv1.Create || baseline.IsSystemNamespace(request.Name) {
+	if !createsNamespace(request) || baseline.IsSystemNamespace(request.Name) {
 		return admission.Allowed("")
 	}
 	// Not the typed Namespace: fields that are newer than this program would be patched away.

@@ -33,6 +33,14 @@ func (a *arrivals) note(namespace string) {
 	a.seen[namespace] = time.Now()
 }
 
+// waits reports whether a namespace was noted and has not been onboarded yet.
+func (a *arrivals) waits(namespace string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, ok := a.seen[namespace]
+	return ok
+}
+
 func (a *arrivals) forget(namespace string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -44,6 +44,7 @@ type Config struct {
 type Reconciler struct {
 	config   Config
 	client   client.Client // reads from caches
+	live     client.Reader // reads from the API server
 	recorder events.EventRecorder
 	arrivals *arrivals
 }
@@ -87,17 +88,9 @@ func (r *Reconciler) ensure(ctx context.Context, namespace *corev1.Namespace, mo
 	if err != nil {
 		return err
 	}
-	var stale []*networkingv1.NetworkPolicy
-	for _, policy := range []*networkingv1.NetworkPolicy{
-		baseline.DefaultDeny(namespace.Name), baseline.DNS(namespace.Name, targets),
-	} {
-		current, err := r.isCurrent(ctx, policy)
-		if err != nil {
-			return err
-		}
-		if !current {
-			stale = append(stale, policy)
-		}
+	stale, err := r.stale(ctx, baseline.DefaultDeny(namespace.Name), baseline.DNS(namespace.Name, targets))
+	if err != nil {
+		return err
 	}
 	if len(stale) == 0 {
 		r.arrivals.forget(namespace.Name)
@@ -113,17 +106,38 @@ func (r *Reconciler) ensure(ctx context.Context, namespace *corev1.Namespace, mo
 	return nil
 }
 
-// isCurrent reports whether the cached policy has all that we set, and no rule more.
-func (r *Reconciler) isCurrent(ctx context.Context, want *networkingv1.NetworkPolicy) (bool, error) {
+// stale returns those of the wanted policies that are missing or changed. The cache learns of our own
+// writes a moment late, so what it says is missing or changed is looked at in the API server before it
+// is written, unless the namespace is new and has no policies yet.
+func (r *Reconciler) stale(ctx context.Context, wanted ...*networkingv1.NetworkPolicy) ([]*networkingv1.NetworkPolicy, error) {
+	var stale []*networkingv1.NetworkPolicy
+	for _, want := range wanted {
+		current, err := isCurrent(ctx, r.client, want)
+		if err == nil && !current && !r.arrivals.waits(want.Namespace) {
+			current, err = isCurrent(ctx, r.live, want)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !current {
+			stale = append(stale, want)
+		}
+	}
+	return stale, nil
+}
+
+// isCurrent reports whether the policy that from has is ours, with all that we set and no rule more.
+func isCurrent(ctx context.Context, from client.Reader, want *networkingv1.NetworkPolicy) (bool, error) {
 	have := &networkingv1.NetworkPolicy{}
-	err := r.client.Get(ctx, client.ObjectKeyFromObject(want), have)
+	err := from.Get(ctx, client.ObjectKeyFromObject(want), have)
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("read NetworkPolicy %s/%s: %w", want.Namespace, want.Name, err)
 	}
-	return have.DeletionTimestamp.IsZero() && equality.Semantic.DeepEqual(want.Spec, have.Spec), nil
+	return have.DeletionTimestamp.IsZero() && have.Labels[baseline.LabelManagedBy] == want.Labels[baseline.LabelManagedBy] &&
+		equality.Semantic.DeepEqual(want.Spec, have.Spec), nil
 }
 
 func (r *Reconciler) applyAll(ctx context.Context, policies []*networkingv1.NetworkPolicy) error {
@@ -196,7 +210,7 @@ func (r *Reconciler) dns(ctx context.Context) (baseline.DNSTargets, error) {
 			return targets, nil
 		}
 	}
-	return baseline.DefaultDNS(), nil
+	return baseline.DefaultDNS(r.config.NodeLocal...), nil
 }
 
 func (r *Reconciler) event(namespace *corev1.Namespace, kind, reason, action, format string, args ...any) {

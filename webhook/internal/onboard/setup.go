@@ -56,6 +56,7 @@ func Add(mgr manager.Manager, config Config) error {
 	r := &Reconciler{
 		config:   config,
 		client:   mgr.GetClient(),
+		live:     mgr.GetAPIReader(),
 		recorder: mgr.GetEventRecorder("bulkhead-onboarding"),
 		arrivals: newArrivals(),
 	}

@@ -145,12 +145,12 @@ func (r *Rules) sources(ctx context.Context) ([]gate.Source, error) {
 	return sources, nil
 }
 
-// digest is over names and contents of all Rego files, in order.
+// digest is over names and contents of all rules and parameters, in order.
 func digest(sources []gate.Source) (sum [sha256.Size]byte, err error) {
 	hash := sha256.New()
 	for _, source := range sources {
 		walk := func(name string, entry fs.DirEntry, err error) error {
-			if err != nil || entry.IsDir() || path.Ext(name) != ".rego" {
+			if err != nil || entry.IsDir() || path.Ext(name) != ".rego" && name != gate.ParamsFile {
 				return err
 			}
 			fmt.Fprintf(hash, "%s\x00%s\x00", source.Name, name)

@@ -38,7 +38,7 @@ violation contains {
 }
 
 # A new namespace that asks for less than new namespaces get. Needs the parameter defaultMode,
-# because the rule cannot know what the cluster's default is.
+# because the rule cannot know what the cluster's default is. A default that is no mode counts as enforce.
 violation contains {
 	"message": sprintf(
 		"user %s may not create namespace %s in mode %s: new namespaces start in mode %s",
@@ -50,7 +50,7 @@ violation contains {
 } if {
 	input.operation == "CREATE"
 	input.object.kind == "Namespace"
-	mode(input.object) < strength[input.params.defaultMode]
+	mode(input.object) < object.get(strength, input.params.defaultMode, strength.enforce)
 	not name in object.get(
 		input.params, "exempt",
 		["default", "kube-system", "kube-public", "kube-node-lease", "bulkhead-system"],

@@ -92,6 +92,11 @@ test_created_when_the_default_is_not_known if {
 	count(mode_weakened.violation) == 0 with input as created({"bulkhead.dev/mode": "observe"}, {})
 }
 
+test_created_when_the_default_is_no_mode if {
+	found := mode_weakened.violation with input as created({"bulkhead.dev/mode": "audit"}, {"defaultMode": "strict"})
+	count(found) == 1
+}
+
 test_created_system_namespace if {
 	doc := object.union(created({}, {"defaultMode": "enforce"}), {"object": {"metadata": {"name": "kube-system"}}})
 	count(mode_weakened.violation) == 0 with input as doc
