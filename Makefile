@@ -24,13 +24,13 @@ build: ## Build the three binaries into bin/
 	@$(call compile,bin/bulkhead-webhook,./webhook)
 	@$(call compile,bin/bulkhead-enforcer,./enforcer)
 
-demo: packages build ## Run the whole loop on a real API server with real packets (KEEP=1: leave it running)
+demo: packages control-plane build ## Run the whole loop on a real API server with real packets (KEEP=1: leave it running)
 	@$(call compile,bin/demo,./test/demo)
 	@bin/demo --bin bin $(if $(KEEP),--keep)
 
 ##@ Develop
 
-test: packages ## Run all tests; needs root for those with packets
+test: packages control-plane ## Run all tests; needs root for those with packets
 	go test -timeout 30m ./...
 
 lint: ## go vet, staticcheck, gofumpt, opa check and opa fmt
@@ -52,7 +52,7 @@ verify: generate ## Regenerate everything and fail if something differs from wha
 	go mod verify
 	@git diff --exit-code -- bpf policies charts || { echo "generated files differ from what is committed: run 'make generate' and commit"; exit 1; }
 
-bench: packages ## Run the benchmarks: datapath, generator, semantics, rules
+bench: packages control-plane ## Run the benchmarks: datapath, generator, semantics, rules
 	go test -run '^$$' -bench . -timeout 30m $$(go list ./... | grep -v /test/)
 
 fuzz: ## Run every fuzz target for FUZZTIME (default 10s)
@@ -67,7 +67,11 @@ clean: ## Remove everything that was built
 packages:
 	@test/install-packages nft:nftables git:git
 
+# The first time takes about three minutes for the control plane and one for Helm.
+control-plane:
+	@go run ./test/cluster/prepare etcd kube-apiserver helm
+
 compiler:
 	@test/install-packages clang-14:clang-14 llvm-strip-14:llvm-14
 
-.PHONY: help build demo test lint fmt generate verify bench fuzz clean packages compiler
+.PHONY: help build demo test lint fmt generate verify bench fuzz clean packages control-plane compiler
