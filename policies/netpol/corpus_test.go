@@ -32,6 +32,7 @@ func TestCorpus(t *testing.T) {
 			s, err := netpol.Compile(f.Objects)
 			checkFaults(t, f, netpol.ObjectErrors(err))
 			for _, c := range f.Connections {
+				checkVerdict(t, s, c.Connection)
 				if got := corpus.WantOf(s.Evaluate(c.Connection)); got != c.Want {
 					t.Errorf("%s: %s\n got  %s\n want %s", c.Pos, c.Line, got, c.Want)
 				}

@@ -125,7 +125,9 @@ func checkVerdict(t *testing.T, s *netpol.Snapshot, c netpol.Connection) {
 		if (d.Rule != nil) != (d.Reason == netpol.RuleMatched) || (len(d.By) > 0) != (d.Reason == netpol.NoRule) {
 			t.Errorf("%+v: reason and origins disagree: %+v", c, d)
 		}
-		if d.Reason == netpol.NoRule && (d.Allowed || !d.Isolated) || d.Reason == netpol.NotIsolated && d.Isolated {
+		denies := d.Reason == netpol.NoRule || d.Reason == netpol.UnknownPod || d.Reason == netpol.UnknownBackend
+		isolated := d.Reason == netpol.RuleMatched || d.Reason == netpol.NoRule
+		if d.Allowed == denies || d.Isolated != isolated && d.Reason != netpol.OwnNode {
 			t.Errorf("%+v: reason and flags disagree: %+v", c, d)
 		}
 	}

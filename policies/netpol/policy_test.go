@@ -60,6 +60,7 @@ func TestValidateMessages(t *testing.T) {
 		{`{egress: [{to: [{ipBlock: {cidr: "::ffff:10.0.0.0/104"}}]}]}`, `spec.egress[0].to[0].ipBlock.cidr: "::ffff:10.0.0.0/104" is an IPv4-mapped IPv6 range; write it as IPv4`},
 		{`{egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8, except: [11.0.0.0/16]}}]}]}`, `spec.egress[0].to[0].ipBlock.except[0]: 11.0.0.0/16 is not a strict part of 10.0.0.0/8`},
 		{`{ingress: [{ports: [{port: 70000}]}]}`, `spec.ingress[0].ports[0].port: 70000 is not between 1 and 65535`},
+		{`{ingress: [{ports: [{port: 0, endPort: 70}]}]}`, `spec.ingress[0].ports[0].port: 0 is not between 1 and 65535`},
 		{`{ingress: [{ports: [{port: 80, endPort: 70}]}]}`, `spec.ingress[0].ports[0].endPort: 70 is not between port 80 and 65535`},
 		{`{ingress: [{ports: [{endPort: 70}]}]}`, `spec.ingress[0].ports[0].endPort: endPort needs port, the first of the range`},
 		{`{ingress: [{ports: [{port: web, endPort: 70}]}]}`, `spec.ingress[0].ports[0].endPort: endPort cannot be used with the named port "web"`},

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netpol_test
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
+
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol/corpus"
+)
+
+// disagreement is the smallest part of the cluster on which evaluator and oracle disagree, as a case
+// for the corpus with the oracle's opinion. The sentence under test is for a person to write.
+func disagreement(t *testing.T, objs netpol.Objects, c netpol.Connection) string {
+	t.Helper()
+	objs = shrink(objs, func(o netpol.Objects) bool { return !agree(o, c) })
+	want := newOracle(objs).judge(c)
+	s, err := netpol.Compile(objs)
+	var faults strings.Builder
+	for _, f := range netpol.ObjectErrors(err) {
+		fmt.Fprintf(&faults, "%s: %s\n", f.Object, f.Path)
+	}
+	return fmt.Sprintf("%s-- connections --\n# Evaluate says %s\n%s\n-- errors --\n%s",
+		dump(t, objs), corpus.WantOf(s.Evaluate(c)), caseLine(c, want.want()), &faults)
+}
+
+// What a failure prints can be put into the corpus as it is.
+func TestDisagreementIsACase(t *testing.T) {
+	for i := range 50 {
+		g := newGenerator(*oracleSeed, uint64(i))
+		objs := g.objects()
+		c := g.connection(objs)
+		for c.From == (netpol.Peer{}) || c.To == (netpol.Peer{}) {
+			c = g.connection(objs)
+		}
+		f, err := corpus.Parse("case.txtar", []byte("The sentence.\n"+disagreement(t, objs, c)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := netpol.Compile(f.Objects)
+		checkFaults(t, f, netpol.ObjectErrors(err))
+		if got := f.Connections[0]; corpus.WantOf(s.Evaluate(got.Connection)) != got.Want || got.From != c.From || got.To != c.To {
+			t.Errorf("seed %d cluster %d: %+v became %s", *oracleSeed, i, c, got.Line)
+		}
+	}
+}
+
+func agree(objs netpol.Objects, c netpol.Connection) bool {
+	s, _ := netpol.Compile(objs)
+	want := newOracle(objs).judge(c)
+	return want.agrees(s.Evaluate(c))
+}
+
+func caseLine(c netpol.Connection, w corpus.Want) string {
+	verb, rest, _ := strings.Cut(w.String(), " ")
+	return fmt.Sprintf("%s %s -> %s %s/%d  %s", verb, peerText(c.From), peerText(c.To), cmp.Or(c.Protocol, "TCP"), c.Port, rest)
+}
+
+func peerText(p netpol.Peer) string {
+	switch {
+	case p.Pod == types.NamespacedName{}:
+		return p.Addr.String()
+	case !p.Addr.IsValid():
+		return p.Pod.String()
+	}
+	return p.Pod.String() + "@" + p.Addr.String()
+}
+
+// shrink leaves out objects, then parts of policies, as long as the cluster stays bad.
+func shrink(objs netpol.Objects, bad func(netpol.Objects) bool) netpol.Objects {
+	for {
+		all := without(objs)
+		i := slices.IndexFunc(all, bad)
+		if i < 0 {
+			return objs
+		}
+		objs = all[i]
+	}
+}
+
+// without are the clusters that lack one part of the given one.
+func without(objs netpol.Objects) (all []netpol.Objects) {
+	try := func(change func(*netpol.Objects)) {
+		o := objs
+		change(&o)
+		all = append(all, o)
+	}
+	for _, l := range withoutOne(objs.Policies) {
+		try(func(o *netpol.Objects) { o.Policies = l })
+	}
+	for _, l := range withoutOne(objs.Pods) {
+		try(func(o *netpol.Objects) { o.Pods = l })
+	}
+	for _, l := range withoutOne(objs.Services) {
+		try(func(o *netpol.Objects) { o.Services = l })
+	}
+	for _, l := range withoutOne(objs.Nodes) {
+		try(func(o *netpol.Objects) { o.Nodes = l })
+	}
+	for _, l := range withoutOne(objs.Namespaces) {
+		try(func(o *netpol.Objects) { o.Namespaces = l })
+	}
+	for i, np := range objs.Policies {
+		for _, smaller := range withoutPart(np) {
+			try(func(o *netpol.Objects) {
+				o.Policies = slices.Clone(o.Policies)
+				o.Policies[i] = smaller
+			})
+		}
+	}
+	return all
+}
+
+func withoutOne[T any](list []T) (all [][]T) {
+	for i := range list {
+		all = append(all, slices.Delete(slices.Clone(list), i, i+1))
+	}
+	return all
+}
+
+// withoutPart are the policies that lack one rule, peer or port.
+func withoutPart(np *networkingv1.NetworkPolicy) (all []*networkingv1.NetworkPolicy) {
+	try := func(change func(*networkingv1.NetworkPolicySpec)) {
+		smaller := np.DeepCopy()
+		change(&smaller.Spec)
+		all = append(all, smaller)
+	}
+	for _, l := range withoutOne(np.Spec.Ingress) {
+		try(func(s *networkingv1.NetworkPolicySpec) { s.Ingress = l })
+	}
+	for _, l := range withoutOne(np.Spec.Egress) {
+		try(func(s *networkingv1.NetworkPolicySpec) { s.Egress = l })
+	}
+	for i, r := range np.Spec.Ingress {
+		for _, l := range withoutOne(r.From) {
+			try(func(s *networkingv1.NetworkPolicySpec) { s.Ingress[i].From = l })
+		}
+		for _, l := range withoutOne(r.Ports) {
+			try(func(s *networkingv1.NetworkPolicySpec) { s.Ingress[i].Ports = l })
+		}
+	}
+	for i, r := range np.Spec.Egress {
+		for _, l := range withoutOne(r.To) {
+			try(func(s *networkingv1.NetworkPolicySpec) { s.Egress[i].To = l })
+		}
+		for _, l := range withoutOne(r.Ports) {
+			try(func(s *networkingv1.NetworkPolicySpec) { s.Egress[i].Ports = l })
+		}
+	}
+	return all
+}
+
+// dump is the objects as a section of a case file.
+func dump(t *testing.T, objs netpol.Objects) string {
+	t.Helper()
+	var documents []string
+	add := func(object any) {
+		data, err := yaml.Marshal(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		documents = append(documents, string(data))
+	}
+	for _, o := range objs.Namespaces {
+		add(o)
+	}
+	for _, o := range objs.Nodes {
+		add(o)
+	}
+	for _, o := range objs.Pods {
+		add(o)
+	}
+	for _, o := range objs.Services {
+		add(o)
+	}
+	for _, o := range objs.Policies {
+		add(o)
+	}
+	return "-- objects.yaml --\n" + strings.Join(documents, "---\n")
+}
