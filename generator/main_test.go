@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -233,10 +235,22 @@ func TestBadInput(t *testing.T) {
 	badSelector := policy("selector", "{podSelector: {matchExpressions: [{key: a, operator: Near}]}}")
 	badField := policy("field", "{podSelector: {}, ingres: []}")
 	goodPolicy := policy("good", "{podSelector: {}}")
+	empty := write(t, filepath.Join(dir, "empty"), "")
+	notFlows := write(t, filepath.Join(dir, "random"), "\x00\xff\x13\nabc\n")
+	emptyDir := t.TempDir()
+	hollow := filepath.Join(dir, "hollow.git") // a repository without a commit
+	git(t, dir, "init", "-q", "--bare", "-b", "main", hollow)
+	t.Setenv("SSH_AUTH_SOCK", "")
 	closed := kubeconfig(t, "https://127.0.0.1:1")
 	out := filepath.Join(dir, "out")
 	verify := func(policies string) []string {
 		return []string{"verify", "--flows", flowsFile, "--inventory", inventory, "--policies", policies}
+	}
+	propose := func(more ...string) []string {
+		return append([]string{"propose", "--flows", flowsFile, "--inventory", inventory, "--cluster", "c"}, more...)
+	}
+	serve := func(more ...string) []string {
+		return append([]string{"serve", "--cluster", "c", "--repo", dir, "--hubble", "x:1", "--listen", "127.0.0.1:0"}, more...)
 	}
 	tests := []struct {
 		want string
@@ -247,6 +261,9 @@ func TestBadInput(t *testing.T) {
 		{"no flows: give --flows", []string{"edges"}},
 		{"missing.json", []string{"edges", "--flows", "missing.json"}},
 		{"bad.jsonl:1: not JSON", []string{"edges", "--flows", badFlows, "--max-malformed", "0"}},
+		{notFlows + ":1: not JSON", []string{"edges", "--flows", notFlows}},
+		{notFlows + ":1: not JSON", []string{"edges", "--flows", notFlows, "--flows", empty}},
+		{"has no objects", []string{"edges", "--flows", flowsFile, "--inventory", emptyDir}},
 		{`--output "xml"`, []string{"edges", "--flows", flowsFile, "-o", "xml"}},
 		{"--flows or --hubble, not both", []string{"edges", "--flows", flowsFile, "--hubble", "localhost:1"}},
 		{"--since or --last, not both", []string{"edges", "--hubble", "localhost:1", "--since", "1h", "--last", "5"}},
@@ -259,7 +276,13 @@ func TestBadInput(t *testing.T) {
 		{"observer 127.0.0.1:1 does not answer", []string{"edges", "--hubble", "127.0.0.1:1"}},
 		{"--cluster is missing", []string{"generate", "--flows", flowsFile, "--inventory", inventory, "--out", out}},
 		{`cluster name "a/b"`, generateArgs(out, "--cluster", "a/b")},
-		{`namespace "../x"`, generateArgs(out, "-n", "../x")},
+		{`--namespace "../x"`, generateArgs(out, "-n", "../x")},
+		{"--namespace nope: the inventory has no such namespace", generateArgs(out, "-n", "nope,shop")},
+		{"--namespace nope: the inventory has no such namespace", propose("--repo", hollow, "-n", "nope")},
+		{`--dns-service: DNS Service "x"`, generateArgs(out, "--dns-service", "x", "--flows", "missing.json")},
+		{`--dns-service: DNS Service "kube-system/"`, propose("--repo", dir, "--dns-service", "kube-system/")},
+		{"has no objects", generateArgs(out, "--inventory", emptyDir)},
+		{"it names no cluster", []string{"generate", "--flows", flowsFile, "--cluster", "c", "--out", out, "--kubeconfig", empty}},
 		{"nothing to write", append([]string{"generate", "--flows", flowsFile, "--cluster", "c", "--out", out}, "--inventory", dir+"/cidr")},
 		{"--inventory or --kubeconfig, not both", generateArgs(out, "--kubeconfig", closed)},
 		{"x.yaml: document at line 1", generateArgs(out, "--inventory", badYAML)},
@@ -273,23 +296,104 @@ func TestBadInput(t *testing.T) {
 		{"no NetworkPolicy in it", verify(inventory)},
 		{"does-not-exist", verify("does-not-exist")},
 		{"--repo is missing", []string{"propose", "--cluster", "c"}},
-		{"no such directory", []string{"propose", "--cluster", "c", "--repo", "does-not-exist"}},
-		{"--git-token-file", []string{"propose", "--cluster", "c", "--repo", dir, "--git-token-file", "nope"}},
+		{"no such directory", propose("--repo", "does-not-exist")},
+		{"--git-token-file", propose("--repo", dir, "--git-token-file", "nope")},
+		{"--body: no file can be made in /proc", propose("--repo", dir, "--body", "/proc/x.md")},
+		{"--body " + dir + ": it is there and is not a regular file", propose("--repo", dir, "--body", dir)},
+		{"no flows: give --flows", []string{"propose", "--cluster", "c", "--repo", dir}},
+		{"an SSH agent", propose("--repo", "ssh://git@127.0.0.1/x.git")},
+		{"an SSH agent", propose("--repo", "git@127.0.0.1:x.git")},
 		{"open Git repository", []string{"sync", "--cluster", "c", "--repo", dir, "--kubeconfig", closed}},
 		{"--repo is missing", []string{"sync", "--cluster", "c"}},
 		{"--hubble is missing", []string{"serve", "--cluster", "c", "--repo", dir}},
 		{`--hubble "x" is not host:port`, []string{"serve", "--cluster", "c", "--repo", dir, "--hubble", "x"}},
 		{"--hubble-ca: open nope", []string{"serve", "--cluster", "c", "--repo", dir, "--hubble", "x:1", "--hubble-ca", "nope"}},
+		{"--listen x: ", serve("--listen", "x")},
+		{"--state: no file can be made in /proc/x", serve("--state", "/proc/x/y")},
+		{"--body-dir: no file can be made in /proc", serve("--body-dir", "/proc")},
+		{"--observe-for -1s", serve("--observe-for", "-1s")},
+		{"--dns-service: DNS Service", serve("--dns-service", "x")},
+		{`--namespace "Bad_"`, serve("-n", "Bad_")},
+		{`--hubble "localhost" is not host:port`, serve("--hubble", "localhost")},
 		{"--sync-every 0s", []string{"serve", "--cluster", "c", "--repo", dir, "--hubble", "x:1", "--sync-every", "0s"}},
 	}
 	for _, tt := range tests {
-		_, _, failure := bulkhead(t, tt.args...)
+		text, _, failure := bulkhead(t, tt.args...)
+		if text != "" {
+			t.Errorf("bulkhead %s: it fails and prints\n%s", strings.Join(tt.args, " "), text)
+		}
 		if !strings.Contains(failure, tt.want) || strings.Contains(failure, "\n") {
 			t.Errorf("bulkhead %s:\n got %q\nwant %q in it", strings.Join(tt.args, " "), failure, tt.want)
 		}
 	}
 	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("something was written: %v", err)
+	}
+	if branches := git(t, hollow, "branch", "--list"); branches != "" {
+		t.Errorf("branches were made:\n%s", branches)
+	}
+}
+
+// TestNothingIsClaimed: what could not be written is not reported as written.
+func TestNothingIsClaimed(t *testing.T) {
+	out, _, failure := bulkhead(t, generateArgs("/proc/x")...)
+	if out != "" || !strings.Contains(failure, "--out /proc/x") {
+		t.Errorf("%q, and prints\n%s", failure, out)
+	}
+}
+
+// TestNoFlows: an empty file is a result, and it is said that it is empty.
+func TestNoFlows(t *testing.T) {
+	_, errOut, failure := bulkhead(t, "edges", "--flows", write(t, filepath.Join(t.TempDir(), "empty"), ""))
+	if failure != "" || errOut != "there were no flows\n" {
+		t.Errorf("%q, %q", failure, errOut)
+	}
+}
+
+// TestNoBaseBranch: one sentence, however many namespaces there are, for a repository in place and for a copied one.
+func TestNoBaseBranch(t *testing.T) {
+	dir := t.TempDir()
+	bare, clone := filepath.Join(dir, "p.git"), filepath.Join(dir, "clone")
+	git(t, dir, "init", "-q", "--bare", "-b", "main", bare)
+	propose := func(location, base string) {
+		t.Helper()
+		for _, output := range []string{"text", "json"} {
+			out, _, failure := bulkhead(t, "propose", "--flows", flowsFile, "--inventory", inventory, "--cluster", "c", "-o", output, "--repo", location, "--base", base)
+			if out != "" || strings.Count(failure, "branch "+base+" of Git repository") != 1 || !strings.Contains(failure, "--base") {
+				t.Errorf("%s, --base %s: %q\n%s", location, base, failure, out)
+			}
+		}
+	}
+	propose(bare, "main")
+	propose("file://"+bare, "main")
+	git(t, dir, "clone", "-q", bare, clone)
+	git(t, clone, "checkout", "-q", "-b", "main")
+	git(t, clone, "commit", "-q", "--allow-empty", "-m", "first")
+	git(t, clone, "push", "-q", "origin", "HEAD")
+	propose(bare, "nope")
+	propose("file://"+bare, "nope")
+}
+
+// TestSyncOfNothing: an error stands alone, without an empty table beside it.
+func TestSyncOfNothing(t *testing.T) {
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"gitVersion":"v1.37.0"}`) }))
+	defer api.Close()
+	repository := t.TempDir()
+	git(t, repository, "init", "-q", "-b", "main")
+	git(t, repository, "commit", "-q", "--allow-empty", "-m", "first")
+	for _, tt := range []struct {
+		want string
+		args []string
+	}{
+		{"nothing is approved", nil},
+		{`cluster name "a/b"`, []string{"--cluster", "a/b"}},
+		{"branch nope", []string{"--base", "nope"}},
+		{"nothing is approved", []string{"-o", "json"}},
+	} {
+		out, _, failure := bulkhead(t, append([]string{"sync", "--cluster", "c", "--repo", repository, "--kubeconfig", kubeconfig(t, api.URL)}, tt.args...)...)
+		if out != "" || !strings.Contains(failure, tt.want) {
+			t.Errorf("%v: %q, and prints\n%s", tt.args, failure, out)
+		}
 	}
 }
 

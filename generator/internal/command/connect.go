@@ -22,6 +22,9 @@ func connect(kubeconfig string) (*kubernetes.Clientset, error) {
 		where = "kubeconfig " + kubeconfig
 		config, err = clientcmd.BuildConfigFromFlags("", kubeconfig)
 	}
+	if clientcmd.IsEmptyConfig(err) { // its own text is about a variable that nobody has heard of
+		return nil, fmt.Errorf("%s: it names no cluster", where)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", where, err)
 	}

@@ -5,6 +5,7 @@ package command
 import (
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -39,7 +40,7 @@ edge with direction "unknown" and no port.`,
   bulkhead edges --hubble localhost:4245 --last 10000 -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := oneOf("output", output, "table", "json", "csv"); err != nil {
+			if err := errors.Join(oneOf("output", output, "table", "json", "csv"), from.check()); err != nil {
 				return err
 			}
 			inv := inventory.New(nil)
@@ -54,6 +55,9 @@ edge with direction "unknown" and no port.`,
 				return err
 			}
 			complain(cmd.ErrOrStderr(), stats)
+			if stats.Flows == 0 {
+				fmt.Fprintln(cmd.ErrOrStderr(), "there were no flows")
+			}
 			return printEdges(cmd.OutOrStdout(), fold.Edges(), output)
 		},
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proposal"
@@ -37,10 +38,32 @@ func (w *writing) target(f *pflag.FlagSet) {
 	f.StringVar(&w.dns, "dns-service", "kube-system/kube-dns", "namespace/name of the cluster's DNS Service")
 }
 
-func (w *writing) make(ctx context.Context) (*proposal.Proposal, flows.Stats, error) {
+// checkTarget finds what is wrong with the flags of target.
+func (w *writing) checkTarget() error {
 	if err := tree.ValidCluster(w.name); err != nil {
-		return nil, flows.Stats{}, err
+		return err
 	}
+	for _, n := range w.namespaces {
+		if problems := validation.IsDNS1123Label(n); len(problems) > 0 {
+			return fmt.Errorf("--namespace %q: %s", n, problems[0])
+		}
+	}
+	if _, err := proposal.ParseDNS(w.dns); err != nil {
+		return fmt.Errorf("--dns-service: %w", err)
+	}
+	return nil
+}
+
+// check finds what is wrong with the flags before anything is read.
+func (w *writing) check() error {
+	if err := w.checkTarget(); err != nil {
+		return err
+	}
+	return w.source.check()
+}
+
+// make reads and proves; the flags were checked.
+func (w *writing) make(ctx context.Context) (*proposal.Proposal, flows.Stats, error) {
 	inv, err := w.inventory.inventory(ctx)
 	if err != nil {
 		return nil, flows.Stats{}, err
@@ -52,7 +75,13 @@ func (w *writing) make(ctx context.Context) (*proposal.Proposal, flows.Stats, er
 	p, err := proposal.Make(proposal.Input{
 		Cluster: w.name, Namespaces: w.namespaces, Edges: fold.Edges(), Inventory: inv, DNS: w.dns, Loss: loss(stats),
 	})
-	if err == nil && len(p.Namespaces) == 0 {
+	if err != nil {
+		return nil, stats, err
+	}
+	if len(p.Missing) > 0 {
+		return nil, stats, fmt.Errorf("--namespace %s: the inventory has no such namespace, and nothing in it", strings.Join(p.Missing, ", "))
+	}
+	if len(p.Namespaces) == 0 {
 		err = fmt.Errorf("nothing to write: no accepted connection in a namespace that policies are written for (%d flows read, %d edges listed; see bulkhead edges)", stats.Flows, len(p.Elsewhere))
 	}
 	return p, stats, err
@@ -90,6 +119,9 @@ the same bytes. Files that a person changed in the directory are kept.`,
 			if err := need(cmd, "cluster", "out"); err != nil {
 				return err
 			}
+			if err := w.check(); err != nil {
+				return err
+			}
 			p, stats, err := w.make(cmd.Context())
 			complain(cmd.ErrOrStderr(), stats)
 			if err != nil {
@@ -103,7 +135,15 @@ the same bytes. Files that a person changed in the directory are kept.`,
 	return cmd
 }
 
+// written is what becomes of one namespace's directory.
+type written struct {
+	dir       string
+	namespace *proposal.Namespace
+	merged    *tree.Merged
+}
+
 func write(cmd *cobra.Command, p *proposal.Proposal, out string) error {
+	var all []written
 	dirs := map[string]tree.Files{}
 	for _, n := range p.Namespaces {
 		dir := tree.Dir(p.Cluster, n.Name)
@@ -115,23 +155,32 @@ func write(cmd *cobra.Command, p *proposal.Proposal, out string) error {
 		if err != nil {
 			return fmt.Errorf("merge with what is in %s: %w", filepath.Join(out, dir), err)
 		}
-		if !merged.Changed {
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: nothing changed\n", dir)
-			continue
+		if merged.Changed {
+			dirs[dir] = merged.Files
 		}
-		dirs[dir] = merged.Files
-		summarise(cmd, dir, n, merged)
+		all = append(all, written{dir, n, merged})
 	}
-	return tree.Write(out, dirs)
+	if err := tree.Write(out, dirs); err != nil {
+		return fmt.Errorf("--out %s: %w", out, err)
+	}
+	for _, w := range all { // only now it is true
+		w.summarise(cmd)
+	}
+	return nil
 }
 
-func summarise(cmd *cobra.Command, dir string, n *proposal.Namespace, merged *tree.Merged) {
-	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d policies for %d connections, proven; %d combinations allowed beyond what was seen; %d edges listed, not learned\n",
-		dir, len(n.Policies), len(n.Connections), n.Report.Excess.Count, len(n.Listed))
-	for _, f := range merged.Kept {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s/%s was edited by a person and is kept\n", dir, f)
+func (w written) summarise(cmd *cobra.Command) {
+	if !w.merged.Changed {
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: nothing changed\n", w.dir)
+		return
 	}
-	for _, f := range merged.Absent {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s/%s was deleted by a person and stays away\n", dir, f)
+	n := w.namespace
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d policies for %d connections, proven; %d combinations allowed beyond what was seen; %d edges listed, not learned\n",
+		w.dir, len(n.Policies), len(n.Connections), n.Report.Excess.Count, len(n.Listed))
+	for _, f := range w.merged.Kept {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s/%s was edited by a person and is kept\n", w.dir, f)
+	}
+	for _, f := range w.merged.Absent {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s/%s was deleted by a person and stays away\n", w.dir, f)
 	}
 }

@@ -64,6 +64,14 @@ that carries a person's commit is left alone, and the exit status is 1.`,
 			if err := errors.Join(need(cmd, "cluster", "repo"), oneOf("output", output, "text", "json")); err != nil {
 				return err
 			}
+			if err := w.check(); err != nil {
+				return err
+			}
+			if body != "" {
+				if err := writableFile("body", body); err != nil {
+					return err
+				}
+			}
 			repository, err := r.open(cmd)
 			if err != nil {
 				return err
@@ -75,6 +83,9 @@ that carries a person's commit is left alone, and the exit status is 1.`,
 				return err
 			}
 			outcomes, err := service.Propose(cmd.Context(), repository, p, w.reproduce)
+			if len(outcomes) == 0 {
+				return err
+			}
 			if body != "" {
 				err = errors.Join(err, writeBodies(body, outcomes))
 			}

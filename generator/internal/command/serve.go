@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,6 +19,7 @@ func serve() *cobra.Command {
 		r          repository
 		w          writing
 		kubeconfig string
+		listen     string
 		cfg        service.Config
 	)
 	cmd := &cobra.Command{
@@ -41,15 +43,13 @@ What was observed is kept in --state over restarts. Without it, nothing is propo
 			if err := need(cmd, "repo", "cluster"); err != nil {
 				return err
 			}
-			if len(cfg.Observers) == 0 {
-				return errors.New("serve: --hubble is missing: give the host:port of each observer")
-			}
-			if cfg.ProposeEvery <= 0 || cfg.SyncEvery <= 0 {
-				return fmt.Errorf("--propose-every %s, --sync-every %s: give times above zero", cfg.ProposeEvery, cfg.SyncEvery)
-			}
-			if err := cfg.Dialer.Check(cfg.Observers); err != nil {
+			if err := errors.Join(w.checkTarget(), checkService(cfg)); err != nil {
 				return err
 			}
+			if cfg.Listener, err = net.Listen("tcp", listen); err != nil {
+				return fmt.Errorf("--listen %s: %w", listen, err)
+			}
+			defer cfg.Listener.Close() // the service has closed it, unless it never began
 			repository, err := r.open(cmd)
 			if err != nil {
 				return err
@@ -75,6 +75,30 @@ What was observed is kept in --state over restarts. Without it, nothing is propo
 	f.DurationVar(&cfg.ObserveFor, "observe-for", 24*time.Hour, "observe at least this long before the first proposal, unless --state has earlier observations")
 	f.StringVar(&cfg.State, "state", "", "file that keeps what was observed (empty: memory only)")
 	f.StringVar(&cfg.BodyDir, "body-dir", "", "directory for the texts of the pull requests, <namespace>.md (empty: not written)")
-	f.StringVar(&cfg.Listen, "listen", ":8082", "address for /healthz, /readyz and /metrics")
+	f.StringVar(&listen, "listen", ":8082", "address for /healthz, /readyz and /metrics")
 	return cmd
+}
+
+// checkService finds what is wrong with the flags before anything is read.
+func checkService(cfg service.Config) error {
+	switch {
+	case len(cfg.Observers) == 0:
+		return errors.New("serve: --hubble is missing: give the host:port of each observer")
+	case cfg.ProposeEvery <= 0 || cfg.SyncEvery <= 0:
+		return fmt.Errorf("--propose-every %s, --sync-every %s: give times above zero", cfg.ProposeEvery, cfg.SyncEvery)
+	case cfg.ObserveFor < 0:
+		return fmt.Errorf("--observe-for %s: give a time of zero or above", cfg.ObserveFor)
+	}
+	if err := cfg.Dialer.Check(cfg.Observers); err != nil {
+		return err
+	}
+	if cfg.State != "" {
+		if err := writableFile("state", cfg.State); err != nil {
+			return err
+		}
+	}
+	if cfg.BodyDir != "" {
+		return writable("body-dir", cfg.BodyDir)
+	}
+	return nil
 }

@@ -48,25 +48,27 @@ func tlsFlags(f *pflag.FlagSet, t *flows.TLS) {
 	f.StringVar(&t.ServerName, "hubble-server-name", "", "name in observers' certificates (empty: the host in --hubble)")
 }
 
-// read folds all flows of the source, attributed by the inventory.
+// check finds what is wrong with the flags before anything is read.
+func (s *source) check() error {
+	switch {
+	case len(s.hubble) == 0 && len(s.files) == 0:
+		return errors.New("no flows: give --flows FILE or --hubble HOST:PORT")
+	case len(s.hubble) > 0 && len(s.files) > 0:
+		return errors.New("give --flows or --hubble, not both")
+	case len(s.hubble) == 0 && s.dialer.TLS != (flows.TLS{}):
+		return fmt.Errorf("%s needs --hubble", s.dialer.TLS.Words()[0])
+	case s.since != 0 && s.last != 0:
+		return errors.New("give --since or --last, not both")
+	case s.since < 0:
+		return fmt.Errorf("--since %s: give a time back from now, e.g. 1h", s.since)
+	}
+	return s.dialer.Check(s.hubble)
+}
+
+// read folds all flows of the source, attributed by the inventory. The source was checked.
 func (s *source) read(ctx context.Context, inv *inventory.Inventory) (*edge.Fold, flows.Stats, error) {
 	fold, stats := edge.NewFold(edge.DefaultLimit), flows.Stats{}
 	add := func(r *flows.Record) error { return fold.Add(inv.Key(r), inventory.Observe(r)) }
-	switch {
-	case len(s.hubble) == 0 && len(s.files) == 0:
-		return nil, stats, errors.New("no flows: give --flows FILE or --hubble HOST:PORT")
-	case len(s.hubble) > 0 && len(s.files) > 0:
-		return nil, stats, errors.New("give --flows or --hubble, not both")
-	case len(s.hubble) == 0 && s.dialer.TLS != (flows.TLS{}):
-		return nil, stats, fmt.Errorf("%s needs --hubble", s.dialer.TLS.Words()[0])
-	case s.since != 0 && s.last != 0:
-		return nil, stats, errors.New("give --since or --last, not both")
-	case s.since < 0:
-		return nil, stats, fmt.Errorf("--since %s: give a time back from now, e.g. 1h", s.since)
-	}
-	if err := s.dialer.Check(s.hubble); err != nil {
-		return nil, stats, err
-	}
 	q := flows.Query{Last: s.last}
 	if s.since > 0 {
 		q.Since = time.Now().Add(-s.since)
@@ -82,6 +84,9 @@ func (s *source) read(ctx context.Context, inv *inventory.Inventory) (*edge.Fold
 		if err != nil {
 			return nil, stats, err
 		}
+	}
+	if stats.Malformed > 0 && stats.Flows+stats.Ignored+stats.Lost == 0 {
+		return nil, stats, fmt.Errorf("no flows: %s (and no other of %d lines can be read; give what hubble observe -o json prints)", stats.Problems[0], stats.Malformed)
 	}
 	return fold, stats, nil
 }

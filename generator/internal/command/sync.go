@@ -51,6 +51,9 @@ Drift is what differed from the commit it was applied from before this sync set 
 				return err
 			}
 			results, err := apply.SyncAll(cmd.Context(), client, repository, name, dry)
+			if len(results) == 0 {
+				return err
+			}
 			if output == "json" {
 				return errors.Join(err, printJSON(cmd.OutOrStdout(), results))
 			}

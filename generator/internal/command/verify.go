@@ -34,7 +34,7 @@ can be judged just as well.`,
   bulkhead verify --hubble localhost:4245 --kubeconfig ~/.kube/config --policies policies -o json | jq .excess`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := errors.Join(need(cmd, "policies"), oneOf("output", output, "text", "json")); err != nil {
+			if err := errors.Join(need(cmd, "policies"), oneOf("output", output, "text", "json"), from.check()); err != nil {
 				return err
 			}
 			report, err := judge(cmd, &from, &inv, policies)

@@ -13,6 +13,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -53,6 +54,7 @@ type Inventory struct {
 	nodes      map[netip.Addr]string // address → node name
 	namespaces []*corev1.Namespace
 	byName     map[types.NamespacedName]*corev1.Service
+	known      map[string]bool // namespaces of any object
 }
 
 // FromDir reads the objects of a directory of manifests, such as the output of
@@ -61,6 +63,9 @@ func FromDir(dir string) (*Inventory, error) {
 	objects, err := manifest.ReadDir(dir, manifest.Lenient)
 	if err != nil {
 		return nil, fmt.Errorf("inventory: %w", err)
+	}
+	if len(objects) == 0 {
+		return nil, fmt.Errorf("inventory: %s has no objects: give a directory with manifests in .yaml, .yml or .json files", dir)
 	}
 	return New(objects), nil
 }
@@ -77,6 +82,7 @@ func New(objects []runtime.Object) *Inventory {
 		services:  map[netip.Addr]*corev1.Service{},
 		nodes:     map[netip.Addr]string{},
 		byName:    map[types.NamespacedName]*corev1.Service{},
+		known:     map[string]bool{},
 	}
 	for _, o := range objects {
 		inv.add(o)
@@ -93,9 +99,13 @@ func New(objects []runtime.Object) *Inventory {
 }
 
 func (inv *Inventory) add(object runtime.Object) {
+	if o, err := meta.Accessor(object); err == nil {
+		inv.known[o.GetNamespace()] = true
+	}
 	switch o := object.(type) {
 	case *corev1.Namespace:
 		inv.namespaces = append(inv.namespaces, o)
+		inv.known[o.Name] = true
 	case *corev1.Pod:
 		inv.pods[nameOf(o)] = o
 	case *corev1.Service:
@@ -192,6 +202,9 @@ func (inv *Inventory) Workloads() []*Workload {
 // Namespaces returns the Namespace objects, ordered by name; those known only by their pods are not
 // among them.
 func (inv *Inventory) Namespaces() []*corev1.Namespace { return inv.namespaces }
+
+// HasNamespace reports whether there is a Namespace object of this name, or anything in it.
+func (inv *Inventory) HasNamespace(name string) bool { return name != "" && inv.known[name] }
 
 // Service returns a Service by name, or nil.
 func (inv *Inventory) Service(namespace, name string) *corev1.Service {

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
@@ -48,6 +50,9 @@ type Namespace struct {
 type Proposal struct {
 	Cluster    string
 	Namespaces []*Namespace // ordered by name
+	// Missing are namespaces that were asked for and that the inventory does not have, ordered:
+	// nothing is written for them.
+	Missing []string
 	// Elsewhere are listed edges that no namespace of the proposal takes part in.
 	Elsewhere []evidence.Listed
 }
@@ -90,6 +95,13 @@ func Make(in Input) (*Proposal, error) {
 	}
 	p := &Proposal{Cluster: in.Cluster}
 	names := namespaces(in.Namespaces, &found)
+	names = slices.DeleteFunc(names, func(n string) bool {
+		missing := len(in.Namespaces) > 0 && !in.Inventory.HasNamespace(n)
+		if missing {
+			p.Missing = append(p.Missing, n)
+		}
+		return missing
+	})
 	sample := in.Inventory.Sample()
 	for _, name := range names {
 		written, err := synth.Write(name, found.Connections, in.Inventory, sample, dns)
@@ -144,12 +156,21 @@ func touching(listed []evidence.Listed, namespace string) []evidence.Listed {
 	return slices.DeleteFunc(slices.Clone(listed), func(l evidence.Listed) bool { return !l.Touches(namespace) })
 }
 
-func targets(in Input) (baseline.DNSTargets, error) {
-	namespace, name, ok := strings.Cut(in.DNS, "/")
-	if !ok {
-		return baseline.DNSTargets{}, fmt.Errorf("DNS Service %q: give it as namespace/name", in.DNS)
+// ParseDNS reads the name of a DNS Service, namespace/name.
+func ParseDNS(service string) (types.NamespacedName, error) {
+	namespace, name, _ := strings.Cut(service, "/")
+	if len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Label(name)) > 0 {
+		return types.NamespacedName{}, fmt.Errorf("DNS Service %q: give it as namespace/name, e.g. kube-system/kube-dns", service)
 	}
-	service := in.Inventory.Service(namespace, name)
+	return types.NamespacedName{Namespace: namespace, Name: name}, nil
+}
+
+func targets(in Input) (baseline.DNSTargets, error) {
+	dns, err := ParseDNS(in.DNS)
+	if err != nil {
+		return baseline.DNSTargets{}, err
+	}
+	service := in.Inventory.Service(dns.Namespace, dns.Name)
 	if service == nil {
 		return baseline.DefaultDNS(), nil
 	}

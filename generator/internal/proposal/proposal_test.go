@@ -187,12 +187,24 @@ func TestSelectorsOutliveARollout(t *testing.T) {
 	}
 }
 
+// TestMissing: a namespace that the inventory does not have gets no policies, and the others do.
+func TestMissing(t *testing.T) {
+	in := load(t, "testdata/three-tier", nil)
+	in.Namespaces = []string{"shop", "nope", "a/b", ""}
+	p, err := proposal.Make(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Namespaces) != 1 || p.Namespaces[0].Name != "shop" || !slices.Equal(p.Missing, []string{"", "a/b", "nope"}) {
+		t.Errorf("%d namespaces, missing %q", len(p.Namespaces), p.Missing)
+	}
+}
+
 func TestBadInput(t *testing.T) {
 	in := load(t, "testdata/three-tier", nil)
 	for name, change := range map[string]func(*proposal.Input){
 		`cluster name "../x"`: func(in *proposal.Input) { in.Cluster = "../x" },
 		`cluster name ""`:     func(in *proposal.Input) { in.Cluster = "" },
-		`namespace "a/b"`:     func(in *proposal.Input) { in.Namespaces = []string{"a/b"} },
 		`DNS Service "dns"`:   func(in *proposal.Input) { in.DNS = "dns" },
 	} {
 		bad := in

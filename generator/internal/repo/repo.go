@@ -58,6 +58,11 @@ func Open(ctx context.Context, cfg Config) (*Repository, error) {
 	if !strings.Contains(cfg.Location, ":") {
 		return nil, fmt.Errorf("open Git repository %s: no such directory, and not a URL", cfg.Location)
 	}
+	// go-git takes keys from an agent and from nowhere else, and says only that it found none.
+	endpoint, err := transport.NewEndpoint(cfg.Location)
+	if err == nil && endpoint.Protocol == "ssh" && os.Getenv("SSH_AUTH_SOCK") == "" {
+		return nil, fmt.Errorf("open Git repository %s: with SSH, keys come from an SSH agent, and SSH_AUTH_SOCK names none: start one and ssh-add the key, or give an https URL with --git-token-file", cfg.Location)
+	}
 	return clone(ctx, cfg)
 }
 
@@ -99,6 +104,9 @@ func (r *Repository) Refresh(ctx context.Context) error {
 			"+refs/heads/" + branchPrefix + "*:refs/heads/" + branchPrefix + "*",
 		},
 	})
+	if errors.Is(err, git.NoMatchingRefSpecError{}) || errors.Is(err, transport.ErrEmptyRemoteRepository) {
+		return r.noBase(err)
+	}
 	if err != nil && !errors.Is(err, git.NoErrAlreadyUpToDate) {
 		return fmt.Errorf("fetch Git repository %s: %w", r.cfg.Location, err)
 	}
@@ -117,9 +125,13 @@ func (r *Repository) Close() error {
 func (r *Repository) Base() (*object.Commit, error) {
 	c, err := r.branch(r.cfg.Base)
 	if err != nil {
-		return nil, fmt.Errorf("branch %s of Git repository %s: %w (create it with a first commit, or name another with --base)", r.cfg.Base, r.cfg.Location, err)
+		return nil, r.noBase(err)
 	}
 	return c, nil
+}
+
+func (r *Repository) noBase(err error) error {
+	return fmt.Errorf("branch %s of Git repository %s: %w (create it with a first commit, or name another with --base)", r.cfg.Base, r.cfg.Location, err)
 }
 
 func (r *Repository) branch(name string) (*object.Commit, error) {

@@ -90,7 +90,7 @@ func (s *server) followAddress(ctx context.Context, a flows.Address, failed chan
 		}
 		s.meter.roster.set(a, false)
 		s.meter.failures.WithLabelValues(a.Observer, "stream").Inc()
-		s.cfg.Log.Warn("observer failed; trying again", "observer", a.Observer, "address", a.IP.String(), "wait", backoff, "error", err)
+		s.cfg.Log.Warn("observer failed; trying again", "observer", a.Observer, "address", a.IP.String(), "wait", backoff.String(), "error", err)
 		select {
 		case failed <- struct{}{}:
 		default: // it is known already

@@ -3,12 +3,14 @@
 package service
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strconv"
 	"strings"
 	"testing"
@@ -71,6 +73,25 @@ func TestFollow(t *testing.T) {
 	n.until(t, "the lookup failed again", func() bool { return n.failures(t, "lookup") > before })
 	if !n.answering("127.0.0.3") || n.all() != 2 {
 		t.Errorf("of %d observers 127.0.0.3 answers: %v; want it among 2", n.all(), n.answering("127.0.0.3"))
+	}
+}
+
+// TestFailureIsLogged: how long it waits is there to be read.
+func TestFailureIsLogged(t *testing.T) {
+	n := newNodes(t)
+	var log bytes.Buffer
+	n.cfg.Log = slog.New(slog.NewJSONHandler(&log, nil))
+	ctx, cancel := context.WithCancel(t.Context())
+	failed, ended := make(chan struct{}, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		n.followAddress(ctx, flows.Address{Observer: name + ":" + n.port, IP: netip.MustParseAddrPort("127.0.0.1:" + n.port)}, failed)
+	}()
+	<-failed
+	cancel()
+	<-ended
+	if !strings.Contains(log.String(), `"wait":"1s"`) {
+		t.Errorf("the log is %s", log.String())
 	}
 }
 

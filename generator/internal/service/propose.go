@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/go-git/go-git/v5/plumbing/object"
+
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proposal"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/repo"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/review"
@@ -27,14 +29,18 @@ type Outcome struct {
 }
 
 // Propose commits the proposal of each namespace to its branch. One namespace that fails does not
-// keep the others from it. reproduce gives the command that makes a namespace's policies again.
+// keep the others from it; without a base branch there are no outcomes. reproduce gives the command that makes a namespace's policies again.
 func Propose(ctx context.Context, r *repo.Repository, p *proposal.Proposal, reproduce func(namespace string) string) ([]Outcome, error) {
+	base, err := r.Base()
+	if err != nil {
+		return nil, err
+	}
 	var (
 		outcomes []Outcome
 		faults   []error
 	)
 	for _, n := range p.Namespaces {
-		o, err := propose(ctx, r, p.Cluster, n, reproduce(n.Name))
+		o, err := propose(ctx, r, base, p.Cluster, n, reproduce(n.Name))
 		if err != nil {
 			o.Error = err.Error()
 			faults = append(faults, fmt.Errorf("propose policies of namespace %s: %w", n.Name, err))
@@ -44,13 +50,9 @@ func Propose(ctx context.Context, r *repo.Repository, p *proposal.Proposal, repr
 	return outcomes, errors.Join(faults...)
 }
 
-func propose(ctx context.Context, r *repo.Repository, cluster string, n *proposal.Namespace, command string) (Outcome, error) {
+func propose(ctx context.Context, r *repo.Repository, base *object.Commit, cluster string, n *proposal.Namespace, command string) (Outcome, error) {
 	dir := tree.Dir(cluster, n.Name)
 	o := Outcome{Namespace: n.Name, Branch: repo.Branch(cluster, n.Name)}
-	base, err := r.Base()
-	if err != nil {
-		return o, err
-	}
 	existing, err := repo.Files(base, dir)
 	if err != nil {
 		return o, err

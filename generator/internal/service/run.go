@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -28,7 +29,8 @@ import (
 // roundTimeout bounds one round of proposing or syncing.
 const roundTimeout = 10 * time.Minute
 
-// Config says what the service watches and how often it acts. All times are above zero.
+// Config says what the service watches and how often it acts. All times are above zero, but ObserveFor
+// may be zero.
 type Config struct {
 	Observers    []string // host:port of Hubble APIs; each is followed at all addresses of its name
 	Dialer       flows.Dialer
@@ -40,7 +42,7 @@ type Config struct {
 	ObserveFor   time.Duration // before the first proposal, unless State has earlier observations
 	State        string        // file; empty: memory only
 	BodyDir      string        // directory; empty: texts are in the commits only
-	Listen       string
+	Listener     net.Listener  // for /healthz, /readyz and /metrics; closed at the end
 	Log          *slog.Logger
 }
 
@@ -127,6 +129,9 @@ func (s *server) propose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(p.Missing) > 0 {
+		s.cfg.Log.Warn("asked for namespaces that the cluster does not have", "namespaces", p.Missing)
+	}
 	outcomes, err := Propose(ctx, s.repo, p, s.reproduce)
 	for _, o := range outcomes {
 		s.meter.proposed(o)
@@ -164,12 +169,12 @@ func (s *server) sync(ctx context.Context) error {
 }
 
 func (s *server) listen(ctx context.Context) error {
-	web := &http.Server{Addr: s.cfg.Listen, Handler: s.meter.handler(), ReadHeaderTimeout: 5 * time.Second}
+	web := &http.Server{Handler: s.meter.handler(), ReadHeaderTimeout: 5 * time.Second}
 	stopped := make(chan error, 1)
-	go func() { stopped <- web.ListenAndServe() }()
+	go func() { stopped <- web.Serve(s.cfg.Listener) }()
 	select {
 	case err := <-stopped:
-		return fmt.Errorf("listen on %s: %w", s.cfg.Listen, err)
+		return fmt.Errorf("listen on %s: %w", s.cfg.Listener.Addr(), err)
 	case <-ctx.Done():
 	}
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)

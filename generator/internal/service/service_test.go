@@ -6,7 +6,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -58,12 +57,12 @@ func TestLoop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listen := freeAddress(t)
+	listener := flowstest.Listen(t, "127.0.0.1:0")
 	cfg := service.Config{
 		Observers: []string{flowstest.Serve(t, flowstest.Flow("a"), flowstest.Lost(3), flowstest.Flow("b"), flowstest.Flow("b"))},
 		Cluster:   "prod", DNS: "kube-system/kube-dns",
 		ProposeEvery: 200 * time.Millisecond, SyncEvery: 200 * time.Millisecond, ObserveFor: time.Second,
-		State: filepath.Join(dir, "edges.json"), BodyDir: dir, Listen: listen,
+		State: filepath.Join(dir, "edges.json"), BodyDir: dir, Listener: listener,
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -87,8 +86,12 @@ func TestLoop(t *testing.T) {
 		p, err := client.NetworkingV1().NetworkPolicies("shop").Get(t.Context(), "api", metav1.GetOptions{})
 		return err == nil && p.Annotations[baseline.AnnotationApprovedCommit] == approved
 	})
-	until(t, "it is ready", func() bool { return strings.Contains(get("http://"+listen+"/readyz"), "ok") })
-	metrics := get("http://" + listen + "/metrics")
+	until(t, "it is ready", func() bool { return strings.Contains(get("http://"+listener.Addr().String()+"/readyz"), "ok") })
+	metrics := ""
+	until(t, "the sync is counted, which comes after it", func() bool {
+		metrics = get("http://" + listener.Addr().String() + "/metrics")
+		return strings.Contains(metrics, `synced_policies_total{action="applied"}`)
+	})
 	for _, want := range []string{"bulkhead_generator_flows_total 3", "bulkhead_generator_flows_lost_total 3", "bulkhead_generator_edges 1", `bulkhead_generator_proposals_total{result="committed"} 1`, `bulkhead_generator_synced_policies_total{action="applied"} 4`, `bulkhead_generator_observer_up{address="` + cfg.Observers[0]} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("metrics lack %q:\n%s", want, metrics)
@@ -131,16 +134,6 @@ func until(t *testing.T, what string, condition func() bool) {
 	if err != nil {
 		t.Fatalf("waiting until %s: %v", what, err)
 	}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func get(url string) string {
