@@ -6,7 +6,11 @@
 // It is pure: values in, values out, no cluster needed.
 package baseline
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+)
 
 // Labels and annotations. All are on Namespaces except LabelManagedBy and
 // AnnotationApprovedCommit, which are on NetworkPolicies.
@@ -20,7 +24,7 @@ const (
 	// LabelManagedBy marks a policy that is written by Bulkhead, not by people.
 	LabelManagedBy = "bulkhead.dev/managed-by"
 	// AnnotationApprovedCommit is the Git commit that approved a synced policy.
-	AnnotationApprovedCommit = "bulkhead.dev/approved-commit"
+	AnnotationApprovedCommit = netpol.CommitAnnotation
 )
 
 // Values of the labels above.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/go-logr/logr"
@@ -66,7 +65,7 @@ func setUp() (tearDown func(), err error) {
 			err = errors.Join(err, os.RemoveAll(binaries))
 		}
 	}()
-	if err := buildBinaries(); err != nil {
+	if err := cluster.Build(context.Background(), binaries); err != nil {
 		return nil, err
 	}
 	plane, err := cluster.Start(context.Background(), cluster.Options{Log: os.Stderr})
@@ -84,19 +83,6 @@ func setUp() (tearDown func(), err error) {
 			fmt.Fprintln(os.Stderr, err)
 		}
 	}, nil
-}
-
-// programs are the binaries by the name of their image, and the packages they are built from.
-var programs = map[string]string{"bulkhead": "generator", "bulkhead-webhook": "webhook", "bulkhead-enforcer": "enforcer"}
-
-func buildBinaries() error {
-	for name, pkg := range programs {
-		cmd := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(binaries, name), "../../"+pkg)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("build %s: %w\n%s", name, err, out)
-		}
-	}
-	return nil
 }
 
 func createNamespace(c client.Client, name string, labels map[string]string) error {

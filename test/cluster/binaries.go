@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 )
 
-// Programs are this project's binaries and the folders that they are built from.
-var Programs = map[string]string{"bulkhead": "generator", "bulkhead-webhook": "webhook", "bulkhead-enforcer": "enforcer"}
+// programs are this project's binaries and the folders that they are built from.
+var programs = map[string]string{"bulkhead": "generator", "bulkhead-webhook": "webhook", "bulkhead-enforcer": "enforcer"}
 
 // Build builds this project's binaries as they are now into the directory. It
 // must be called from inside the repository.
@@ -19,7 +19,7 @@ func Build(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	for name, folder := range Programs {
+	for name, folder := range programs {
 		cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", filepath.Join(dir, name), "./"+folder)
 		cmd.Dir = root
 		if out, err := cmd.CombinedOutput(); err != nil {
