@@ -33,10 +33,11 @@ demo: packages control-plane build ## Run the whole loop on a real API server wi
 test: packages control-plane ## Run all tests; needs root for those with packets
 	go test -timeout 30m ./...
 
-lint: ## go vet, staticcheck, gofumpt, opa check and opa fmt
+lint: ## go vet, staticcheck, gofumpt; Regal, opa check and opa fmt
 	go vet ./...
 	$(TOOL) staticcheck ./...
 	@unformatted=$$($(TOOL) gofumpt -l $(GOFILES)); [ -z "$$unformatted" ] || { echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; }
+	go tool -modfile=test/tools/regal/go.mod regal lint --config-file policies/rego/.regal.yaml policies/rego
 	$(TOOL) opa check --strict --capabilities policies/gate/capabilities.json policies/rego
 	$(TOOL) opa fmt --fail --list policies/rego
 

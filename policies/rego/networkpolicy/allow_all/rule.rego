@@ -8,17 +8,19 @@ most := object.get(input.params, "maxPorts", 1000)
 exempt := object.get(input.params, "exemptNamespaces", [])
 
 violation contains {
-	"message": sprintf("%s: %s on %s", [verb[direction], concat(", ", phrases(open)), amount(open)]),
+	"message": sprintf("%s: %s on %s", [opening, concat(", ", phrases(open)), amount(open)]),
 	"path": place(direction, open),
 	"severity": "high",
 	"fix": sprintf(
 		"name the peers under %s (a namespaceSelector on kubernetes.io/metadata.name with a podSelector) and the ports that they need",
-		[side[direction]],
+		[list],
 	),
 } if {
 	changed
 	not input.policy.namespace in exempt
 	some direction in input.policy.isolates
+	opening := verb[direction]
+	list := side[direction]
 	open := [allow |
 		some allow in input.policy.allows
 		allow.direction == direction

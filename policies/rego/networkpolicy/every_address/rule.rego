@@ -90,11 +90,11 @@ family_of(cidr) := "IPv6" if contains(cidr, ":")
 
 family_of(cidr) := "IPv4" if not contains(cidr, ":")
 
-size(cidr) := sizes[bits(cidr)]
+size(cidr) := sizes[prefix_length(cidr)]
 
-size(cidr) := 0 if bits(cidr) >= count(sizes)
+size(cidr) := 0 if prefix_length(cidr) >= count(sizes)
 
-bits(cidr) := to_number(split(cidr, "/")[1])
+prefix_length(cidr) := to_number(split(cidr, "/")[1])
 
 reached(cell, found) if {
 	some range in found
@@ -110,7 +110,7 @@ left_out(cell, range) if {
 # The largest ranges are enough to recognise the rule by.
 listed(allows, family) := concat(", ", array.slice(
 	[cidr |
-		some cidr in sort([cidr | some range in ranges(allows, family); cidr := range.cidr])
+		some cidr in sort([range.cidr | some range in ranges(allows, family)])
 		size(cidr) >= 1
 	],
 	0, 8,

@@ -21,11 +21,11 @@ violation contains {
 	"severity": "high",
 	"fix": fix(manager),
 } if {
+	not input.user.trusted
+	not input.user.username in users
 	some [policy, deed] in judged
 	policy.kind == "NetworkPolicy"
 	manager := policy.metadata.labels[label]
-	not input.user.trusted
-	not input.user.username in users
 }
 
 judged contains [input.object, "create"] if input.operation == "CREATE"
