@@ -154,10 +154,16 @@ func defaultProtocol(p corev1.Protocol) corev1.Protocol { return cmp.Or(p, corev
 func (s *Snapshot) addRules(policies map[string][]*policy) {
 	shared := make(map[string]*RuleSet)
 	for _, p := range s.order {
+		var selecting []*policy
+		for _, np := range policies[p.ref.Namespace] {
+			if p.hasIdentity() && np.pods.Matches(p.labels) {
+				selecting = append(selecting, np)
+			}
+		}
 		for _, d := range []Direction{Ingress, Egress} {
 			var set RuleSet
-			for _, np := range policies[p.ref.Namespace] {
-				if p.hasIdentity() && np.isolates[d] && np.pods.Matches(p.labels) {
+			for _, np := range selecting {
+				if np.isolates[d] {
 					set.Isolated = true
 					set.By = append(set.By, &np.origin[d])
 					set.Rules = append(set.Rules, np.rules[d]...)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"strings"
 	"time"
@@ -144,15 +143,10 @@ func (d *demo) untilModes(ctx context.Context, modes map[string]string) error {
 }
 
 func (d *demo) enforcerStatus(ctx context.Context) (*enforcerStatus, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.ports.enforcer+"/status", nil)
+	text, err := get(ctx, "http://"+d.ports.enforcer+"/status")
 	if err != nil {
 		return nil, err
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
 	var s enforcerStatus
-	return &s, json.NewDecoder(resp.Body).Decode(&s)
+	return &s, json.Unmarshal(text, &s)
 }

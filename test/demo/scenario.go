@@ -23,23 +23,23 @@ func (n *network) foothold() attempt {
 	}
 }
 
-// traffic is what the application really does: the connections that are observed.
+// traffic is what the application really does: the connections that are observed, with the policy
+// that decides them once the policies are enforced.
 func (n *network) traffic() []attempt {
-	list := []attempt{
-		{from: "shop/frontend", protocol: "tcp", to: name("api.shop"), port: 80},
-		{from: "shop/api", protocol: "tcp", to: name("database.shop"), port: 5432},
-		{from: "ingress-nginx/controller", protocol: "tcp", to: name("frontend.shop"), port: 80},
-		{from: "shop/database", protocol: "udp", to: name("database.shop"), port: 53},
-		{from: "shop/api", protocol: "tcp", to: name("database.shop"), port: 53},
+	var list []attempt
+	add := func(from, protocol, to string, port int, label, policy string) {
+		list = append(list, attempt{from: from, protocol: protocol, to: to, port: port, label: label, allowed: true, policy: "shop/" + policy})
 	}
+	add("shop/frontend", "tcp", name("api.shop"), 80, "", "api")
+	add("shop/api", "tcp", name("database.shop"), 5432, "", "database")
+	add("ingress-nginx/controller", "tcp", name("frontend.shop"), 80, "", "frontend")
+	add("shop/database", "udp", name("database.shop"), 53, "", baseline.AllowDNSName)
+	add("shop/api", "tcp", name("database.shop"), 53, "", baseline.AllowDNSName)
 	for _, app := range []string{"frontend", "api", "database"} {
-		list = append(list, attempt{from: "monitoring/prometheus", protocol: "tcp", to: n.address("shop/"+app, false), port: 9090, label: app})
+		add("monitoring/prometheus", "tcp", n.address("shop/"+app, false), 9090, app, app)
 	}
 	for _, p := range partners {
-		list = append(list, attempt{from: "shop/api", protocol: "tcp", to: p, port: 443})
-	}
-	for i := range list {
-		list[i].allowed = true
+		add("shop/api", "tcp", p, 443, "", "api")
 	}
 	return list
 }
@@ -47,10 +47,6 @@ func (n *network) traffic() []attempt {
 // trials are the connections that are tried in mode enforce, with what must become of them.
 func (n *network) trials() []attempt {
 	list := n.traffic()
-	// what was observed is decided by the policy of the pod that was written for it
-	for i, policy := range []string{"api", "database", "frontend", baseline.AllowDNSName, baseline.AllowDNSName, "frontend", "api", "database", "api", "api"} {
-		list[i].policy = "shop/" + policy
-	}
 	v4 := func(name string) string { return n.address(name, false) }
 	v6 := func(name string) string { return n.address(name, true) }
 	allow := func(from, to string, port int, label, policy string) {

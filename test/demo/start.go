@@ -190,20 +190,26 @@ func (d *demo) part(ctx context.Context, binary, account, health string, args ..
 }
 
 func ready(ctx context.Context, url string) (bool, error) {
+	_, err := get(ctx, url)
+	return err == nil, err
+}
+
+// get asks a part; any status but 200 is an error with what it says.
+func get(ctx context.Context, url string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
-		return false, fmt.Errorf("%s: %s", resp.Status, text)
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %.512s", resp.Status, text)
 	}
-	return true, nil
+	return text, err
 }
 
 // indented puts what a part says under its step.
