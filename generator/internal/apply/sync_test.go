@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/apply"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/gittest"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/manifest"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/repo"
@@ -110,14 +111,7 @@ func (s *site) grant() {
 
 func (s *site) git(dir string, args ...string) string {
 	s.t.Helper()
-	cmd := exec.Command("git", args...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_AUTHOR_NAME=Kim", "GIT_AUTHOR_EMAIL=k@example.com", "GIT_COMMITTER_NAME=Kim", "GIT_COMMITTER_EMAIL=k@example.com")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		s.t.Fatalf("git %v: %v\n%s", args, err, out)
-	}
-	return strings.TrimSpace(string(out))
+	return gittest.Run(s.t, dir, args...)
 }
 
 // approve makes files the whole content of shop's directory, and returns the commit.

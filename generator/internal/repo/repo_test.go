@@ -5,37 +5,23 @@ package repo_test
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/bulkhead-dev/bulkhead/generator/internal/gittest"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/repo"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/tree"
 )
-
-// git runs the git program, so that what is written is read back by another implementation.
-func git(t *testing.T, dir string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command("git", args...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null",
-		"GIT_AUTHOR_NAME=Kim", "GIT_AUTHOR_EMAIL=kim@example.com", "GIT_COMMITTER_NAME=Kim", "GIT_COMMITTER_EMAIL=kim@example.com")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
 
 // setup makes a bare repository with one commit on main, and a person's clone of it.
 func setup(t *testing.T) (bare, clone string) {
 	t.Helper()
 	dir := t.TempDir()
 	bare, clone = filepath.Join(dir, "policies.git"), filepath.Join(dir, "clone")
-	git(t, dir, "init", "-q", "--bare", "-b", "main", bare)
-	git(t, dir, "clone", "-q", bare, clone)
-	git(t, clone, "checkout", "-q", "-b", "main")
+	gittest.Run(t, dir, "init", "-q", "--bare", "-b", "main", bare)
+	gittest.Run(t, dir, "clone", "-q", bare, clone)
+	gittest.Run(t, clone, "checkout", "-q", "-b", "main")
 	write(t, clone, "README.md", "policies\n")
 	write(t, clone, "clusters/other/ns/keep.yaml", "a: 1\n")
 	commit(t, clone, "first")
@@ -52,9 +38,9 @@ func write(t *testing.T, dir, name, content string) {
 
 func commit(t *testing.T, clone, message string) {
 	t.Helper()
-	git(t, clone, "add", "-A")
-	git(t, clone, "commit", "-q", "-m", message)
-	git(t, clone, "push", "-q", "origin", "HEAD")
+	gittest.Run(t, clone, "add", "-A")
+	gittest.Run(t, clone, "commit", "-q", "-m", message)
+	gittest.Run(t, clone, "push", "-q", "origin", "HEAD")
 }
 
 func open(t *testing.T, location string) *repo.Repository {
@@ -100,25 +86,25 @@ func TestPropose(t *testing.T) {
 			}
 			r := open(t, location)
 			first := propose(t, r, tree.Files{"api.yaml": []byte("a: 1\n"), "more/x.yaml": []byte("x\n")})
-			if got := git(t, bare, "rev-parse", branch); got != first {
+			if got := gittest.Run(t, bare, "rev-parse", branch); got != first {
 				t.Fatalf("branch is at %s, want %s", got, first)
 			}
-			git(t, bare, "fsck", "--strict", "--full")
-			git(t, bare, "gc", "-q") // packs objects and references
-			if got := git(t, bare, "ls-tree", "-r", "--name-only", branch); got != "README.md\nclusters/other/ns/keep.yaml\nclusters/prod/shop/api.yaml\nclusters/prod/shop/more/x.yaml" {
+			gittest.Run(t, bare, "fsck", "--strict", "--full")
+			gittest.Run(t, bare, "gc", "-q") // packs objects and references
+			if got := gittest.Run(t, bare, "ls-tree", "-r", "--name-only", branch); got != "README.md\nclusters/other/ns/keep.yaml\nclusters/prod/shop/api.yaml\nclusters/prod/shop/more/x.yaml" {
 				t.Errorf("files are\n%s", got)
 			}
 			if propose(t, r, tree.Files{"api.yaml": []byte("a: 1\n"), "more/x.yaml": []byte("x\n")}) != "" {
 				t.Error("the same content was committed again")
 			}
 			second := propose(t, r, tree.Files{"api.yaml": []byte("a: 2\n")})
-			if got := git(t, bare, "rev-list", "main.."+branch); got != second {
+			if got := gittest.Run(t, bare, "rev-list", "main.."+branch); got != second {
 				t.Errorf("on the branch are %s, want %s alone", got, second)
 			}
 
 			// A person works on the branch: it is left alone from now on.
-			git(t, clone, "fetch", "-q")
-			git(t, clone, "checkout", "-q", branch)
+			gittest.Run(t, clone, "fetch", "-q")
+			gittest.Run(t, clone, "checkout", "-q", branch)
 			write(t, clone, dir+"/api.yaml", "a: 3 # by hand\n")
 			commit(t, clone, "by hand")
 			if err := r.Refresh(t.Context()); err != nil {
@@ -129,14 +115,14 @@ func TestPropose(t *testing.T) {
 			if !errors.As(err, &person) || person.Author != "Kim" {
 				t.Fatalf("got %v, want a PersonError about Kim", err)
 			}
-			if got := git(t, bare, "log", "-1", "--format=%s", branch); got != "by hand" {
+			if got := gittest.Run(t, bare, "log", "-1", "--format=%s", branch); got != "by hand" {
 				t.Errorf("the person's commit is gone: %s", got)
 			}
 
 			// Once it is merged, the branch is free again.
-			git(t, clone, "checkout", "-q", "main")
-			git(t, clone, "merge", "-q", "--no-ff", "-m", "merge", branch)
-			git(t, clone, "push", "-q", "origin", "main")
+			gittest.Run(t, clone, "checkout", "-q", "main")
+			gittest.Run(t, clone, "merge", "-q", "--no-ff", "-m", "merge", branch)
+			gittest.Run(t, clone, "push", "-q", "origin", "main")
 			if err := r.Refresh(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -155,10 +141,10 @@ func TestAmendedByAPerson(t *testing.T) {
 	bare, clone := setup(t)
 	r := open(t, bare)
 	propose(t, r, tree.Files{"api.yaml": []byte("a: 1\n")})
-	git(t, clone, "fetch", "-q")
-	git(t, clone, "checkout", "-q", branch)
-	git(t, clone, "commit", "-q", "--amend", "--no-edit", "--reset-author")
-	git(t, clone, "push", "-q", "--force", "origin", "HEAD")
+	gittest.Run(t, clone, "fetch", "-q")
+	gittest.Run(t, clone, "checkout", "-q", branch)
+	gittest.Run(t, clone, "commit", "-q", "--amend", "--no-edit", "--reset-author")
+	gittest.Run(t, clone, "push", "-q", "--force", "origin", "HEAD")
 	var person *repo.PersonError
 	if _, err := r.Propose(t.Context(), branch, dir, tree.Files{"api.yaml": []byte("a: 2\n")}, "m"); !errors.As(err, &person) {
 		t.Errorf("got %v, want a PersonError", err)
@@ -170,14 +156,14 @@ func TestMovedBehindOurBack(t *testing.T) {
 	bare, clone := setup(t)
 	r := open(t, "file://"+bare)
 	propose(t, r, tree.Files{"api.yaml": []byte("a: 1\n")})
-	git(t, clone, "fetch", "-q")
-	git(t, clone, "checkout", "-q", branch)
+	gittest.Run(t, clone, "fetch", "-q")
+	gittest.Run(t, clone, "checkout", "-q", branch)
 	write(t, clone, dir+"/api.yaml", "a: 2 # by hand\n")
 	commit(t, clone, "by hand")
 	if _, err := r.Propose(t.Context(), branch, dir, tree.Files{"api.yaml": []byte("a: 3\n")}, "m"); err == nil {
 		t.Error("the push went through")
 	}
-	if got := git(t, bare, "log", "-1", "--format=%s", branch); got != "by hand" {
+	if got := gittest.Run(t, bare, "log", "-1", "--format=%s", branch); got != "by hand" {
 		t.Errorf("the person's commit is gone: %s", got)
 	}
 }
@@ -186,7 +172,7 @@ func TestApproved(t *testing.T) {
 	bare, clone := setup(t)
 	write(t, clone, dir+"/api.yaml", "a: 1\n")
 	commit(t, clone, "approve")
-	want := git(t, clone, "rev-parse", "HEAD")
+	want := gittest.Run(t, clone, "rev-parse", "HEAD")
 	write(t, clone, "README.md", "other\n")
 	commit(t, clone, "something else")
 	base, err := open(t, bare).Base()

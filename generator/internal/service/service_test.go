@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -21,6 +20,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows/flowstest"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/gittest"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/repo"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/service"
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
@@ -48,11 +48,11 @@ func TestLoop(t *testing.T) {
 	}
 	dir := t.TempDir()
 	bare, clone := filepath.Join(dir, "p.git"), filepath.Join(dir, "clone")
-	git(t, dir, "init", "-q", "--bare", "-b", "main", bare)
-	git(t, dir, "clone", "-q", bare, clone)
-	git(t, clone, "checkout", "-q", "-b", "main")
-	git(t, clone, "commit", "-q", "--allow-empty", "-m", "first")
-	git(t, clone, "push", "-q", "origin", "HEAD")
+	gittest.Run(t, dir, "init", "-q", "--bare", "-b", "main", bare)
+	gittest.Run(t, dir, "clone", "-q", bare, clone)
+	gittest.Run(t, clone, "checkout", "-q", "-b", "main")
+	gittest.Run(t, clone, "commit", "-q", "--allow-empty", "-m", "first")
+	gittest.Run(t, clone, "push", "-q", "origin", "HEAD")
 	repository, err := repo.Open(t.Context(), repo.Config{Location: bare, Base: "main"})
 	if err != nil {
 		t.Fatal(err)
@@ -70,18 +70,18 @@ func TestLoop(t *testing.T) {
 	go func() { done <- service.Run(ctx, cfg, client, repository) }()
 
 	const branch = "bulkhead/prod/shop"
-	until(t, "the proposal is committed", func() bool { return git(t, bare, "branch", "--list", branch) != "" })
-	if got := git(t, bare, "show", branch+":clusters/prod/shop/evidence.json"); !strings.Contains(got, `"flows": 2`) || !strings.Contains(got, `"lost": 3`) {
+	until(t, "the proposal is committed", func() bool { return gittest.Run(t, bare, "branch", "--list", branch) != "" })
+	if got := gittest.Run(t, bare, "show", branch+":clusters/prod/shop/evidence.json"); !strings.Contains(got, `"flows": 2`) || !strings.Contains(got, `"lost": 3`) {
 		t.Errorf("evidence is\n%s", got)
 	}
 	until(t, "the pull request's text is written", func() bool {
 		text, err := os.ReadFile(filepath.Join(dir, "shop.md"))
 		return err == nil && strings.Contains(string(text), "## Risks")
 	})
-	git(t, clone, "fetch", "-q")
-	git(t, clone, "merge", "-q", "--no-ff", "-m", "approved", "origin/"+branch)
-	git(t, clone, "push", "-q", "origin", "main")
-	approved := strings.TrimSpace(git(t, clone, "rev-parse", "HEAD"))
+	gittest.Run(t, clone, "fetch", "-q")
+	gittest.Run(t, clone, "merge", "-q", "--no-ff", "-m", "approved", "origin/"+branch)
+	gittest.Run(t, clone, "push", "-q", "origin", "main")
+	approved := strings.TrimSpace(gittest.Run(t, clone, "rev-parse", "HEAD"))
 	until(t, "the approved policy is applied", func() bool {
 		p, err := client.NetworkingV1().NetworkPolicies("shop").Get(t.Context(), "api", metav1.GetOptions{})
 		return err == nil && p.Annotations[baseline.AnnotationApprovedCommit] == approved
@@ -147,16 +147,4 @@ func get(url string) string {
 		return err.Error()
 	}
 	return string(body)
-}
-
-func git(t *testing.T, dir string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command("git", args...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_AUTHOR_NAME=Kim", "GIT_AUTHOR_EMAIL=k@example.com", "GIT_COMMITTER_NAME=Kim", "GIT_COMMITTER_EMAIL=k@example.com")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
 }
