@@ -15,6 +15,9 @@ type Peer struct {
 	Pod types.NamespacedName
 	// Addr; the zero Addr means the pod's first address of the family that the other end has.
 	Addr netip.Addr
+	// Service names a Service, which only To can be; the zero name when the end is none, or is given
+	// by the Service's address.
+	Service types.NamespacedName
 }
 
 // Connection is what is judged: who opens it, to whom, to which port.
@@ -28,11 +31,12 @@ type Connection struct {
 // Reason says why a side of a connection is allowed or denied.
 type Reason string
 
-// The reasons. Only RuleMatched and NoRule come from a policy.
+// The reasons. Only RuleMatched, RuleDenied and NoRule come from a policy.
 const (
 	RuleMatched    Reason = "RuleMatched"    // allowed by Decision.Rule
+	RuleDenied     Reason = "RuleDenied"     // denied by Decision.Rule, of the Admin or the Baseline tier
 	NoRule         Reason = "NoRule"         // denied: isolated, and no rule matches
-	NotIsolated    Reason = "NotIsolated"    // allowed: no policy selects the pod in this direction
+	NotIsolated    Reason = "NotIsolated"    // allowed: no tier decides, and no NetworkPolicy isolates the pod in this direction
 	NotAPod        Reason = "NotAPod"        // allowed: this side has no pod that policies could select
 	OwnNode        Reason = "OwnNode"        // allowed: from the pod's own node
 	SamePod        Reason = "SamePod"        // allowed: a pod to itself
@@ -43,11 +47,13 @@ const (
 // Decision is the verdict of one side.
 type Decision struct {
 	Allowed bool `json:"allowed"`
-	// Isolated: a policy selects the pod in this direction.
+	// Isolated: a NetworkPolicy selects the pod in this direction.
 	Isolated bool   `json:"isolated"`
 	Reason   Reason `json:"reason"`
-	// Rule that allowed it; nil unless Reason is RuleMatched.
+	// Rule that decided; nil unless Reason is RuleMatched or RuleDenied.
 	Rule *Origin `json:"rule,omitempty"`
+	// Passed is the last rule that left the decision to the next tier; nil when none did.
+	Passed *Origin `json:"passed,omitempty"`
 	// By are the policies that isolate the pod; nil unless Reason is NoRule.
 	By []*Origin `json:"by,omitempty"`
 }

@@ -37,6 +37,8 @@ type Origin struct {
 	Index int `json:"index"`
 	// Path of the rule in the object, such as spec.ingress[0]; spec for the policy as a whole.
 	Path string `json:"path"`
+	// Rule is the name that the rule gives itself; empty when it has none, as a NetworkPolicy's never has.
+	Rule string `json:"rule,omitempty"`
 	// Commit that approved the object; empty when not known.
 	Commit string `json:"commit,omitempty"`
 }
@@ -45,6 +47,9 @@ type Origin struct {
 func (o *Origin) String() string {
 	if o == nil {
 		return ""
+	}
+	if o.Namespace == "" {
+		return fmt.Sprintf("%s %s %s", o.Kind, o.Name, o.Path)
 	}
 	return fmt.Sprintf("%s %s/%s %s", o.Kind, o.Namespace, o.Name, o.Path)
 }

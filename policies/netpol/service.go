@@ -27,6 +27,9 @@ type Resolution struct {
 	// Backend is the pod that the verdict is about: the first that is denied, else the first. The
 	// zero name when the Service has no pod for the port.
 	Backend types.NamespacedName `json:"backend"`
+	// Source is the node's address that the pod sees in the place of the client's; the zero Addr when the
+	// client's own address is kept.
+	Source netip.Addr `json:"source,omitzero"`
 }
 
 func compileServices(services []*corev1.Service, s *Snapshot) map[netip.Addr]*service {

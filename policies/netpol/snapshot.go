@@ -11,6 +11,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	policyv1alpha2 "sigs.k8s.io/network-policy-api/apis/v1alpha2"
 )
 
 // Objects are the input of Compile: plain API objects, in any order. They are read only.
@@ -21,6 +22,8 @@ type Objects struct {
 	Services   []*corev1.Service
 	Nodes      []*corev1.Node
 	Policies   []*networkingv1.NetworkPolicy
+	// ClusterPolicies of the Admin and Baseline tiers.
+	ClusterPolicies []*policyv1alpha2.ClusterNetworkPolicy
 }
 
 // Snapshot is a compiled, immutable state of a cluster. It is safe for concurrent use.

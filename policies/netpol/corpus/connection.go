@@ -19,16 +19,17 @@ import (
 type Want struct {
 	Allowed         bool
 	Egress, Ingress Side
-	// Resolved is "namespace/service:port@namespace/pod" for a Service's address, without port and
-	// pod when nothing stands behind it; empty when To is no Service.
+	// Resolved is "namespace/service:port@namespace/pod" for a Service, with "~address" after it where
+	// the pod sees a node's address as the source, without port and pod when nothing stands behind it;
+	// empty when To is no Service.
 	Resolved string
 }
 
 // Side is the decision of one side with its reason.
 type Side struct {
 	Reason netpol.Reason
-	// Origins are the rule that allowed it, or the policies that isolate a pod which no rule
-	// allows, separated by ", "; empty for reasons that come from no policy.
+	// Origins are the rule that decided, or the policies that isolate a pod which no rule allows, then
+	// "passed" and the rule that left it to the next tier, separated by ", "; empty for none.
 	Origins string
 }
 
@@ -46,6 +47,9 @@ func sideOf(d netpol.Decision) Side {
 	for _, o := range origins {
 		names = append(names, o.String())
 	}
+	if d.Passed != nil {
+		names = append(names, "passed "+d.Passed.String())
+	}
 	return Side{Reason: d.Reason, Origins: strings.Join(names, ", ")}
 }
 
@@ -56,7 +60,11 @@ func resolved(r *netpol.Resolution) string {
 	case r.Backend == types.NamespacedName{}:
 		return r.Service.String()
 	}
-	return fmt.Sprintf("%s:%d@%s", r.Service, r.Port, r.Backend)
+	source := ""
+	if r.Source.IsValid() {
+		source = "~" + r.Source.String()
+	}
+	return fmt.Sprintf("%s:%d@%s%s", r.Service, r.Port, r.Backend, source)
 }
 
 // String is the expectation as a connection line ends.
@@ -105,6 +113,10 @@ func parseConnection(line string) (Connection, error) {
 }
 
 func parsePeer(s string) (p netpol.Peer, err error) {
+	if service, ok := strings.CutPrefix(s, "svc:"); ok {
+		p.Service.Namespace, p.Service.Name, _ = strings.Cut(service, "/")
+		return p, nil
+	}
 	name, addr := "", s
 	if strings.Contains(s, "/") {
 		name, addr, _ = strings.Cut(s, "@")
@@ -114,7 +126,7 @@ func parsePeer(s string) (p netpol.Peer, err error) {
 		return p, nil
 	}
 	if p.Addr, err = netip.ParseAddr(addr); err != nil {
-		return p, fmt.Errorf("%q is neither namespace/pod, nor an address, nor namespace/pod@address", s)
+		return p, fmt.Errorf("%q is neither namespace/pod, nor an address, nor namespace/pod@address, nor svc:namespace/service", s)
 	}
 	return p, nil
 }

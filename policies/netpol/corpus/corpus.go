@@ -17,9 +17,9 @@
 //	allow shop/web -> shop/api TCP/3000  egress=NotIsolated ingress=RuleMatched(NetworkPolicy shop/api spec.ingress[0])
 //
 // An end is a pod "namespace/name", an address, or a pod at one of its addresses
-// "namespace/name@address". A Service is written as its address, and the line then ends with
-// resolved=namespace/service:port@namespace/pod, or resolved=namespace/service if no pod stands
-// behind it. Blank lines and lines that start with # mean nothing.
+// "namespace/name@address". A Service is written as its address or as "svc:namespace/name", and the line
+// then ends with resolved=namespace/service:port@namespace/pod (and ~address if the pod sees a node's
+// address as the source), or resolved=namespace/service if no pod stands behind it. Blank lines and lines that start with # mean nothing.
 package corpus
 
 import (

@@ -13,13 +13,14 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	yamlstream "k8s.io/apimachinery/pkg/util/yaml"
+	policyv1alpha2 "sigs.k8s.io/network-policy-api/apis/v1alpha2"
 	"sigs.k8s.io/yaml"
 
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
-// ParseObjects reads a YAML stream of Namespaces, Pods, Services, Nodes and NetworkPolicies, without
-// defaulting anything. A field or a kind that is not known is an error, so that a case cannot test
+// ParseObjects reads a YAML stream of Namespaces, Pods, Services, Nodes, NetworkPolicies and
+// ClusterNetworkPolicies, without defaulting anything. A field or a kind that is not known is an error, so that a case cannot test
 // nothing because of a slip.
 func ParseObjects(data []byte) (netpol.Objects, error) {
 	var objs netpol.Objects
@@ -54,8 +55,10 @@ func addObject(objs *netpol.Objects, document []byte) error {
 		return decode(document, &objs.Nodes, new(corev1.Node))
 	case "networking.k8s.io/v1 NetworkPolicy":
 		return decode(document, &objs.Policies, new(networkingv1.NetworkPolicy))
+	case "policy.networking.k8s.io/v1alpha2 ClusterNetworkPolicy":
+		return decode(document, &objs.ClusterPolicies, new(policyv1alpha2.ClusterNetworkPolicy))
 	}
-	return fmt.Errorf("%q of apiVersion %q is none of Namespace, Pod, Service, Node and NetworkPolicy", head.Kind, head.APIVersion)
+	return fmt.Errorf("%q of apiVersion %q is none of Namespace, Pod, Service, Node, NetworkPolicy and ClusterNetworkPolicy", head.Kind, head.APIVersion)
 }
 
 func decode[T any](document []byte, list *[]*T, object *T) error {
