@@ -2,178 +2,104 @@
 
 package netpol
 
-import (
-	"cmp"
-	"errors"
-	"maps"
-	"net/netip"
-	"slices"
-	"strings"
-
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/types"
-)
+import "errors"
 
 // CommitAnnotation carries the Git commit that approved a policy.
 const CommitAnnotation = "bulkhead.dev/approved-commit"
 
+// Change is what happens to a cluster.
+type Change struct {
+	// Set are objects that are new, or replace those of the same kind and name.
+	Set Objects
+	// Deleted are objects that are gone; what is not there is not missed. An object that is in Set as
+	// well is deleted first.
+	Deleted []Key
+}
+
+// Key names an object. Kind is one of Namespace, Pod, Service, Node, NetworkPolicy and
+// ClusterNetworkPolicy; Namespace is empty for kinds that have none.
+type Key struct{ Kind, Namespace, Name string }
+
 // Compile makes a snapshot of the objects. The error joins an *ObjectError for each fault; the
 // snapshot is usable all the same: a rule, peer or port with a fault matches nothing, while the
-// policy goes on isolating what it selects.
-func Compile(objs Objects) (*Snapshot, error) {
-	s := &Snapshot{
-		pods:   make(map[types.NamespacedName]*pod, len(objs.Pods)),
-		byAddr: make(map[netip.Addr]*pod, len(objs.Pods)),
-		nodes:  nodeAddresses(objs.Nodes),
+// policy goes on isolating what it selects. A ClusterNetworkPolicy's rule with a fault that denies or
+// passes denies everything.
+func Compile(objs Objects) (*Snapshot, error) { return new(Snapshot).Apply(Change{Set: objs}) }
+
+// Apply makes a snapshot of the cluster after a change. It shares with the old one, which stays as it is,
+// all that the change does not reach. The error joins the faults of the objects in c.Set.
+func (s *Snapshot) Apply(c Change) (*Snapshot, error) {
+	b := newBuilder(s, &c.Set)
+	for _, k := range c.Deleted {
+		b.delete(k)
 	}
-	var faults []error
-	policies := make(map[string][]*policy) // by namespace
-	seen := make(map[types.NamespacedName]bool, len(objs.Policies))
-	for _, np := range objs.Policies {
-		c := &policyCompiler{np: np}
-		p := c.compile()
-		if name := (types.NamespacedName{Namespace: np.Namespace, Name: np.Name}); seen[name] {
-			c.fault("metadata.name", "given twice; the first one counts")
-		} else {
-			seen[name] = true
-			policies[p.namespace] = append(policies[p.namespace], p)
-		}
-		for _, f := range c.faults {
-			faults = append(faults, f)
-		}
-	}
-	for _, list := range policies {
-		slices.SortFunc(list, func(a, b *policy) int { return cmp.Compare(a.name, b.name) })
-	}
-	s.addPods(objs)
-	s.addRules(policies)
-	s.services = compileServices(objs.Services, s)
-	return s, errors.Join(faults...)
+	b.set(&c.Set)
+	return b.build(), errors.Join(b.faults...)
 }
 
-func nodeAddresses(nodes []*corev1.Node) map[netip.Addr]string {
-	byAddr := make(map[netip.Addr]string)
-	for _, n := range nodes {
-		for _, a := range n.Status.Addresses {
-			if addr, err := netip.ParseAddr(a.Address); err == nil {
-				byAddr[addr.Unmap()] = n.Name
-			}
-		}
+// delete notes that an object is gone.
+func (b *builder) delete(k Key) {
+	switch k.Kind {
+	case "Namespace":
+		b.in(k.Name).undeclared = true
+	case "Pod":
+		c := b.in(k.Namespace)
+		c.pods = append(c.pods, entry[*pod]{name: k.Name})
+	case "Service":
+		c := b.in(k.Namespace)
+		c.services = append(c.services, entry[*service]{name: k.Name})
+	case "Node":
+		b.nodes = append(b.nodes, entry[*node]{name: k.Name})
+	case kindPolicy:
+		c := b.in(k.Namespace)
+		c.policies = append(c.policies, entry[*policy]{name: k.Name})
+	case kindClusterPolicy:
+		b.cluster = append(b.cluster, entry[*clusterPolicy]{name: k.Name})
 	}
-	return byAddr
 }
 
-func (s *Snapshot) addPods(objs Objects) {
-	namespaces := make(map[string]labels.Set, len(objs.Namespaces))
+// set notes the objects that are new or changed, compiled.
+func (b *builder) set(objs *Objects) {
 	for _, ns := range objs.Namespaces {
-		namespaces[ns.Name] = namespaceLabels(ns.Name, ns.Labels)
+		b.in(ns.Name).declared = ns
 	}
 	for _, kp := range objs.Pods {
-		p := newPod(kp)
-		if namespaces[kp.Namespace] == nil {
-			namespaces[kp.Namespace] = namespaceLabels(kp.Namespace, nil)
+		c := b.in(kp.Namespace)
+		c.pods = append(c.pods, entry[*pod]{kp.Name, compilePod(kp)})
+	}
+	for _, ks := range objs.Services {
+		c := b.in(ks.Namespace)
+		c.services = append(c.services, entry[*service]{ks.Name, compileService(ks)})
+	}
+	for _, kn := range objs.Nodes {
+		b.nodes = append(b.nodes, entry[*node]{kn.Name, compileNode(kn)})
+	}
+	for _, np := range objs.Policies {
+		p, faults := compilePolicy(np)
+		if b.once(Key{kindPolicy, np.Namespace, np.Name}, faults) {
+			c := b.in(np.Namespace)
+			c.policies = append(c.policies, entry[*policy]{np.Name, p})
 		}
-		p.namespaceLabels = namespaces[kp.Namespace]
-		s.pods[p.ref] = p
 	}
-	s.order = slices.SortedFunc(maps.Values(s.pods), func(a, b *pod) int {
-		return cmp.Or(strings.Compare(a.ref.Namespace, b.ref.Namespace), strings.Compare(a.ref.Name, b.ref.Name))
-	})
-	for _, p := range s.order {
-		s.addAddresses(p)
-	}
-}
-
-// addAddresses indexes a pod's addresses. Host-network pods stand for their node.
-func (s *Snapshot) addAddresses(p *pod) {
-	for _, addr := range p.addrs {
-		switch {
-		case p.completed:
-		case p.hostNetwork:
-			if p.node != "" {
-				s.nodes[addr] = p.node
-			}
-		default:
-			s.byAddr[addr] = p
+	for _, cnp := range objs.ClusterPolicies {
+		p, faults := compileClusterPolicy(cnp)
+		if b.once(Key{Kind: kindClusterPolicy, Name: cnp.Name}, faults) {
+			b.cluster = append(b.cluster, entry[*clusterPolicy]{cnp.Name, p})
 		}
 	}
 }
 
-// namespaceLabels adds the label that the API server sets on every namespace, which a manifest
-// need not carry and cannot change.
-func namespaceLabels(name string, given map[string]string) labels.Set {
-	set := make(labels.Set, len(given)+1)
-	maps.Copy(set, given)
-	set[corev1.LabelMetadataName] = name
-	return set
-}
-
-func newPod(kp *corev1.Pod) *pod {
-	p := &pod{
-		ref:         types.NamespacedName{Namespace: kp.Namespace, Name: kp.Name},
-		labels:      kp.Labels,
-		node:        kp.Spec.NodeName,
-		hostNetwork: kp.Spec.HostNetwork,
-		completed:   kp.Status.Phase == corev1.PodSucceeded || kp.Status.Phase == corev1.PodFailed,
-		ports:       namedPorts(&kp.Spec),
+// once notes the faults of a policy, and says whether it is the first of its name.
+func (b *builder) once(k Key, faults []*ObjectError) bool {
+	for _, f := range faults {
+		b.faults = append(b.faults, f)
 	}
-	given := []corev1.PodIP{{IP: kp.Status.PodIP}}
-	for _, ip := range append(given, kp.Status.PodIPs...) {
-		addr, err := netip.ParseAddr(ip.IP)
-		if addr = addr.Unmap(); err == nil && !slices.Contains(p.addrs, addr) {
-			p.addrs = append(p.addrs, addr)
-		}
+	if b.seen[k] {
+		c := compiler{origin: Origin{Kind: k.Kind, Namespace: k.Namespace, Name: k.Name}}
+		c.fault("metadata.name", "given twice; the first one counts")
+		b.faults = append(b.faults, c.faults[0])
+		return false
 	}
-	return p
-}
-
-// namedPorts are those of the containers that run beside each other: the main ones and the
-// restartable init containers (sidecars).
-func namedPorts(spec *corev1.PodSpec) []namedPort {
-	containers := slices.Clone(spec.Containers)
-	for _, c := range spec.InitContainers {
-		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
-			containers = append(containers, c)
-		}
-	}
-	var ports []namedPort
-	for _, c := range containers {
-		for _, port := range c.Ports {
-			if port.Name != "" && port.ContainerPort > 0 && port.ContainerPort <= 65535 {
-				ports = append(ports, namedPort{port.Name, defaultProtocol(port.Protocol), uint16(port.ContainerPort)})
-			}
-		}
-	}
-	return ports
-}
-
-func defaultProtocol(p corev1.Protocol) corev1.Protocol { return cmp.Or(p, corev1.ProtocolTCP) }
-
-// addRules gives every pod its rule sets. Pods that the same policies select share one.
-func (s *Snapshot) addRules(policies map[string][]*policy) {
-	shared := make(map[string]*RuleSet)
-	for _, p := range s.order {
-		var selecting []*policy
-		for _, np := range policies[p.ref.Namespace] {
-			if p.hasIdentity() && np.pods.Matches(p.labels) {
-				selecting = append(selecting, np)
-			}
-		}
-		for _, d := range []Direction{Ingress, Egress} {
-			var set RuleSet
-			for _, np := range selecting {
-				if np.isolates[d] {
-					set.Isolated = true
-					set.By = append(set.By, &np.origin[d])
-					set.Rules = append(set.Rules, np.rules[d]...)
-				}
-			}
-			key := d.String() + set.Key()
-			if shared[key] == nil {
-				shared[key] = &set
-			}
-			p.rules[d] = shared[key]
-		}
-	}
+	b.seen[k] = true
+	return true
 }

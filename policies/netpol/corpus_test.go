@@ -3,6 +3,7 @@
 package netpol_test
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -65,8 +66,8 @@ func checkFaults(t *testing.T, f *corpus.File, got []*netpol.ObjectError) {
 // A verdict must not depend on the order in which objects are given, duplicates aside.
 func TestCorpusInReverseOrder(t *testing.T) {
 	for _, f := range loadCorpus(t) {
-		if strings.HasPrefix(filepath.Base(f.Path), "invalid-") {
-			continue
+		if len(f.Faults) > 0 {
+			continue // of two objects with one name the first counts
 		}
 		s, err := netpol.Compile(reversed(f.Objects))
 		if err != nil {
@@ -86,5 +87,48 @@ func reversed(o netpol.Objects) netpol.Objects {
 	slices.Reverse(o.Services)
 	slices.Reverse(o.Nodes)
 	slices.Reverse(o.Policies)
+	slices.Reverse(o.ClusterPolicies)
 	return o
+}
+
+// A sentence of the specification without a case is a gap, and a case for a sentence that is not listed
+// is a slip.
+func TestCorpusCitesEverySentence(t *testing.T) {
+	testable, cited := readSentences(t), make(map[string]bool)
+	for _, f := range loadCorpus(t) {
+		for _, c := range f.Cites {
+			cited[c.ID] = true
+			if yes, listed := testable[c.ID]; !yes {
+				t.Errorf("%s: cites %s, which is listed: %v, as testable: %v", c.Pos, c.ID, listed, yes)
+			}
+		}
+	}
+	for id, yes := range testable {
+		if yes && !cited[id] {
+			t.Errorf("no case cites %s", id)
+		}
+	}
+	t.Logf("%d sentences, %d of them tested", len(testable), len(cited))
+}
+
+// readSentences tells for each sentence whether a case can test it.
+func readSentences(t *testing.T) map[string]bool {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", "sentences.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	testable := make(map[string]bool)
+	for i, line := range strings.Split(string(data), "\n") {
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		id, text, _ := strings.Cut(line, "  ")
+		says, why, no := strings.Cut(text, " -- not testable: ")
+		if _, twice := testable[id]; twice || says == "" || no && why == "" {
+			t.Fatalf("sentences.txt:%d: want a new id, two spaces and what the sentence says", i+1)
+		}
+		testable[id] = !no
+	}
+	return testable
 }

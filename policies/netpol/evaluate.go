@@ -4,6 +4,7 @@ package netpol
 
 import (
 	"net/netip"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -78,77 +79,60 @@ func (v *Verdict) Decider() (Direction, *Decision) {
 // Evaluate judges a connection. It does not fail: what the snapshot does not know is denied, and
 // the reason says so.
 func (s *Snapshot) Evaluate(c Connection) Verdict {
-	if svc := s.services[c.To.Addr.Unmap()]; svc != nil && c.To.Pod == (types.NamespacedName{}) {
-		return s.evaluateService(svc, c)
-	}
 	c.Protocol = defaultProtocol(c.Protocol)
+	if f, ok := s.frontend(&c); ok {
+		return s.evaluateService(&f, c)
+	}
 	from, fromKnown := s.resolve(c.From, s.familyOf(c.To))
 	to, toKnown := s.resolve(c.To, from.Addr) // one connection, one family
 	if !fromKnown || !toKnown {
 		return unknown(fromKnown, toKnown)
 	}
+	return s.judge(from, to, &c)
+}
+
+// judge is the verdict between two endpoints.
+func (s *Snapshot) judge(from, to Endpoint, c *Connection) Verdict {
 	if from.pod != nil && from.pod == to.pod {
 		same := Decision{Allowed: true, Reason: SamePod}
 		return Verdict{Allowed: true, Egress: same, Ingress: same}
 	}
-	v := Verdict{
-		Egress:  decide(from, Egress, to, c, to),
-		Ingress: decide(to, Ingress, from, c, to),
-	}
-	if node := s.nodes[from.Addr]; from.pod == nil && to.pod != nil && node != "" && node == to.pod.node {
-		v.Ingress = Decision{Allowed: true, Isolated: v.Ingress.Isolated, Reason: OwnNode}
-	}
+	v := Verdict{Egress: decide(from, Egress, to, c, to), Ingress: s.admit(from, to, c)}
 	v.Allowed = v.Egress.Allowed && v.Ingress.Allowed
 	return v
 }
 
-// evaluateService judges the connection to each pod behind the Service, at its address of the family
-// that was asked for. All must be allowed, because the caller does not choose the pod.
-func (s *Snapshot) evaluateService(svc *service, c Connection) Verdict {
-	var first *Verdict
-	family := c.To.Addr.Unmap()
-	for _, p := range svc.backends {
-		port, ok := svc.targetPort(p, defaultProtocol(c.Protocol), c.Port)
-		addr := p.address(family)
-		if !ok || addr.Is4() != family.Is4() {
-			continue
-		}
-		to := Connection{From: c.From, To: Peer{Pod: p.ref, Addr: addr}, Protocol: c.Protocol, Port: port}
-		v := s.Evaluate(to)
-		v.Resolved = &Resolution{Service: svc.ref, Port: port, Backend: p.ref}
-		if !v.Allowed {
-			return v
-		}
-		if first == nil {
-			first = &v
-		}
+// admit is the decision at the destination.
+func (s *Snapshot) admit(from, to Endpoint, c *Connection) Decision {
+	if s.isOwnNode(from, to) {
+		return Decision{Allowed: true, Isolated: to.rules(Ingress).Isolated, Reason: OwnNode}
 	}
-	if first == nil {
-		none := Decision{Reason: UnknownBackend}
-		return Verdict{Egress: none, Ingress: none, Resolved: &Resolution{Service: svc.ref}}
-	}
-	return *first
+	return decide(to, Ingress, from, c, to)
 }
 
 // resolve finds the endpoint that a peer names, if there is a choice in the given family. A pod on
 // the host network becomes an address without a pod.
 func (s *Snapshot) resolve(p Peer, family netip.Addr) (Endpoint, bool) {
+	addr := p.Addr.Unmap()
 	if p.Pod == (types.NamespacedName{}) {
-		e := s.EndpointAt(p.Addr)
-		return e, e.Addr.IsValid()
+		if !addr.IsValid() {
+			return Endpoint{}, false
+		}
+		return s.EndpointAt(addr), true
 	}
-	found := s.pods[p.Pod]
-	if found == nil || found.completed {
+	found := s.pod(p.Pod)
+	switch {
+	case found == nil || found.completed:
+		return Endpoint{}, false
+	case !addr.IsValid():
+		addr = found.address(family)
+	case len(found.addrs) > 0 && !slices.Contains(found.addrs, addr):
 		return Endpoint{}, false
 	}
-	addr := p.Addr.Unmap()
-	if !addr.IsValid() {
-		addr = found.address(family)
-	}
 	if found.hostNetwork {
-		return Endpoint{Addr: addr}, addr.IsValid()
+		return s.hostEndpoint(addr), addr.IsValid()
 	}
-	return Endpoint{Addr: addr, pod: found}, true
+	return s.endpoint(found, addr), true
 }
 
 // familyOf is any address that tells the family a peer will use; invalid when it can use any.
@@ -156,22 +140,8 @@ func (s *Snapshot) familyOf(p Peer) netip.Addr {
 	if p.Addr.IsValid() {
 		return p.Addr.Unmap()
 	}
-	if found := s.pods[p.Pod]; found != nil && len(found.addrs) > 0 {
+	if found := s.pod(p.Pod); found != nil && len(found.addrs) > 0 {
 		return found.addrs[0]
-	}
-	return netip.Addr{}
-}
-
-// address is the pod's first address in the family of the given one, else its first at all. A pod
-// that has none yet is judged by its labels alone.
-func (p *pod) address(family netip.Addr) netip.Addr {
-	for _, a := range p.addrs {
-		if family.IsValid() && a.Is4() == family.Is4() {
-			return a
-		}
-	}
-	if len(p.addrs) > 0 {
-		return p.addrs[0]
 	}
 	return netip.Addr{}
 }
@@ -186,19 +156,10 @@ func unknown(fromKnown, toKnown bool) Verdict {
 	return Verdict{Egress: side(fromKnown), Ingress: side(toKnown)}
 }
 
-// decide is the heart: is the pod isolated in this direction, and does a rule match?
-func decide(self Endpoint, d Direction, peer Endpoint, c Connection, destination Endpoint) Decision {
+// decide asks the rules of one side's pod, if it is one.
+func decide(self Endpoint, d Direction, peer Endpoint, c *Connection, destination Endpoint) Decision {
 	if self.pod == nil {
 		return Decision{Allowed: true, Reason: NotAPod}
 	}
-	set := self.pod.rules[d]
-	if !set.Isolated {
-		return Decision{Allowed: true, Reason: NotIsolated}
-	}
-	for _, r := range set.Rules {
-		if r.MatchesPeer(peer) && r.MatchesPort(c.Protocol, c.Port, destination) {
-			return Decision{Allowed: true, Isolated: true, Reason: RuleMatched, Rule: &r.Origin}
-		}
-	}
-	return Decision{Isolated: true, Reason: NoRule, By: set.By}
+	return self.rules(d).decide(peer, c, destination)
 }

@@ -104,10 +104,10 @@ func checkRuleSets(t *testing.T, s *netpol.Snapshot, name types.NamespacedName) 
 	t.Helper()
 	for _, d := range []netpol.Direction{netpol.Ingress, netpol.Egress} {
 		set := s.RuleSet(name, d)
-		if set.Isolated != (len(set.By) > 0) || !set.Isolated && len(set.Rules) > 0 {
-			t.Errorf("%s %s: isolated %v by %d policies with %d rules", name, d, set.Isolated, len(set.By), len(set.Rules))
+		if set.Isolated != (len(set.By) > 0) || !set.Isolated && len(set.Tiers[netpol.NetworkPolicies]) > 0 {
+			t.Errorf("%s %s: isolated %v by %d policies with %d rules", name, d, set.Isolated, len(set.By), len(set.Tiers[netpol.NetworkPolicies]))
 		}
-		for _, r := range set.Rules {
+		for _, r := range set.Tiers[netpol.NetworkPolicies] {
 			if r.Origin.Direction != d || r.Origin.Namespace != name.Namespace {
 				t.Errorf("%s %s is governed by %s (%s)", name, d, &r.Origin, r.Origin.Direction)
 			}

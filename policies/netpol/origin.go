@@ -53,33 +53,3 @@ func (o *Origin) String() string {
 	}
 	return fmt.Sprintf("%s %s/%s %s", o.Kind, o.Namespace, o.Name, o.Path)
 }
-
-// ObjectError is a fault of one object. Compile and Validate return them; an object with a fault never
-// matches by accident.
-type ObjectError struct {
-	Object  string // "NetworkPolicy shop/api"
-	Path    string // spec.ingress[0].from[1].ipBlock.cidr
-	Problem string // what is wrong and what to do
-}
-
-func (e *ObjectError) Error() string {
-	return fmt.Sprintf("%s: %s: %s", e.Object, e.Path, e.Problem)
-}
-
-// ObjectErrors lists the faults that Compile joined into err, also when the caller has wrapped it. Nil
-// for a nil error.
-func ObjectErrors(err error) []*ObjectError {
-	switch e := err.(type) {
-	case *ObjectError:
-		return []*ObjectError{e}
-	case interface{ Unwrap() error }:
-		return ObjectErrors(e.Unwrap())
-	case interface{ Unwrap() []error }:
-		var all []*ObjectError
-		for _, one := range e.Unwrap() {
-			all = append(all, ObjectErrors(one)...)
-		}
-		return all
-	}
-	return nil
-}

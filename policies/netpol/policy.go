@@ -4,13 +4,11 @@ package netpol
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -25,57 +23,52 @@ type policy struct {
 	rules           [2][]*Rule      // by Direction
 }
 
+func (p *policy) key() string { return p.name }
+
 // Validate lists the faults of a policy by the rules of the API server; nil when it has none.
 func Validate(np *networkingv1.NetworkPolicy) []*ObjectError {
-	c := &policyCompiler{np: np}
-	c.compile()
-	return c.faults
+	_, faults := compilePolicy(np)
+	return faults
 }
 
-// policyCompiler collects the faults of one policy while it is compiled.
+func compilePolicy(np *networkingv1.NetworkPolicy) (*policy, []*ObjectError) {
+	c := &policyCompiler{np: np, compiler: compiler{origin: Origin{
+		Kind: kindPolicy, Namespace: np.Namespace, Name: np.Name, Commit: np.Annotations[CommitAnnotation],
+	}}}
+	p := c.compile()
+	return p, c.faults
+}
+
+// policyCompiler collects the faults of one NetworkPolicy while it is compiled.
 type policyCompiler struct {
-	np     *networkingv1.NetworkPolicy
-	faults []*ObjectError
-}
-
-func (c *policyCompiler) fault(path, format string, args ...any) {
-	c.faults = append(c.faults, &ObjectError{
-		Object:  fmt.Sprintf("NetworkPolicy %s/%s", c.np.Namespace, c.np.Name),
-		Path:    path,
-		Problem: fmt.Sprintf(format, args...),
-	})
+	compiler
+	np *networkingv1.NetworkPolicy
 }
 
 func (c *policyCompiler) compile() *policy {
-	np := c.np
-	p := &policy{namespace: np.Namespace, name: np.Name}
+	spec := &c.np.Spec
+	p := &policy{namespace: c.np.Namespace, name: c.np.Name}
 	c.checkName()
+	c.checkNamespace()
+	c.leave()
 	p.isolates = c.directions()
-	if selector, ok := c.selector("spec.podSelector", &np.Spec.PodSelector); ok {
-		p.pods = selector
-	} else {
-		p.pods = labels.Nothing()
-	}
+	p.pods, _ = c.selector("podSelector", &spec.PodSelector) // invalid: it selects nothing
 	for _, d := range []Direction{Ingress, Egress} {
-		p.origin[d] = c.origin(d, -1, "spec")
+		p.origin[d] = c.origin
+		p.origin[d].Direction = d
 	}
-	for i := range np.Spec.Ingress {
-		r := &np.Spec.Ingress[i]
-		p.rules[Ingress] = c.rule(p.rules[Ingress], Ingress, i, "from", r.From, r.Ports)
+	for i := range spec.Ingress {
+		r := &spec.Ingress[i]
+		p.rules[Ingress] = c.rule(p.rules[Ingress], Ingress, i, r.From, r.Ports)
 	}
-	for i := range np.Spec.Egress {
-		r := &np.Spec.Egress[i]
-		p.rules[Egress] = c.rule(p.rules[Egress], Egress, i, "to", r.To, r.Ports)
+	for i := range spec.Egress {
+		r := &spec.Egress[i]
+		p.rules[Egress] = c.rule(p.rules[Egress], Egress, i, r.To, r.Ports)
 	}
 	return p
 }
 
-func (c *policyCompiler) checkName() {
-	if c.np.Name == "" {
-		c.fault("metadata.name", "a name is required")
-	} else if problems := validation.IsDNS1123Subdomain(c.np.Name); problems != nil {
-		c.fault("metadata.name", "%q: %s", c.np.Name, strings.Join(problems, "; "))
-	}
+func (c *policyCompiler) checkNamespace() {
 	if c.np.Namespace == "" {
 		c.fault("metadata.namespace", "a namespace is required, because a policy selects pods of its own namespace")
 	} else if problems := validation.IsDNS1123Label(c.np.Namespace); problems != nil {
@@ -91,7 +84,7 @@ func (c *policyCompiler) directions() (isolates [2]bool) {
 		return [2]bool{Ingress: true, Egress: len(c.np.Spec.Egress) > 0}
 	}
 	if len(given) > 2 {
-		c.fault("spec.policyTypes", "at most Ingress and Egress, got %d entries", len(given))
+		c.fault("policyTypes", "at most Ingress and Egress, got %d entries", len(given))
 	}
 	for i, t := range given {
 		switch t {
@@ -100,43 +93,29 @@ func (c *policyCompiler) directions() (isolates [2]bool) {
 		case networkingv1.PolicyTypeEgress:
 			isolates[Egress] = true
 		default:
-			c.fault(fmt.Sprintf("spec.policyTypes[%d]", i), "%q is neither Ingress nor Egress", t)
+			c.fault(fmt.Sprintf("policyTypes[%d]", i), "%q is neither Ingress nor Egress", t)
 			isolates = [2]bool{Ingress: true, Egress: true}
 		}
 	}
 	return isolates
 }
 
-func (c *policyCompiler) origin(d Direction, index int, path string) Origin {
-	return Origin{
-		Kind: "NetworkPolicy", Namespace: c.np.Namespace, Name: c.np.Name,
-		Direction: d, Index: index, Path: path, Commit: c.np.Annotations[CommitAnnotation],
-	}
-}
-
-func (c *policyCompiler) selector(path string, s *metav1.LabelSelector) (labels.Selector, bool) {
-	selector, err := metav1.LabelSelectorAsSelector(s)
-	if err != nil {
-		c.fault(path, "invalid label selector: %v", err)
-		return nil, false
-	}
-	return selector, true
-}
-
 // rule appends the compiled rule, unless a fault leaves it nothing to match: dropping the last
 // valid peer must not turn "these peers" into "everyone".
-func (c *policyCompiler) rule(rules []*Rule, d Direction, i int, peersField string,
+func (c *policyCompiler) rule(rules []*Rule, d Direction, index int,
 	peers []networkingv1.NetworkPolicyPeer, ports []networkingv1.NetworkPolicyPort,
 ) []*Rule {
-	path := fmt.Sprintf("spec.%s[%d]", strings.ToLower(d.String()), i)
-	r := &Rule{Origin: c.origin(d, i, path)}
-	for j := range peers {
-		if m, ok := c.peer(fmt.Sprintf("%s.%s[%d]", path, peersField, j), &peers[j]); ok {
+	c.enter(d, index)
+	r := &Rule{Origin: c.origin}
+	c.list = peersField(d)
+	for c.item = range peers {
+		if m, ok := c.peer(&peers[c.item]); ok {
 			r.Peers = append(r.Peers, m)
 		}
 	}
-	for j := range ports {
-		if m, ok := c.port(fmt.Sprintf("%s.ports[%d]", path, j), &ports[j]); ok {
+	c.list = "ports"
+	for c.item = range ports {
+		if m, ok := c.port(&ports[c.item]); ok {
 			r.Ports = append(r.Ports, m)
 		}
 	}
@@ -146,43 +125,43 @@ func (c *policyCompiler) rule(rules []*Rule, d Direction, i int, peersField stri
 	return append(rules, r)
 }
 
-func (c *policyCompiler) peer(path string, peer *networkingv1.NetworkPolicyPeer) (PeerMatch, bool) {
-	m := PeerMatch{Path: path}
+func (c *policyCompiler) peer(peer *networkingv1.NetworkPolicyPeer) (PeerMatch, bool) {
+	m := PeerMatch{Index: c.item}
 	if peer.IPBlock != nil {
 		if peer.PodSelector != nil || peer.NamespaceSelector != nil {
-			c.fault(path, "ipBlock cannot be combined with podSelector or namespaceSelector; make them two entries")
+			c.fault("", "ipBlock cannot be combined with podSelector or namespaceSelector; make them two entries")
 			return m, false
 		}
-		return m, c.block(path+".ipBlock", peer.IPBlock, &m)
+		return m, c.block(peer.IPBlock, &m)
 	}
 	if peer.PodSelector == nil && peer.NamespaceSelector == nil {
-		c.fault(path, "one of podSelector, namespaceSelector and ipBlock is required")
+		c.fault("", "one of podSelector, namespaceSelector and ipBlock is required")
 		return m, false
 	}
 	ok := true
 	if m.Pods = labels.Everything(); peer.PodSelector != nil {
-		m.Pods, ok = c.selector(path+".podSelector", peer.PodSelector)
+		m.Pods, ok = c.selector("podSelector", peer.PodSelector)
 	}
 	if peer.NamespaceSelector == nil {
 		m.Namespace = c.np.Namespace
 		return m, ok
 	}
-	selector, valid := c.selector(path+".namespaceSelector", peer.NamespaceSelector)
+	selector, valid := c.selector("namespaceSelector", peer.NamespaceSelector)
 	m.Namespaces = selector
 	return m, ok && valid
 }
 
-func (c *policyCompiler) block(path string, block *networkingv1.IPBlock, m *PeerMatch) bool {
+func (c *policyCompiler) block(block *networkingv1.IPBlock, m *PeerMatch) bool {
 	prefix, err := parsePrefix(block.CIDR)
 	if err != nil {
-		c.fault(path+".cidr", "%v", err)
+		c.fault("ipBlock.cidr", "%v", err)
 		return false
 	}
 	m.Block = prefix
 	ok := true
 	for i, e := range block.Except {
 		except, err := parsePrefix(e)
-		switch at := fmt.Sprintf("%s.except[%d]", path, i); {
+		switch at := fmt.Sprintf("ipBlock.except[%d]", i); {
 		case err != nil:
 			c.fault(at, "%v", err)
 			ok = false
@@ -196,55 +175,44 @@ func (c *policyCompiler) block(path string, block *networkingv1.IPBlock, m *Peer
 	return ok
 }
 
-func parsePrefix(s string) (netip.Prefix, error) {
-	prefix, err := netip.ParsePrefix(s)
-	if err != nil {
-		return prefix, fmt.Errorf("%q is not a range of addresses such as 10.0.0.0/8 or 2001:db8::/32", s)
-	}
-	if prefix.Addr().Is4In6() {
-		return prefix, fmt.Errorf("%q is an IPv4-mapped IPv6 range; write it as IPv4", s)
-	}
-	return prefix.Masked(), nil
-}
-
-func (c *policyCompiler) port(path string, p *networkingv1.NetworkPolicyPort) (PortMatch, bool) {
-	m := PortMatch{Path: path, Protocol: corev1.ProtocolTCP, To: 65535}
+func (c *policyCompiler) port(p *networkingv1.NetworkPolicyPort) (PortMatch, bool) {
+	m := PortMatch{Index: c.item, Protocol: corev1.ProtocolTCP, To: 65535}
 	if p.Protocol != nil {
 		m.Protocol = *p.Protocol
 	}
 	before := len(c.faults)
-	if !slices.Contains([]corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP}, m.Protocol) {
-		c.fault(path+".protocol", "%q is none of TCP, UDP and SCTP", m.Protocol)
+	if !slices.Contains(portProtocols[:], m.Protocol) {
+		c.fault("protocol", "%q is none of TCP, UDP and SCTP", m.Protocol)
 	}
 	switch {
 	case p.Port == nil:
 		if p.EndPort != nil {
-			c.fault(path+".endPort", "endPort needs port, the first of the range")
+			c.fault("endPort", "endPort needs port, the first of the range")
 		}
 	case p.Port.Type == intstr.String:
 		m.Name, m.To = p.Port.StrVal, 0
 		if problems := validation.IsValidPortName(m.Name); problems != nil {
-			c.fault(path+".port", "%q: %s", m.Name, strings.Join(problems, "; "))
+			c.fault("port", "%q: %s", m.Name, strings.Join(problems, "; "))
 		}
 		if p.EndPort != nil {
-			c.fault(path+".endPort", "endPort cannot be used with the named port %q", m.Name)
+			c.fault("endPort", "endPort cannot be used with the named port %q", m.Name)
 		}
 	default:
-		c.portRange(path, p, &m)
+		c.portRange(p, &m)
 	}
 	return m, len(c.faults) == before
 }
 
-func (c *policyCompiler) portRange(path string, p *networkingv1.NetworkPolicyPort, m *PortMatch) {
+func (c *policyCompiler) portRange(p *networkingv1.NetworkPolicyPort, m *PortMatch) {
 	first, last := p.Port.IntVal, p.Port.IntVal
 	if p.EndPort != nil {
 		last = *p.EndPort
 	}
 	switch {
 	case first < 1 || first > 65535:
-		c.fault(path+".port", "%d is not between 1 and 65535", first)
+		c.fault("port", "%d is not between 1 and 65535", first)
 	case last < first || last > 65535:
-		c.fault(path+".endPort", "%d is not between port %d and 65535", last, first)
+		c.fault("endPort", "%d is not between port %d and 65535", last, first)
 	default:
 		m.From, m.To = uint16(first), uint16(last)
 	}

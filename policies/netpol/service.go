@@ -5,6 +5,8 @@ package netpol
 import (
 	"cmp"
 	"net/netip"
+	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -12,80 +14,122 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// service is a Service with a virtual address, resolved to the pods behind it.
+// service is the part of a Service that says where its addresses lead.
 type service struct {
 	ref      types.NamespacedName
 	ports    []corev1.ServicePort
-	backends []*pod // in order of name
+	pods     labels.Selector // nothing when the Service has no selector
+	addrs    []netip.Addr    // in the cluster
+	external []netip.Addr    // external addresses and load balancers
+	onNodes  bool            // it has a port on every node
+	local    bool            // externalTrafficPolicy Local
+	headless bool            // its name stands for its pods' addresses
 }
 
-// Resolution says how the address of a Service was read.
-type Resolution struct {
-	Service types.NamespacedName `json:"service"`
-	// Port at the pods; 0 when the Service does not have the port that was asked for.
-	Port uint16 `json:"port"`
-	// Backend is the pod that the verdict is about: the first that is denied, else the first. The
-	// zero name when the Service has no pod for the port.
-	Backend types.NamespacedName `json:"backend"`
-	// Source is the node's address that the pod sees in the place of the client's; the zero Addr when the
-	// client's own address is kept.
-	Source netip.Addr `json:"source,omitzero"`
+// nodePort is a port of every node.
+type nodePort struct {
+	protocol corev1.Protocol
+	port     uint16
 }
 
-func compileServices(services []*corev1.Service, s *Snapshot) map[netip.Addr]*service {
-	byAddr := make(map[netip.Addr]*service)
-	for _, ks := range services {
-		svc := &service{ref: types.NamespacedName{Namespace: ks.Namespace, Name: ks.Name}, ports: ks.Spec.Ports}
-		if len(ks.Spec.Selector) > 0 {
-			svc.backends = s.selected(ks.Namespace, labels.SelectorFromSet(ks.Spec.Selector))
-		}
-		for _, addr := range ServiceAddresses(ks) {
-			byAddr[addr] = svc
-		}
+func (svc *service) key() string { return svc.ref.Name }
+
+// compareServices orders the claimants of an address: the last one has it.
+func compareServices(a, b *service) int {
+	return cmp.Or(strings.Compare(a.ref.Namespace, b.ref.Namespace), strings.Compare(a.ref.Name, b.ref.Name))
+}
+
+func compileService(ks *corev1.Service) *service {
+	svc := &service{
+		ref:   types.NamespacedName{Namespace: ks.Namespace, Name: ks.Name},
+		ports: ks.Spec.Ports,
+		pods:  labels.Nothing(),
+		local: ks.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
 	}
-	return byAddr
+	if ks.Spec.Type == corev1.ServiceTypeExternalName {
+		return svc
+	}
+	if len(ks.Spec.Selector) > 0 {
+		svc.pods = labels.SelectorFromSet(ks.Spec.Selector)
+	}
+	svc.addrs = ServiceAddresses(ks)
+	svc.headless = len(svc.addrs) == 0
+	svc.external = externalAddresses(ks)
+	svc.onNodes = ks.Spec.Type == corev1.ServiceTypeNodePort || ks.Spec.Type == corev1.ServiceTypeLoadBalancer
+	return svc
 }
 
 // ServiceAddresses are the cluster addresses of a Service; nil for a headless one.
 func ServiceAddresses(svc *corev1.Service) []netip.Addr {
-	var addrs []netip.Addr
-	seen := make(map[netip.Addr]bool)
-	for _, ip := range append([]string{svc.Spec.ClusterIP}, svc.Spec.ClusterIPs...) {
-		addr, err := netip.ParseAddr(ip) // "None" and "" are no addresses
-		if addr = addr.Unmap(); err == nil && !seen[addr] {
-			seen[addr] = true
+	return parseAddresses(append([]string{svc.Spec.ClusterIP}, svc.Spec.ClusterIPs...))
+}
+
+func externalAddresses(svc *corev1.Service) []netip.Addr {
+	given := slices.Clone(svc.Spec.ExternalIPs)
+	for _, in := range svc.Status.LoadBalancer.Ingress {
+		given = append(given, in.IP)
+	}
+	return parseAddresses(given)
+}
+
+// parseAddresses leaves out what is no address, such as "None", and what was there before.
+func parseAddresses(given []string) (addrs []netip.Addr) {
+	for _, ip := range given {
+		addr, err := netip.ParseAddr(ip)
+		if addr = addr.Unmap(); err == nil && !slices.Contains(addrs, addr) {
 			addrs = append(addrs, addr)
 		}
 	}
 	return addrs
 }
 
-func (s *Snapshot) selected(namespace string, selector labels.Selector) []*pod {
-	var pods []*pod
-	for _, p := range s.order {
-		if p.ref.Namespace == namespace && !p.completed && len(p.addrs) > 0 && selector.Matches(p.labels) {
-			pods = append(pods, p)
+func (svc *service) nodePorts() (ports []nodePort) {
+	for i := range svc.ports {
+		p := &svc.ports[i]
+		at := nodePort{defaultProtocol(p.Protocol), uint16(p.NodePort)}
+		if svc.onNodes && p.NodePort > 0 && p.NodePort <= 65535 && !slices.Contains(ports, at) {
+			ports = append(ports, at)
 		}
 	}
-	return pods
+	return ports
 }
 
-// targetPort is the port at the pod behind a Service's port; false when there is none.
-func (svc *service) targetPort(p *pod, protocol corev1.Protocol, port uint16) (uint16, bool) {
-	for _, sp := range svc.ports {
-		if defaultProtocol(sp.Protocol) != protocol || sp.Port != int32(port) {
+// targetPort is the port at the pod behind a port of the Service that is asked for as one of its own, or
+// as one of its nodes'; false when there is none.
+func (svc *service) targetPort(p *pod, protocol corev1.Protocol, port uint16, onNode bool) (uint16, bool) {
+	for i := range svc.ports {
+		sp := &svc.ports[i]
+		asked := sp.Port
+		if onNode {
+			asked = sp.NodePort
+		}
+		if defaultProtocol(sp.Protocol) != protocol || asked != int32(port) {
 			continue
 		}
 		if sp.TargetPort.Type == intstr.String && sp.TargetPort.StrVal != "" {
-			for _, named := range p.ports {
-				if named.name == sp.TargetPort.StrVal && named.protocol == protocol {
-					return named.number, true
-				}
-			}
-			return 0, false
+			return p.portNamed(sp.TargetPort.StrVal, protocol)
 		}
 		number := cmp.Or(sp.TargetPort.IntVal, sp.Port)
 		return uint16(number), 0 < number && number <= 65535
 	}
 	return 0, false
+}
+
+func (p *pod) portNamed(name string, protocol corev1.Protocol) (uint16, bool) {
+	for _, named := range p.ports {
+		if named.name == name && named.protocol == protocol {
+			return named.number, true
+		}
+	}
+	return 0, false
+}
+
+// backends are the pods behind the Service, in order of name.
+func (s *Snapshot) backends(svc *service) (pods []*pod) {
+	for _, p := range s.namespaces.get(svc.ref.Namespace).pods {
+		if !p.completed && svc.pods.Matches(p.labels) {
+			pods = append(pods, p)
+		}
+	}
+	return pods
 }

@@ -3,6 +3,7 @@
 package netpol
 
 import (
+	"cmp"
 	"iter"
 	"net/netip"
 	"slices"
@@ -26,42 +27,57 @@ type Objects struct {
 	ClusterPolicies []*policyv1alpha2.ClusterNetworkPolicy
 }
 
-// Snapshot is a compiled, immutable state of a cluster. It is safe for concurrent use.
+// Snapshot is a compiled, immutable state of a cluster. It is safe for concurrent use. The zero Snapshot
+// is an empty cluster.
 type Snapshot struct {
-	pods     map[types.NamespacedName]*pod
-	order    []*pod
-	byAddr   map[netip.Addr]*pod
-	nodes    map[netip.Addr]string // address → node name
-	services map[netip.Addr]*service
+	namespaces dict[string, *namespace]
+	nodes      dict[string, *node]
+	cluster    []*clusterPolicy // in order of precedence
+
+	// Who claims an address. The last of the claimants has it: the lists are in order.
+	pods      dict[netip.Addr, []*pod]     // with an identity
+	hostPods  dict[netip.Addr, []*pod]     // on the host network
+	nodeAddrs dict[netip.Addr, []*node]    // of Node objects
+	services  dict[netip.Addr, []*service] // cluster addresses
+	external  dict[netip.Addr, []*service] // external addresses and load balancers
+	nodePorts dict[nodePort, []*service]
 }
 
-// pod is the part of a Pod that policies speak of.
-type pod struct {
-	ref             types.NamespacedName
-	namespaceLabels labels.Set
-	labels          labels.Set
-	addrs           []netip.Addr
-	node            string
-	hostNetwork     bool
-	completed       bool
-	ports           []namedPort
-	rules           [2]*RuleSet // by Direction
+// node is the part of a Node that policies speak of.
+type node struct {
+	name   string
+	labels labels.Set
+	addrs  []netip.Addr
 }
 
-type namedPort struct {
-	name     string
-	protocol corev1.Protocol
-	number   uint16
+// address is the node's first address of a family; the zero Addr when it has none.
+func (n *node) address(family netip.Addr) netip.Addr {
+	for _, a := range n.addrs {
+		if a.Is4() == family.Is4() {
+			return a
+		}
+	}
+	return netip.Addr{}
 }
 
-// hasIdentity: a pod on the host network is its node, a completed one is gone.
-func (p *pod) hasIdentity() bool { return !p.hostNetwork && !p.completed }
+func compileNode(kn *corev1.Node) *node {
+	n := &node{name: kn.Name, labels: kn.Labels}
+	for _, a := range kn.Status.Addresses { // host names are in the same list
+		addr, err := netip.ParseAddr(a.Address)
+		if addr = addr.Unmap(); err == nil && !slices.Contains(n.addrs, addr) {
+			n.addrs = append(n.addrs, addr)
+		}
+	}
+	return n
+}
 
 // Endpoint is one end of a connection as policies see it: an address, and the pod that owns it.
 // The zero Endpoint is no address.
 type Endpoint struct {
-	Addr netip.Addr
-	pod  *pod // nil: not a pod
+	Addr      netip.Addr
+	pod       *pod       // nil: not a pod
+	namespace *namespace // of the pod
+	node      *node      // nil: a pod, or no Node has the address
 }
 
 // Pod is the name of the pod; the zero name when the endpoint is not a pod.
@@ -90,38 +106,111 @@ func (e Endpoint) NamedPorts(name string, protocol corev1.Protocol) []uint16 {
 // EndpointAt is the endpoint that an address is.
 func (s *Snapshot) EndpointAt(addr netip.Addr) Endpoint {
 	addr = addr.Unmap()
-	return Endpoint{Addr: addr, pod: s.byAddr[addr]}
+	if p := last(s.pods.get(addr)); p != nil {
+		return s.endpoint(p, addr)
+	}
+	return s.hostEndpoint(addr)
+}
+
+// hostEndpoint is an address as one that no pod has.
+func (s *Snapshot) hostEndpoint(addr netip.Addr) Endpoint {
+	return Endpoint{Addr: addr, node: last(s.nodeAddrs.get(addr))}
+}
+
+func (s *Snapshot) endpoint(p *pod, addr netip.Addr) Endpoint {
+	return Endpoint{Addr: addr, pod: p, namespace: s.namespaces.get(p.ref.Namespace)}
+}
+
+// last is who has what several claim; nil when nobody does.
+func last[T any](claimants []*T) *T {
+	if len(claimants) == 0 {
+		return nil
+	}
+	return claimants[len(claimants)-1]
 }
 
 // Endpoint is a pod at its first address; the zero Endpoint for a pod that is not known or has no
 // identity.
 func (s *Snapshot) Endpoint(name types.NamespacedName) Endpoint {
-	p := s.pods[name]
+	p := s.pod(name)
 	if p == nil || !p.hasIdentity() {
 		return Endpoint{}
 	}
-	return Endpoint{Addr: p.address(netip.Addr{}), pod: p}
+	return s.endpoint(p, p.address(netip.Addr{}))
+}
+
+func (s *Snapshot) pod(name types.NamespacedName) *pod {
+	ns := s.namespaces.get(name.Namespace)
+	if ns == nil {
+		return nil
+	}
+	return find(ns.pods, name.Name)
 }
 
 // Endpoints are all addresses of all pods with an identity, in order of pod name.
 func (s *Snapshot) Endpoints() iter.Seq[Endpoint] {
 	return func(yield func(Endpoint) bool) {
-		for _, p := range s.order {
-			for _, addr := range p.addrs {
-				if s.byAddr[addr] == p && !yield(Endpoint{Addr: addr, pod: p}) {
-					return
+		for _, name := range s.namespaceNames() {
+			for _, p := range s.namespaces.get(name).pods {
+				for _, addr := range p.addrs {
+					if last(s.pods.get(addr)) == p && !yield(s.endpoint(p, addr)) {
+						return
+					}
 				}
 			}
 		}
 	}
 }
 
+func (s *Snapshot) namespaceNames() []string {
+	names := make([]string, 0, s.namespaces.count)
+	for name := range s.namespaces.all() {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// NodeEndpoints are all addresses of Nodes that no pod has, in order of address.
+func (s *Snapshot) NodeEndpoints() []Endpoint {
+	var all []Endpoint
+	for addr := range s.nodeAddrs.all() {
+		if e := s.EndpointAt(addr); e.pod == nil {
+			all = append(all, e)
+		}
+	}
+	slices.SortFunc(all, func(a, b Endpoint) int { return a.Addr.Compare(b.Addr) })
+	return all
+}
+
 // RuleSet is what governs a pod in a direction: the zero RuleSet for a pod that is not known or
 // has no identity.
 func (s *Snapshot) RuleSet(name types.NamespacedName, d Direction) RuleSet {
-	p := s.pods[name]
+	p := s.pod(name)
 	if p == nil || !p.hasIdentity() {
 		return RuleSet{}
 	}
-	return *p.rules[d]
+	return *s.endpoint(p, netip.Addr{}).rules(d)
 }
+
+// rules are those of the endpoint's pod, which is not nil.
+func (e Endpoint) rules(d Direction) *RuleSet { return e.namespace.classes[e.pod.class].rules[d] }
+
+// nodeAt is the name of the node that has an address; empty when none has.
+func (s *Snapshot) nodeAt(addr netip.Addr) string {
+	if n := last(s.nodeAddrs.get(addr)); n != nil {
+		return n.name
+	}
+	if p := last(s.hostPods.get(addr)); p != nil {
+		return p.node
+	}
+	return ""
+}
+
+// isOwnNode says whether from is the node of the pod at to.
+func (s *Snapshot) isOwnNode(from, to Endpoint) bool {
+	return from.pod == nil && to.pod != nil && to.pod.node != "" && s.nodeAt(from.Addr) == to.pod.node
+}
+
+// compareNodes orders the claimants of an address.
+func compareNodes(a, b *node) int { return cmp.Compare(a.name, b.name) }

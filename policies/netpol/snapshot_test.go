@@ -112,24 +112,24 @@ func TestNamedPorts(t *testing.T) {
 func TestRuleSet(t *testing.T) {
 	s := compiled(t, podWeb, podHost, podDone, podAPI, policyIn, policyAll)
 	set := s.RuleSet(shop("api"), netpol.Ingress)
-	if !set.Isolated || len(set.Rules) != 2 || set.Key() == "" {
-		t.Fatalf("ingress of api: isolated %v, %d rules, key %q", set.Isolated, len(set.Rules), set.Key())
+	if !set.Isolated || len(set.Tiers[netpol.NetworkPolicies]) != 2 || set.Key() == "" {
+		t.Fatalf("ingress of api: isolated %v, %d rules, key %q", set.Isolated, len(set.Tiers[netpol.NetworkPolicies]), set.Key())
 	}
 	if got := set.By[0].Name + " " + set.By[1].Name; got != "all in" {
 		t.Errorf("isolated by %q, want all and in, in order of name", got)
 	}
 	want := netpol.Origin{Kind: "NetworkPolicy", Namespace: "shop", Name: "in", Index: 1, Path: "spec.ingress[1]", Commit: "c0ffee"}
-	if set.Rules[1].Origin != want {
-		t.Errorf("origin %+v, want %+v", set.Rules[1].Origin, want)
+	if set.Tiers[netpol.NetworkPolicies][1].Origin != want {
+		t.Errorf("origin %+v, want %+v", set.Tiers[netpol.NetworkPolicies][1].Origin, want)
 	}
 	if by := *set.By[0]; by.Index != -1 || by.Path != "spec" || by.Direction != netpol.Ingress {
 		t.Errorf("the origin of a policy as a whole is %+v", by)
 	}
-	if set = s.RuleSet(shop("api"), netpol.Egress); !set.Isolated || len(set.By) != 1 || len(set.Rules) != 0 {
+	if set = s.RuleSet(shop("api"), netpol.Egress); !set.Isolated || len(set.By) != 1 || len(set.Tiers[netpol.NetworkPolicies]) != 0 {
 		t.Errorf("egress of api: %+v", set)
 	}
 	for _, name := range []string{"host", "done", "nosuch"} {
-		if set = s.RuleSet(shop(name), netpol.Ingress); set.Isolated || set.By != nil || set.Rules != nil {
+		if set = s.RuleSet(shop(name), netpol.Ingress); set.Isolated || set.By != nil || set.Tiers[netpol.NetworkPolicies] != nil {
 			t.Errorf("%s has no identity, yet is governed by %+v", name, set)
 		}
 	}
@@ -204,13 +204,13 @@ func TestStrings(t *testing.T) {
 	 ingress: [{ports: [{port: 443}, {port: 1000, endPort: 2000, protocol: UDP}, {port: http}, {protocol: SCTP}]}]}}`)
 	set := s.RuleSet(shop("api"), netpol.Ingress)
 	var ports []string
-	for _, p := range set.Rules[0].Ports {
+	for _, p := range set.Tiers[netpol.NetworkPolicies][0].Ports {
 		ports = append(ports, p.String())
 	}
 	if got := strings.Join(ports, " "); got != "TCP/443 UDP/1000-2000 TCP/http SCTP/*" {
 		t.Errorf("ports %s", got)
 	}
-	if got := set.Rules[0].Origin.String(); got != "NetworkPolicy shop/api spec.ingress[0]" {
+	if got := set.Tiers[netpol.NetworkPolicies][0].Origin.String(); got != "NetworkPolicy shop/api spec.ingress[0]" {
 		t.Errorf("origin %s", got)
 	}
 	if got := (*netpol.Origin)(nil).String(); got != "" {
@@ -222,7 +222,7 @@ func TestPeerMatchKey(t *testing.T) {
 	s := compiled(t, podAPI, `{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {namespace: shop, name: api}, spec: {podSelector: {}, ingress: [{from: [
 	 {podSelector: {}}, {namespaceSelector: {}}, {namespaceSelector: {}, podSelector: {}}, {namespaceSelector: {matchLabels: {a: b}}},
 	 {ipBlock: {cidr: 10.0.0.0/8}}, {ipBlock: {cidr: 10.0.0.0/8, except: [10.0.0.0/9]}}, {ipBlock: {cidr: 10.1.1.1/8}}]}]}}`)
-	rules := s.RuleSet(shop("api"), netpol.Ingress).Rules
+	rules := s.RuleSet(shop("api"), netpol.Ingress).Tiers[netpol.NetworkPolicies]
 	same := map[string][]int{}
 	for i := range rules[0].Peers {
 		key := rules[0].Peers[i].Key()
@@ -242,7 +242,7 @@ func TestPeerMatchKey(t *testing.T) {
 func TestMatchesPrefix(t *testing.T) {
 	s := compiled(t, podAPI, `{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {namespace: shop, name: api}, spec: {podSelector: {}, ingress: [{from: [
 	 {ipBlock: {cidr: 10.0.0.0/8, except: [10.9.0.0/16]}}, {podSelector: {}}]}]}}`)
-	rules := s.RuleSet(shop("api"), netpol.Ingress).Rules
+	rules := s.RuleSet(shop("api"), netpol.Ingress).Tiers[netpol.NetworkPolicies]
 	for prefix, want := range map[string]bool{
 		"10.0.0.0/8": true, "10.1.0.0/16": true, "10.9.0.0/16": false, "10.9.1.0/24": false, "10.8.0.0/15": true,
 		"0.0.0.0/0": false, "11.0.0.0/8": false, "::/0": false,

@@ -60,7 +60,7 @@ type PortView struct {
 
 // View is the compiled view of one policy. A part with a fault is left out: see Validate.
 func View(np *networkingv1.NetworkPolicy) PolicyView {
-	p := (&policyCompiler{np: np}).compile()
+	p, _ := compilePolicy(np)
 	v := PolicyView{
 		Namespace: p.namespace, Name: p.name, SelectsAll: p.pods.Empty(),
 		Isolates: []string{}, Allows: []RuleView{},
@@ -83,19 +83,21 @@ func (r *Rule) view() RuleView {
 		Everyone: len(r.Peers) == 0, AllPorts: len(r.Ports) == 0, Peers: []PeerView{}, Ports: []PortView{},
 	}
 	for i := range r.Peers {
-		v.Peers = append(v.Peers, r.Peers[i].view())
+		peer := r.Peers[i].view()
+		peer.Path = r.PeerPath(i)
+		v.Peers = append(v.Peers, peer)
 	}
-	for _, p := range r.Ports {
-		v.Ports = append(v.Ports, PortView{Path: p.Path, Protocol: string(p.Protocol), From: p.From, To: p.To, Name: p.Name})
+	for i, p := range r.Ports {
+		v.Ports = append(v.Ports, PortView{Path: r.PortPath(i), Protocol: string(p.Protocol), From: p.From, To: p.To, Name: p.Name})
 	}
 	return v
 }
 
 func (m *PeerMatch) view() PeerView {
 	if m.Pods == nil {
-		return PeerView{Path: m.Path, CIDR: m.Block.String(), Except: prefixStrings(m.Except)}
+		return PeerView{CIDR: m.Block.String(), Except: prefixStrings(m.Except)}
 	}
-	v := PeerView{Path: m.Path, PodSelector: m.Pods.String(), AllPods: m.Pods.Empty()}
+	v := PeerView{PodSelector: m.Pods.String(), AllPods: m.Pods.Empty()}
 	if m.Namespaces == nil {
 		v.NamespaceSelector = corev1.LabelMetadataName + "=" + m.Namespace
 		return v

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package reach finds what may talk to what: between the workloads of a set of manifests or of a cluster,
+// addresses outside, and pods that do not exist yet.
+package reach
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+)
+
+// Map is what may talk to what.
+type Map struct {
+	// Ends are all that connections were asked for, in order; also those that have none.
+	Ends []End
+	// Lines in order of From and To; an end's connections to itself (from one pod to another) too. Pairs
+	// between which nothing may pass have none.
+	Lines []Line
+}
+
+// Line is one connection: something may pass from one end to the other.
+type Line struct {
+	From, To End
+	Ports    netpol.PortSet
+}
+
+// End is one end of a connection. Exactly one of its forms is in use.
+type End struct {
+	// Kind, Namespace and Name of a workload: Deployment, shop, api.
+	Kind, Namespace, Name string
+	// Outside are addresses that all policies treat alike, in order, as few ranges as there can be; nil
+	// for other ends.
+	Outside *Ranges
+	// Future are pods that do not exist yet; nil for other ends.
+	Future *Future
+}
+
+// Ranges are addresses outside of the cluster.
+type Ranges struct{ Prefixes []netip.Prefix }
+
+// Future describes pods by the labels that they would have. The empty selectors mean any namespace,
+// and any pod.
+type Future struct {
+	// Namespaces is a selector in the form of kubectl -l; a namespace that exists is its name's label.
+	Namespaces string
+	// Pods is a selector in the form of kubectl -l.
+	Pods string
+}
+
+// IsWorkload says whether the end is pods that exist.
+func (e End) IsWorkload() bool { return e.Kind != "" }
+
+// String is the end in one phrase: "Deployment shop/api", "0.0.0.0/0 except 10.0.0.0/8", "any pod",
+// "pods app=web in namespaces team=shop".
+func (e End) String() string {
+	switch {
+	case e.Outside != nil:
+		return e.Outside.String()
+	case e.Future != nil:
+		return e.Future.String()
+	}
+	return e.Kind + " " + e.Namespace + "/" + e.Name
+}
+
+// Compare orders ends: workloads by namespace, name and kind, then addresses, then pods that do not exist
+// yet.
+func (e End) Compare(o End) int {
+	return cmp.Or(
+		cmp.Compare(e.form(), o.form()),
+		strings.Compare(e.Namespace, o.Namespace), strings.Compare(e.Name, o.Name), strings.Compare(e.Kind, o.Kind),
+		strings.Compare(e.String(), o.String()))
+}
+
+func (e End) form() int {
+	switch {
+	case e.Outside != nil:
+		return 1
+	case e.Future != nil:
+		return 2
+	}
+	return 0
+}
+
+func (r *Ranges) String() string {
+	var all []string
+	for _, p := range r.Prefixes {
+		all = append(all, p.String())
+	}
+	return strings.Join(all, ",")
+}
+
+func (f *Future) String() string {
+	pods, namespaces := "any pod", ""
+	if f.Pods != "" {
+		pods = "pods " + f.Pods
+	}
+	if f.Namespaces != "" {
+		namespaces = " in namespaces " + f.Namespaces
+	}
+	return pods + namespaces
+}
+
+// Sort puts ends and lines in order.
+func (m *Map) Sort() {
+	slices.SortFunc(m.Ends, End.Compare)
+	slices.SortFunc(m.Lines, func(a, b Line) int { return cmp.Or(a.From.Compare(b.From), a.To.Compare(b.To)) })
+}
