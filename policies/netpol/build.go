@@ -72,10 +72,8 @@ func (b *builder) in(namespace string) *namespaceChange {
 
 func (b *builder) build() *Snapshot {
 	cluster, touched := b.clusterPolicies()
-	for name, ns := range b.old.namespaces.all() {
-		if slices.ContainsFunc(touched, func(p *clusterPolicy) bool { return p.namespaces.Matches(ns.labels) }) {
-			b.in(name) // another set of ClusterNetworkPolicies governs it
-		}
+	if len(touched) > 0 {
+		b.reach(touched)
 	}
 	b.buildNodes()
 	for name, change := range b.changes {
@@ -85,6 +83,15 @@ func (b *builder) build() *Snapshot {
 		namespaces: b.namespaces.dict, nodes: b.byName.dict, cluster: cluster,
 		pods: b.pods.dict, hostPods: b.hostPods.dict, nodeAddrs: b.nodeAddrs.dict,
 		services: b.services.dict, external: b.external.dict, nodePorts: b.nodePorts.dict,
+	}
+}
+
+// reach adds the namespaces that ClusterNetworkPolicies are about to those that change.
+func (b *builder) reach(policies []*clusterPolicy) {
+	for name, ns := range b.old.namespaces.all() {
+		if slices.ContainsFunc(policies, func(p *clusterPolicy) bool { return p.namespaces.Matches(ns.labels) }) {
+			b.in(name)
+		}
 	}
 }
 
@@ -177,26 +184,28 @@ func (b *builder) buildPods(ns *namespace, changes []entry[*pod]) (fresh []int) 
 		if p.hasIdentity() {
 			ns.part(p)
 		}
-		b.podAddresses(p, func(e *edit[netip.Addr, []*pod], addr netip.Addr) { disclaim(e, addr, p) })
+		for _, addr := range p.addrs {
+			disclaim(b.pods, addr, p)
+			disclaim(b.hostPods, addr, p)
+		}
 	}
 	for _, p := range come {
 		if p.hasIdentity() && ns.join(p) {
 			fresh = append(fresh, p.class)
 		}
-		b.podAddresses(p, func(e *edit[netip.Addr, []*pod], addr netip.Addr) { claim(e, addr, p, comparePods) })
+		b.claimAddresses(p)
 	}
 	return fresh
 }
 
-// podAddresses calls for each address of the pod that it has a claim on. Host-network pods stand for their
-// node.
-func (b *builder) podAddresses(p *pod, call func(e *edit[netip.Addr, []*pod], addr netip.Addr)) {
+// claimAddresses: host-network pods stand for their node.
+func (b *builder) claimAddresses(p *pod) {
 	for _, addr := range p.addrs {
 		switch {
 		case p.hasIdentity():
-			call(b.pods, addr)
+			claim(b.pods, addr, p, comparePods)
 		case !p.completed && p.node != "":
-			call(b.hostPods, addr)
+			claim(b.hostPods, addr, p, comparePodNames)
 		}
 	}
 }
@@ -236,12 +245,16 @@ func claim[K comparable, T any](e *edit[K, []*T], k K, claimant *T, compare func
 	e.set(k, append(append(append(list, old[:i]...), claimant), old[i:]...))
 }
 
+// disclaim removes a claimant, if it is one.
 func disclaim[K comparable, T any](e *edit[K, []*T], k K, claimant *T) {
-	left := slices.DeleteFunc(slices.Clone(e.get(k)), func(other *T) bool { return other == claimant })
-	if len(left) == 0 {
+	old := e.get(k)
+	i := slices.Index(old, claimant)
+	switch {
+	case i < 0:
+	case len(old) == 1:
 		e.delete(k)
-	} else {
-		e.set(k, left)
+	default:
+		e.set(k, slices.Concat(old[:i], old[i+1:]))
 	}
 }
 

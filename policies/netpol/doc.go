@@ -5,18 +5,38 @@
 // Objects are compiled once into an immutable [Snapshot]: parsed, defaulted (they come from YAML as
 // well as from an API server), validated, and their selectors resolved. A snapshot then answers,
 // for a [Connection] between two pods or addresses, whether it is allowed, and by which object,
-// rule and path.
+// rule and path. [Snapshot.Allowed] answers for all ports at once, and [Snapshot.Apply] makes the next
+// snapshot after a change, at the cost of what the change reaches.
 //
-// The semantics are those of the NetworkPolicy v1 API reference. What that leaves open is decided
-// here, once, for admission, generation and enforcement alike:
+// The semantics are those of the API references of NetworkPolicy (networking.k8s.io/v1) and
+// ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2). The decision is made in tiers: see [Tier]. What
+// the references leave open is decided here, once, for admission, generation and enforcement alike.
 //
-//   - A connection is judged by the tuple after service translation. An address of a Service is
-//     resolved to its pods first, and the verdict says so.
-//   - An ipBlock matches addresses, whoever owns them, pods included.
+// Who is who:
+//
+//   - An ipBlock matches addresses, whoever owns them, pods included. A pod that has no address yet is in
+//     a range only if every address of a family is.
 //   - Pods on the host network and nodes have no pod identity: no policy selects them and no
-//     selector matches them, only an ipBlock can.
-//   - Traffic from a pod's own node, and from a pod to itself, is always allowed.
-//   - A pod that has completed no longer owns its address.
+//     selector of pods matches them. An ipBlock can, and a ClusterNetworkPolicy's nodes.
+//   - Traffic from a pod's own node, and from a pod to itself, is always allowed, whatever the tiers say.
+//   - A pod that has completed no longer owns its address. An address that several pods claim belongs to the
+//     one that was created last; of equals to the last by namespace and name. An address of several nodes or
+//     Services belongs to the last by name. A Node's own addresses come before those of its pods.
+//
+// Services: a connection is judged by the tuple after service translation, and the verdict says how the
+// Service was read.
+//
+//   - A cluster address leads to the Service's pods at their target ports, and the client keeps its address.
+//   - The name of a headless Service leads to its pods at the port that the client asks for.
+//   - An external address, a load balancer's and a node's port lead to the pods with externalTrafficPolicy
+//     Cluster from the address of the node at which the packet enters, which the pods see as the source; with
+//     Local they keep the client's address, and a node's port leads only to the pods of that node. Clients in
+//     the cluster are translated on their own node, except at the port of another node.
+//   - All ways that a connection can take must be allowed, because the client does not choose.
+//
+// Faults: a part of a policy that is not valid matches nothing, and a policy goes on isolating what it
+// selects. A ClusterNetworkPolicy's rule that denies or passes and has a fault denies everything, as its
+// reference asks.
 //
 // The package has no I/O and depends on the API types alone.
 package netpol

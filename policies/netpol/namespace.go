@@ -51,6 +51,9 @@ func search[T keyed](list []T, name string) (int, bool) {
 // namespaceLabels adds the label that the API server sets on every namespace, which a manifest
 // need not carry and cannot change.
 func namespaceLabels(name string, given map[string]string) labels.Set {
+	if given[corev1.LabelMetadataName] == name {
+		return given
+	}
 	set := make(labels.Set, len(given)+1)
 	maps.Copy(set, given)
 	set[corev1.LabelMetadataName] = name

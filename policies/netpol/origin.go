@@ -24,9 +24,6 @@ func (d Direction) String() string {
 // MarshalText makes a Direction a word in JSON.
 func (d Direction) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// Opposite is the direction of the same connection at its other end.
-func (d Direction) Opposite() Direction { return Egress - d }
-
 // Origin says where in which object a decision was written down.
 type Origin struct {
 	Kind      string    `json:"kind"`

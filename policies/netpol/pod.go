@@ -41,8 +41,12 @@ func (p *pod) hasIdentity() bool { return !p.hostNetwork && !p.completed }
 // comparePods orders the claimants of an address: the last one has it. Addresses are used again, and the
 // pod that started last is the one that is there.
 func comparePods(a, b *pod) int {
-	return cmp.Or(cmp.Compare(a.created, b.created),
-		strings.Compare(a.ref.Namespace, b.ref.Namespace), strings.Compare(a.ref.Name, b.ref.Name))
+	return cmp.Or(cmp.Compare(a.created, b.created), comparePodNames(a, b))
+}
+
+// comparePodNames orders the pods of a host's network, which all stand for the same node.
+func comparePodNames(a, b *pod) int {
+	return cmp.Or(strings.Compare(a.ref.Namespace, b.ref.Namespace), strings.Compare(a.ref.Name, b.ref.Name))
 }
 
 func compilePod(kp *corev1.Pod) *pod {
