@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -175,8 +176,8 @@ func (c *clusterPolicyCompiler) rule(rules []*Rule, given clusterRule) []*Rule {
 	defer func() { c.origin.Rule = "" }()
 	r := &Rule{Origin: c.origin}
 	sound := c.action(r, given.action)
-	if len(given.name) > maxRuleName {
-		c.fault("name", "%d characters, more than the %d that the API allows", len(given.name), maxRuleName)
+	if n := utf8.RuneCountInString(given.name); n > maxRuleName {
+		c.fault("name", "%d characters, more than the %d that the API allows", n, maxRuleName)
 	}
 	sound = c.peers(r, given.peers) && sound
 	sound = c.protocols(r, &given) && sound

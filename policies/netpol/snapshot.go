@@ -109,12 +109,15 @@ func (s *Snapshot) EndpointAt(addr netip.Addr) Endpoint {
 	if p := last(s.pods.get(addr)); p != nil {
 		return s.endpoint(p, addr)
 	}
-	return s.hostEndpoint(addr)
+	return Endpoint{Addr: addr, node: last(s.nodeAddrs.get(addr))}
 }
 
-// hostEndpoint is an address as one that no pod has.
+// hostEndpoint is the endpoint of a pod on the host network: the address, with no pod. Another pod that
+// has it keeps it from being the node's.
 func (s *Snapshot) hostEndpoint(addr netip.Addr) Endpoint {
-	return Endpoint{Addr: addr, node: last(s.nodeAddrs.get(addr))}
+	e := s.EndpointAt(addr)
+	e.pod, e.namespace = nil, nil
+	return e
 }
 
 func (s *Snapshot) endpoint(p *pod, addr netip.Addr) Endpoint {
