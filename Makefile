@@ -56,8 +56,17 @@ verify: generate ## Regenerate everything and fail if something differs from wha
 bench: packages control-plane ## Run the benchmarks: datapath, generator, semantics, rules
 	go test -run '^$$' -bench . -timeout 30m $$(go list ./... | grep -v /test/)
 
-fuzz: ## Run every fuzz target for FUZZTIME (default 10s)
-	@for pkg in $$(go list ./...); do \
+coverage: ## Show what of the policy engine the random clusters do not reach; fail if it is in what decides
+	@mkdir -p bin
+	go test -run Agrees -coverprofile bin/coverage.out ./policies/netpol
+	@go tool cover -func bin/coverage.out | awk '{f = $$1; sub(/.*\//, "", f); sub(/%/, "", $$3)} $$3 < 100 {print "  " f, $$2, $$3 "%"} \
+	  $$3 < 100 && f ~ /^($(DECIDES))\.go/ {missed = 1} END {if (missed) {print "the random clusters must reach every statement of: $(DECIDES)"; exit 1}}'
+
+# The files of policies/netpol that decide, as a regular expression.
+DECIDES := allowed|build|clusterpolicy|compile|evaluate|namespace|pod|policy|service|tier|translate
+
+fuzz: ## Run the fuzz targets of PACKAGES (default: all) for FUZZTIME (default 10s) each
+	@for pkg in $$(go list $${PACKAGES:-./...}); do \
 	  for f in $$(go test -list '^Fuzz' $$pkg | grep ^Fuzz || true); do \
 	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-10s} $$pkg; done; done
 
@@ -75,4 +84,4 @@ control-plane:
 compiler:
 	@test/install-packages clang-14:clang-14 llvm-strip-14:llvm-14
 
-.PHONY: help build demo test lint fmt generate verify bench fuzz clean packages control-plane compiler
+.PHONY: help build demo test lint fmt generate verify bench coverage fuzz clean packages control-plane compiler

@@ -9,19 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Resolution says how a Service was read.
-type Resolution struct {
-	Service types.NamespacedName `json:"service"`
-	// Port at the pods; 0 when the Service does not have the port that was asked for.
-	Port uint16 `json:"port"`
-	// Backend is the pod that the verdict is about: the first that is denied, else the first. The
-	// zero name when the Service has no pod for the port.
-	Backend types.NamespacedName `json:"backend"`
-	// Source is the node's address that the pod sees in the place of the client's; the zero Addr when the
-	// client's own address is kept.
-	Source netip.Addr `json:"source,omitzero"`
-}
-
 // frontend is what a client connects to: a Service at one of its addresses.
 type frontend struct {
 	name  types.NamespacedName
