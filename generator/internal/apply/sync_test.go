@@ -20,11 +20,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/yaml"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/apply"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/gittest"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
-	"github.com/bulkhead-dev/bulkhead/generator/internal/manifest"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/repo"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/tree"
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
@@ -81,31 +81,26 @@ func newSite(t *testing.T) *site {
 // grant applies the chart's ClusterRole and binding, so that the test fails where a verb is missing.
 func (s *site) grant() {
 	s.t.Helper()
-	objects, err := manifest.ReadDir("../../../charts/bulkhead/rbac", manifest.Strict)
+	data, err := os.ReadFile("../../../charts/bulkhead/rbac/generator.yaml")
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	granted := 0
-	for _, o := range objects {
-		var err error
-		switch o := o.(type) {
-		case *rbacv1.ClusterRole:
-			if o.Name == baseline.GeneratorServiceAccount {
-				_, err = s.admin.RbacV1().ClusterRoles().Create(s.t.Context(), o, metav1.CreateOptions{})
-				granted++
-			}
-		case *rbacv1.ClusterRoleBinding:
-			if o.Name == baseline.GeneratorServiceAccount {
-				_, err = s.admin.RbacV1().ClusterRoleBindings().Create(s.t.Context(), o, metav1.CreateOptions{})
-				granted++
-			}
-		}
-		if err != nil {
-			s.t.Fatal(err)
-		}
+	var (
+		role    rbacv1.ClusterRole
+		binding rbacv1.ClusterRoleBinding
+	)
+	first, second, _ := strings.Cut(string(data), "\n---\n")
+	if err := errors.Join(yaml.UnmarshalStrict([]byte(first), &role), yaml.UnmarshalStrict([]byte(second), &binding)); err != nil {
+		s.t.Fatal(err)
 	}
-	if granted != 2 {
-		s.t.Fatalf("%d RBAC objects of the generator, want 2", granted)
+	if role.Name != baseline.GeneratorServiceAccount {
+		s.t.Fatalf("ClusterRole %q is not the generator's", role.Name)
+	}
+	if _, err := s.admin.RbacV1().ClusterRoles().Create(s.t.Context(), &role, metav1.CreateOptions{}); err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := s.admin.RbacV1().ClusterRoleBindings().Create(s.t.Context(), &binding, metav1.CreateOptions{}); err != nil {
+		s.t.Fatal(err)
 	}
 }
 

@@ -54,17 +54,23 @@ can be judged just as well.`,
 	}
 	from.flags(cmd.Flags())
 	inv.flags(cmd.Flags())
-	cmd.Flags().StringVar(&policies, "policies", "", "directory of NetworkPolicies as YAML; other kinds in it are ignored")
+	cmd.Flags().StringVar(&policies, "policies", "", "file, directory or kustomization with NetworkPolicies, or - for standard input; other kinds in it are ignored")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return cmd
 }
 
 func judge(cmd *cobra.Command, from *source, in *cluster, dir string) (*proof.Report, error) {
-	objects, err := manifest.ReadDir(dir, manifest.Strict)
+	set, err := manifest.Load([]string{dir}, cmd.InOrStdin(), manifest.Strict)
 	if err != nil {
 		return nil, fmt.Errorf("--policies %s: %w", dir, err)
 	}
-	policies, err := proof.Policies(objects)
+	for _, w := range set.Warnings {
+		fmt.Fprintf(cmd.ErrOrStderr(), "--policies %s: %s\n", dir, w)
+	}
+	if n := len(set.Netpol().ClusterPolicies); n > 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "--policies %s: %d ClusterNetworkPolicies are not judged: only NetworkPolicies can be proven\n", dir, n)
+	}
+	policies, err := proof.Policies(set.Runtime())
 	if err != nil {
 		return nil, fmt.Errorf("--policies %s: %w", dir, err)
 	}

@@ -60,15 +60,18 @@ type Inventory struct {
 // FromDir reads the objects of a directory of manifests, such as the output of
 // `kubectl get ns,svc,deploy,rs,sts,ds,job,cj,pod,node -A -o yaml`. A cluster's Git manifests will do too.
 func FromDir(dir string) (*Inventory, error) {
-	objects, err := manifest.ReadDir(dir, manifest.Lenient)
+	set, err := manifest.Load([]string{dir}, nil, manifest.Lenient)
 	if err != nil {
 		return nil, fmt.Errorf("inventory: %w", err)
 	}
-	if len(objects) == 0 {
+	if len(set.Objects) == 0 {
 		return nil, fmt.Errorf("inventory: %s has no objects: give a directory with manifests in .yaml, .yml or .json files", dir)
 	}
-	return New(objects), nil
+	return FromSet(set), nil
 }
+
+// FromSet makes an inventory of what was read from files.
+func FromSet(set *manifest.Set) *Inventory { return New(set.Runtime()) }
 
 // New makes an inventory of objects in any order. Objects of other kinds are ignored. With no
 // objects, edges are attributed by what the flows themselves say.

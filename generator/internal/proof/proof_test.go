@@ -45,11 +45,11 @@ func load(t *testing.T) world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	objects, err := manifest.ReadDir(testCase+"want/shop", manifest.Strict)
+	set, err := manifest.Load([]string{testCase + "want/shop"}, nil, manifest.Strict)
 	if err != nil {
 		t.Fatal(err)
 	}
-	policies, err := proof.Policies(objects)
+	policies, err := proof.Policies(set.Runtime())
 	if err != nil {
 		t.Fatal(err)
 	}

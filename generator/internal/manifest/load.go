@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package manifest reads Kubernetes objects from files, folders, kustomizations and standard input,
+// and knows at which line of which file each field stands. What it reads is not trusted: every size
+// is bounded, nothing is fetched and no program is run.
+package manifest
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// Reading says how exactly the fields must fit.
+type Reading int
+
+// Lenient ignores fields that are not known, because a newer server may have written them, and
+// documents that are no objects of Kubernetes. Strict refuses both: in a policy, a misspelt field
+// changes what it means.
+const (
+	Lenient Reading = iota
+	Strict
+)
+
+// limits bound what one Load reads.
+type limits struct {
+	file, total        int64 // bytes
+	files              int
+	documents, objects int
+	folders            int // depth
+}
+
+// A dump of a large cluster's pods is some hundred megabytes in one file.
+var defaults = limits{file: 256 << 20, total: 1 << 30, files: 100_000, documents: 500_000, objects: 1_000_000, folders: 64}
+
+// Load reads all objects that the paths stand for. A path is a file, a folder, a kustomization
+// file, or "-" for stdin. Of a folder, all .yaml, .yml and .json files below it are read; a folder
+// with a kustomization file is built instead, at any depth. A file or folder that is given
+// twice is read once. Errors begin with "read manifests: " and name file and line.
+func Load(paths []string, stdin io.Reader, how Reading) (*Set, error) {
+	return load(paths, stdin, how, defaults)
+}
+
+func load(paths []string, stdin io.Reader, how Reading, most limits) (*Set, error) {
+	l := &loader{set: &Set{}, stdin: stdin, how: how, most: most, seen: map[string]bool{}}
+	for _, p := range paths {
+		if err := l.path(p); err != nil {
+			return nil, fmt.Errorf("read manifests: %w", err)
+		}
+	}
+	l.warn()
+	return l.set, nil
+}
+
+// Parse returns the objects of one file as they are written: without a default namespace, and
+// without a look at names and labels. name stands for the file in errors.
+func Parse(name string, data []byte, how Reading) ([]runtime.Object, error) {
+	found, err := parse(name, data, how, defaults.documents)
+	if err != nil {
+		return nil, err
+	}
+	var objects []runtime.Object
+	for _, o := range found.objects {
+		objects = append(objects, o.Object)
+	}
+	return objects, nil
+}
+
+func parse(name string, data []byte, how Reading, most int) (*contents, error) {
+	docs, err := split(name, data, most)
+	if err != nil {
+		return nil, err
+	}
+	c := &contents{}
+	for _, d := range docs {
+		if err := c.read(d, how); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+type loader struct {
+	set     *Set
+	stdin   io.Reader
+	how     Reading
+	most    limits
+	seen    map[string]bool // paths of files and folders
+	files   int
+	bytes   int64
+	foreign []source // documents that are no objects
+}
+
+func (l *loader) path(p string) error {
+	if p == "-" {
+		if l.seen[p] {
+			return errors.New("stdin is given twice")
+		}
+		l.seen[p] = true
+		return l.named("stdin", l.stdin)
+	}
+	info, err := os.Stat(p)
+	switch {
+	case err != nil:
+		return err
+	case info.IsDir():
+		return l.folder(p)
+	case slices.Contains(kustomizationFiles, filepath.Base(p)):
+		return l.build(filepath.Dir(p))
+	case l.isSeen(p):
+		return nil
+	}
+	f, err := os.Open(p)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return l.named(p, f)
+}
+
+func (l *loader) isSeen(p string) bool {
+	p = filepath.Clean(p)
+	seen := l.seen[p]
+	l.seen[p] = true
+	return seen
+}
+
+// named reads a file that was asked for by its name: it must have objects.
+func (l *loader) named(name string, r io.Reader) error {
+	data, err := l.bytesOf(name, r)
+	if err != nil {
+		return err
+	}
+	found, err := parse(name, data, l.how, l.most.documents)
+	if err != nil {
+		return err
+	}
+	if len(found.objects)+len(found.skipped)+found.lists == 0 {
+		return fmt.Errorf("%s: no Kubernetes object in it", name)
+	}
+	return l.add(found)
+}
+
+func (l *loader) bytesOf(name string, r io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, l.most.file+1))
+	l.files++
+	l.bytes += int64(len(data))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", name, err)
+	case int64(len(data)) > l.most.file:
+		return nil, fmt.Errorf("%s: larger than %s; split it", name, size(l.most.file))
+	case l.bytes > l.most.total:
+		return nil, fmt.Errorf("%s: more than %s in all; give fewer paths", name, size(l.most.total))
+	case l.files > l.most.files:
+		return nil, fmt.Errorf("%s: more than %d files; give fewer paths", name, l.most.files)
+	}
+	return data, nil
+}
+
+func size(bytes int64) string {
+	if bytes < 1<<20 {
+		return fmt.Sprintf("%d bytes", bytes)
+	}
+	return fmt.Sprintf("%d MiB", bytes>>20)
+}
+
+func (l *loader) add(found *contents) error {
+	for _, o := range found.objects {
+		if err := l.set.accept(o, l.most.objects); err != nil {
+			return err
+		}
+	}
+	for gk, n := range found.skipped {
+		if l.set.Skipped == nil {
+			l.set.Skipped = map[schema.GroupKind]int{}
+		}
+		l.set.Skipped[gk] += n
+	}
+	l.foreign = append(l.foreign, found.foreign...)
+	return nil
+}
+
+// warn says what was found and left out, and may matter.
+func (l *loader) warn() {
+	if n := len(l.foreign); n > 0 {
+		l.set.Warnings = append(l.set.Warnings, fmt.Sprintf("%d documents are no objects of Kubernetes and were left out, the first at %s", n, l.foreign[0].at("")))
+	}
+	for _, gk := range slices.SortedFunc(maps.Keys(l.set.Skipped), func(a, b schema.GroupKind) int { return cmp.Compare(a.String(), b.String()) }) {
+		if isPolicy(gk) {
+			l.set.Warnings = append(l.set.Warnings, fmt.Sprintf("%d objects of kind %s are not understood: what they allow or deny is not considered", l.set.Skipped[gk], gk))
+		}
+	}
+}
