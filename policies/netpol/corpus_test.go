@@ -14,7 +14,7 @@ import (
 )
 
 // fewestCases guards against a corpus that is not found, or loses files unseen.
-const fewestCases = 200
+const fewestCases = 1100
 
 func loadCorpus(tb testing.TB) []*corpus.File {
 	tb.Helper()
