@@ -169,8 +169,8 @@ func (p *clusterPeer) hasNamedPorts() bool {
 	return p.nodes == nil && p.networks == nil && p.domains == nil
 }
 
-// rule appends the compiled rule. With a fault, an Accept rule matches only what is valid in it, and
-// nothing if nothing is; a rule that holds something back denies everything, as the API reference asks.
+// rule appends the compiled rule. A rule with a fault fails closed as the API reference asks: one that
+// accepts matches nothing, any other denies everything.
 func (c *clusterPolicyCompiler) rule(rules []*Rule, given clusterRule) []*Rule {
 	c.origin.Rule = given.name
 	defer func() { c.origin.Rule = "" }()
@@ -181,16 +181,13 @@ func (c *clusterPolicyCompiler) rule(rules []*Rule, given clusterRule) []*Rule {
 	}
 	sound = c.peers(r, given.peers) && sound
 	sound = c.protocols(r, &given) && sound
-	if sound {
+	switch {
+	case sound:
 		return append(rules, r)
-	}
-	if r.Action != Allow {
-		return append(rules, &Rule{Origin: r.Origin, Action: Deny})
-	}
-	if len(r.Peers) == 0 || len(given.protocols) > 0 && len(r.Ports) == 0 {
+	case r.Action == Allow:
 		return rules
 	}
-	return append(rules, r)
+	return append(rules, &Rule{Origin: r.Origin, Action: Deny})
 }
 
 func (c *clusterPolicyCompiler) action(r *Rule, given policyv1alpha2.ClusterNetworkPolicyRuleAction) bool {
@@ -275,6 +272,10 @@ func (c *clusterPolicyCompiler) networks(r *Rule, networks []policyv1alpha2.CIDR
 }
 
 func (c *clusterPolicyCompiler) protocols(r *Rule, given *clusterRule) bool {
+	if given.protocols != nil && len(given.protocols) == 0 {
+		c.fault("protocols", "at least one entry is required; leave protocols out to mean all of them")
+		return false
+	}
 	c.count("protocols", len(given.protocols))
 	sound := true
 	c.list = "protocols"

@@ -24,6 +24,7 @@ type service struct {
 	onNodes  bool            // it has a port on every node
 	local    bool            // externalTrafficPolicy Local
 	headless bool            // its name stands for its pods' addresses
+	alias    bool            // its name stands for a name elsewhere
 }
 
 // nodePort is a port of every node.
@@ -47,13 +48,14 @@ func compileService(ks *corev1.Service) *service {
 		local: ks.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
 	}
 	if ks.Spec.Type == corev1.ServiceTypeExternalName {
+		svc.alias = true
 		return svc
 	}
 	if len(ks.Spec.Selector) > 0 {
 		svc.pods = labels.SelectorFromSet(ks.Spec.Selector)
 	}
 	svc.addrs = ServiceAddresses(ks)
-	svc.headless = len(svc.addrs) == 0
+	svc.headless = ks.Spec.ClusterIP == corev1.ClusterIPNone || slices.Contains(ks.Spec.ClusterIPs, corev1.ClusterIPNone)
 	svc.external = externalAddresses(ks)
 	svc.onNodes = ks.Spec.Type == corev1.ServiceTypeNodePort || ks.Spec.Type == corev1.ServiceTypeLoadBalancer
 	return svc

@@ -13,7 +13,7 @@ import (
 type frontend struct {
 	name  types.NamespacedName
 	svc   *service   // nil: there is no Service of that name
-	addr  netip.Addr // invalid: by the name of a Service that has no address
+	addr  netip.Addr // invalid: by the name of a Service that has none, or none yet
 	kind  frontendKind
 	named bool // asked for by name, so that pods count which have no address yet
 }
@@ -57,10 +57,9 @@ func (s *Snapshot) namedFrontend(c *Connection) frontend {
 	if ns := s.namespaces.get(f.name.Namespace); ns != nil {
 		f.svc = find(ns.services, f.name.Name)
 	}
-	if f.svc == nil || len(f.svc.addrs) == 0 {
-		return f
+	if f.svc != nil && !f.svc.headless {
+		f.addr, f.kind = firstOfFamily(f.svc.addrs, s.familyOf(c.From)), inCluster
 	}
-	f.addr, f.kind = firstOfFamily(f.svc.addrs, s.familyOf(c.From)), inCluster
 	return f
 }
 
@@ -128,7 +127,7 @@ func (s *Snapshot) sourceEndpoint(source netip.Addr) Endpoint {
 
 // routes are all ways to the Service's pods, in order of pod and node.
 func (s *Snapshot) routes(f *frontend, c *Connection, from Endpoint) (routes []route) {
-	if f.svc == nil || f.kind == headless && !f.svc.headless {
+	if f.svc == nil || f.svc.alias {
 		return nil
 	}
 	client := s.nodeAt(from.Addr)
@@ -193,7 +192,7 @@ func (s *Snapshot) nodesByName() []*node {
 // backendEndpoint is a pod as the Service leads to it: at its address of the family that was asked for.
 func (s *Snapshot) backendEndpoint(f *frontend, p *pod, from Endpoint) (Endpoint, bool) {
 	family := f.addr
-	if f.kind == headless {
+	if !family.IsValid() {
 		family = from.Addr
 	}
 	addr := p.address(family)
