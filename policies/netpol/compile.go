@@ -22,8 +22,7 @@ type Key struct{ Kind, Namespace, Name string }
 
 // Compile makes a snapshot of the objects. The error joins an *ObjectError for each fault; the
 // snapshot is usable all the same: a rule, peer or port with a fault matches nothing, while the
-// policy goes on isolating what it selects. A ClusterNetworkPolicy's rule with a fault that denies or
-// passes denies everything.
+// policy goes on isolating what it selects. A ClusterNetworkPolicy's rule with a fault fails closed.
 func Compile(objs Objects) (*Snapshot, error) { return new(Snapshot).Apply(Change{Set: objs}) }
 
 // Apply makes a snapshot of the cluster after a change. It shares with the old one, which stays as it is,

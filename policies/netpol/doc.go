@@ -27,16 +27,17 @@
 // Service was read.
 //
 //   - A cluster address leads to the Service's pods at their target ports, and the client keeps its address.
-//   - The name of a headless Service leads to its pods at the port that the client asks for.
+//   - The name of a Service leads where its cluster address does, also before it has one; that of a headless
+//     Service leads to its pods at the port that the client asks for.
 //   - An external address, a load balancer's and a node's port lead to the pods with externalTrafficPolicy
 //     Cluster from the address of the node at which the packet enters, which the pods see as the source; with
 //     Local they keep the client's address, and a node's port leads only to the pods of that node. Clients in
 //     the cluster are translated on their own node, except at the port of another node.
 //   - All ways that a connection can take must be allowed, because the client does not choose.
 //
-// Faults: a part of a policy that is not valid matches nothing, and a policy goes on isolating what it
-// selects. A ClusterNetworkPolicy's rule that denies or passes and has a fault denies everything, as its
-// reference asks.
+// Faults: a part of a NetworkPolicy that is not valid matches nothing, and the policy goes on isolating what
+// it selects. A ClusterNetworkPolicy's rule with a fault matches nothing if it accepts, and denies everything
+// if it denies or passes, as its reference asks.
 //
 // The package has no I/O and depends on the API types alone.
 package netpol

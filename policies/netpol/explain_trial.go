@@ -9,7 +9,9 @@ import (
 	"net/netip"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 )
 
 // Bounds on what an explanation holds. What is nearest to a match is kept.
@@ -100,85 +102,182 @@ func (f *Failure) weight() int {
 	return weightPort
 }
 
-// asked is a rule in its tier, before anything is told about it.
-type asked struct {
-	rule     *Rule
-	tier     Tier
-	distance int
-}
-
 // trials are the rules that were asked until the decision.
-func (q *question) trials(d *Decision) (trials []Trial, omitted int) {
-	all := q.asked(d)
-	slices.SortStableFunc(all, func(a, b asked) int { return cmp.Compare(a.distance, b.distance) })
-	kept := all[:min(len(all), MaxTrials)]
-	for _, a := range kept {
-		trials = append(trials, q.trial(a))
-	}
-	return trials, len(all) - len(kept)
-}
-
-func (q *question) asked(d *Decision) (all []asked) {
+func (q *question) trials(d *Decision) (kept []Trial, omitted int) {
+	var all []Trial
 	set := q.self.rules(q.direction)
 	for tier, rules := range set.Tiers {
 		for _, r := range rules {
-			all = append(all, asked{r, Tier(tier), q.distance(r)})
-			if d.Rule == &r.Origin {
-				return all
-			}
-			if r.Action == Pass && all[len(all)-1].distance == 0 {
-				break // the rest of the tier was not asked
+			t := q.trial(r, Tier(tier))
+			all = append(all, t)
+			if d.Rule == &r.Origin || r.Action == Pass && t.Matched() {
+				break
 			}
 		}
-		if Tier(tier) == NetworkPolicies && set.Isolated {
+		if Tier(tier) == NetworkPolicies && set.Isolated || d.Rule != nil && len(all) > 0 && all[len(all)-1].Origin == *d.Rule {
 			break
 		}
 	}
-	return all
+	slices.SortStableFunc(all, func(a, b Trial) int { return cmp.Compare(a.Distance, b.Distance) })
+	kept = all[:min(len(all), MaxTrials)]
+	return slices.Clone(kept), len(all) - len(kept)
 }
 
-// distance is that of the nearest peer and the nearest port.
-func (q *question) distance(r *Rule) int {
-	peer, port := 0, 0
-	for i := range r.Peers {
-		if n := weigh(r.Peers[i].failures(q.peer, nil)); i == 0 || n < peer {
-			peer = n
-		}
-	}
-	for i := range r.Ports {
-		if n := weigh(r.Ports[i].failures(q, nil)); i == 0 || n < port {
-			port = n
-		}
-	}
-	return peer + port
+func (q *question) trial(r *Rule, tier Tier) Trial {
+	t := Trial{Origin: r.Origin, Tier: tier, Action: r.Action}
+	var peer, port int
+	t.Peers, peer = misses(len(r.Peers), func(i int) Part { return q.peer.miss(&r.Peers[i], r.PeerPath(i)) })
+	t.Ports, port = misses(len(r.Ports), func(i int) Part { return q.missedPort(&r.Ports[i], r.PortPath(i)) })
+	t.PeerMatched, t.PortMatched, t.Distance = peer == 0, port == 0, peer+port
+	return t
 }
 
-func weigh(failures []Failure) (sum int) {
-	for i := range failures {
-		sum += failures[i].weight()
+// misses are the entries of a list that did not match, nearest first, and the distance of the nearest. There
+// are none as soon as one entry matches.
+func misses(n int, part func(i int) Part) (parts []Part, distance int) {
+	for i := range n {
+		p := part(i)
+		if len(p.Failures) == 0 {
+			return nil, 0
+		}
+		parts = append(parts, p)
+	}
+	slices.SortStableFunc(parts, func(a, b Part) int { return cmp.Compare(a.weight(), b.weight()) })
+	parts = slices.Clone(parts[:min(n, MaxParts)])
+	if n > 0 {
+		distance = parts[0].weight()
+	}
+	return parts, distance
+}
+
+func (p *Part) weight() (sum int) {
+	for i := range p.Failures {
+		sum += p.Failures[i].weight()
 	}
 	return sum
 }
 
-func (q *question) trial(a asked) Trial {
-	r := a.rule
-	t := Trial{
-		Origin: r.Origin, Tier: a.tier, Action: a.action(), Distance: a.distance,
-		PeerMatched: r.MatchesPeer(q.peer), PortMatched: r.MatchesPort(q.connection.Protocol, q.connection.Port, q.destination),
+// miss says why a peer does not match the endpoint; no failures: it does.
+func (e Endpoint) miss(m *PeerMatch, path string) Part {
+	p := Part{Path: path}
+	switch {
+	case m.Nodes != nil:
+		e.missNode(m, &p)
+	case m.Pods == nil:
+		e.missBlock(m, &p)
+	case e.pod == nil:
+		p.fail(PeerIsNoPod, path, "pods", address(e.Addr))
+	default:
+		e.missPod(m, &p)
 	}
-	if !t.PeerMatched {
-		t.Peers = nearest(len(r.Peers), func(i int) Part {
-			p := Part{Path: r.PeerPath(i)}
-			p.Failures = r.Peers[i].failures(q.peer, &p)
-			return p
-		})
+	return p
+}
+
+func (e Endpoint) missNode(m *PeerMatch, p *Part) {
+	if e.pod != nil || e.node == nil {
+		p.fail(PeerIsNoNode, p.Path, "nodes", address(e.Addr))
+		return
 	}
-	if !t.PortMatched {
-		t.Ports = nearest(len(r.Ports), func(i int) Part {
-			p := Part{Path: r.PortPath(i)}
-			p.Failures = r.Ports[i].failures(q, &p)
-			return p
-		})
+	p.failLabels(p.Path+".nodes", m.Nodes, e.node.labels)
+}
+
+func (e Endpoint) missPod(m *PeerMatch, p *Part) {
+	if m.Namespaces == nil {
+		if e.pod.ref.Namespace != m.Namespace {
+			p.fail(OtherNamespace, p.Path, m.Namespace, &e.pod.ref.Namespace)
+		}
+	} else {
+		p.failLabels(p.Path+".namespaceSelector", m.Namespaces, e.namespace.labels)
 	}
-	return t
+	p.failLabels(p.Path+".podSelector", m.Pods, e.pod.labels)
+}
+
+func (e Endpoint) missBlock(m *PeerMatch, p *Part) {
+	switch {
+	case m.matchesAddr(e.Addr):
+	case !e.Addr.IsValid():
+		p.fail(NoAddress, p.Path, m.Block.String(), nil)
+	case !m.Block.Contains(e.Addr):
+		p.fail(OutsideBlock, p.Path, m.Block.String(), address(e.Addr))
+	default:
+		i := slices.IndexFunc(m.Except, func(x netip.Prefix) bool { return x.Contains(e.Addr) })
+		p.fail(InExcept, p.Path, m.Except[i].String(), address(e.Addr))
+	}
+}
+
+func (q *question) missedPort(m *PortMatch, path string) Part {
+	p := Part{Path: path}
+	asked := fmt.Sprintf("%s/%d", q.connection.Protocol, q.connection.Port)
+	switch {
+	case m.Matches(q.connection.Protocol, q.connection.Port, q.destination):
+	case m.Protocol != "" && m.Protocol != q.connection.Protocol:
+		p.fail(ProtocolDiffers, path, m.String(), &asked)
+	case m.Name == "":
+		p.fail(PortDiffers, path, m.String(), &asked)
+	case q.destination.pod == nil:
+		p.fail(NameNeedsPod, path, m.String(), address(q.destination.Addr))
+	default:
+		q.missedName(m, &p)
+	}
+	return p
+}
+
+func (q *question) missedName(m *PortMatch, p *Part) {
+	for _, named := range q.destination.pod.ports {
+		if named.name == m.Name {
+			is := fmt.Sprintf("%s/%d", named.protocol, named.number)
+			p.fail(NameIsOther, p.Path, m.String(), &is)
+			return
+		}
+	}
+	p.fail(NameNotDeclared, p.Path, m.String(), nil)
+}
+
+func (p *Part) fail(cause Cause, path, wanted string, actual *string) {
+	p.Failures = append(p.Failures, Failure{Cause: cause, Path: path, Wanted: wanted, Actual: actual})
+}
+
+// failLabels adds the requirements of a selector that a set of labels does not meet.
+func (p *Part) failLabels(path string, selector labels.Selector, set labels.Set) {
+	requirements, selectable := selector.Requirements()
+	if !selectable {
+		p.fail(LabelFails, path, "nothing", nil)
+	}
+	for i := range requirements {
+		r := &requirements[i]
+		if r.Matches(set) {
+			continue
+		}
+		f := Failure{
+			Cause: LabelFails, Path: path, Wanted: r.String(),
+			Key: r.Key(), Operator: string(r.Operator()), Values: slices.Sorted(maps.Keys(r.Values())),
+		}
+		if value, ok := set[f.Key]; ok {
+			f.Actual = &value
+		}
+		f.Elsewhere = elsewhere(set, &f)
+		p.Failures = append(p.Failures, f)
+	}
+}
+
+// elsewhere is another label that has a value which was wanted, the standard one of namespaces first.
+func elsewhere(set labels.Set, f *Failure) string {
+	if f.Operator != string(selection.Equals) && f.Operator != string(selection.In) {
+		return ""
+	}
+	for _, key := range append([]string{corev1.LabelMetadataName}, slices.Sorted(maps.Keys(set))...) {
+		if key != f.Key && slices.Contains(f.Values, set[key]) {
+			return key
+		}
+	}
+	return ""
+}
+
+// address is an address in words; nil when it is not known.
+func address(addr netip.Addr) *string {
+	if !addr.IsValid() {
+		return nil
+	}
+	s := addr.String()
+	return &s
 }

@@ -3,8 +3,11 @@
 package netpol
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -91,10 +94,21 @@ func (c *compiler) checkName() {
 func (c *compiler) selector(path string, s *metav1.LabelSelector) (labels.Selector, bool) {
 	selector, err := metav1.LabelSelectorAsSelector(s)
 	if err != nil {
-		c.fault(path, "invalid label selector: %v", err)
+		c.fault(path, "invalid label selector: %v", cmp.Or(firstLabelError(s.MatchLabels), err))
 		return labels.Nothing(), false
 	}
 	return selector, true
+}
+
+// firstLabelError is that of the first label in order, so that the same object has the same faults; nil when
+// all labels are valid.
+func firstLabelError(matchLabels map[string]string) error {
+	for _, k := range slices.Sorted(maps.Keys(matchLabels)) {
+		if _, err := metav1.LabelSelectorAsSelector(&metav1.LabelSelector{MatchLabels: map[string]string{k: matchLabels[k]}}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // rulePath is where a rule stands. Policies have few rules, so most paths are the same few strings.

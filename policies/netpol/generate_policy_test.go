@@ -12,31 +12,26 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
-
-	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
-func (g *generator) addPolicies(objs *netpol.Objects) {
-	names := g.Perm(6)
-	for _, n := range names[:1+g.IntN(5)] {
-		np := &networkingv1.NetworkPolicy{TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy"}}
-		np.Namespace, np.Name = pick(g, "a", "a", "a", "b", "c"), fmt.Sprintf("np%d", n)
-		if g.fault() {
-			np.Name = pick(g, "np1", "np1", "Upper", "", "-a", "a..b", "a.b", strings.Repeat("n", 254))
-		}
-		if g.faults > 0 && g.percent(1) {
-			np.Namespace = pick(g, "", "a.b", strings.Repeat("n", 64))
-		}
-		np.Spec.PodSelector = *g.selector("app", "env")
-		np.Spec.PolicyTypes = g.policyTypes()
-		np.Spec.Ingress = some(g, 3, func() networkingv1.NetworkPolicyIngressRule {
-			return networkingv1.NetworkPolicyIngressRule{From: g.peers(), Ports: g.ports()}
-		})
-		np.Spec.Egress = some(g, 3, func() networkingv1.NetworkPolicyEgressRule {
-			return networkingv1.NetworkPolicyEgressRule{To: g.peers(), Ports: g.ports()}
-		})
-		objs.Policies = append(objs.Policies, np)
+func (g *generator) policy(n int) *networkingv1.NetworkPolicy {
+	np := &networkingv1.NetworkPolicy{TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy"}}
+	np.Namespace, np.Name = pick(g, "a", "a", "a", "b", "c"), fmt.Sprintf("np%d", n)
+	if g.fault() {
+		np.Name = pick(g, "np1", "np1", "Upper", "", "-a", "a..b", "a.b", strings.Repeat("n", 254))
 	}
+	if g.faults > 0 && g.percent(1) {
+		np.Namespace = pick(g, "", "a.b", strings.Repeat("n", 64))
+	}
+	np.Spec.PodSelector = *g.selector("app", "env")
+	np.Spec.PolicyTypes = g.policyTypes()
+	np.Spec.Ingress = some(g, 3, func() networkingv1.NetworkPolicyIngressRule {
+		return networkingv1.NetworkPolicyIngressRule{From: g.peers(), Ports: g.ports()}
+	})
+	np.Spec.Egress = some(g, 3, func() networkingv1.NetworkPolicyEgressRule {
+		return networkingv1.NetworkPolicyEgressRule{To: g.peers(), Ports: g.ports()}
+	})
+	return np
 }
 
 func (g *generator) policyTypes() []networkingv1.PolicyType {
@@ -120,7 +115,7 @@ func (g *generator) peers() []networkingv1.NetworkPolicyPeer {
 // strictly inside it unless they are faults.
 func (g *generator) block() *networkingv1.IPBlock {
 	if g.fault() {
-		return &networkingv1.IPBlock{CIDR: pick(g, "", "10.0.0.1", "10.0.0.0/33", "fd00::/129", "::ffff:10.0.0.0/120", "10.0.0.0/-1", "ten/8")}
+		return &networkingv1.IPBlock{CIDR: pick(g, "", "10.0.0.1", "10.0.0.0/33", "10.0.0.0/08", "fd00::/129", "::ffff:10.0.0.0/120", "10.0.0.0/-1", "ten/8")}
 	}
 	prefix := netip.MustParsePrefix(pick(g, "10.0.0.1/32", "10.0.0.2/31", "10.0.0.5/29", "10.0.0.0/24", "10.0.1.0/24", "10.0.1.2/32",
 		"10.0.0.0/15", "10.0.3.0/24", "192.0.2.0/24", "0.0.0.0/0", "0.0.0.0/0", "fd00::/64", "fd00::4/126", "fd00::1:0/112", "::/0", "2001:db8::1/128"))

@@ -3,6 +3,7 @@
 package netpol_test
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"slices"
@@ -10,12 +11,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
-// Who is who: pods, nodes, Services and their addresses, as the oracle reads them.
+// Who is who: pods, nodes and their addresses, as the oracle reads them.
 
 // bytesOf are 4 or 16 bytes; nil for no address. An IPv4 address in IPv6 form is 4 bytes.
 func bytesOf(a netip.Addr) net.IP { return plain(a.AsSlice()) }
@@ -29,29 +29,105 @@ func plain(ip net.IP) net.IP {
 	return ip
 }
 
-func sameAddress(a, b net.IP) bool { return a != nil && a.Equal(b) }
+func listed(all []net.IP, ip net.IP) bool { return ip != nil && slices.ContainsFunc(all, ip.Equal) }
+
+// addressesIn are those of the texts that are addresses, each once.
+func addressesIn(texts []string) (all []net.IP) {
+	for _, s := range texts {
+		if ip := addressOf(s); ip != nil && !listed(all, ip) {
+			all = append(all, ip)
+		}
+	}
+	return all
+}
+
+// firstOf the addresses that has the family, 4 or 16 bytes; nil for none.
+func firstOf(all []net.IP, family int) net.IP {
+	if i := slices.IndexFunc(all, func(ip net.IP) bool { return len(ip) == family }); i >= 0 {
+		return all[i]
+	}
+	return nil
+}
 
 func nameOf(pod *corev1.Pod) types.NamespacedName {
 	return types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
+}
+
+// laterName: of two that dispute something, the last by namespace and name has it.
+func laterName(a, b types.NamespacedName) bool {
+	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name)) > 0
 }
 
 func isGone(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
-// addressesOf a pod: status.podIP, then those of status.podIPs that are not there yet.
+func hasIdentity(pod *corev1.Pod) bool { return !isGone(pod) && !pod.Spec.HostNetwork }
+
+// addressesOf a pod: status.podIP, then those of status.podIPs.
 func addressesOf(pod *corev1.Pod) []net.IP {
-	var all []net.IP
-	if ip := addressOf(pod.Status.PodIP); ip != nil {
-		all = append(all, ip)
-	}
+	texts := []string{pod.Status.PodIP}
 	for _, given := range pod.Status.PodIPs {
-		ip := addressOf(given.IP)
-		if ip != nil && !slices.ContainsFunc(all, ip.Equal) {
-			all = append(all, ip)
+		texts = append(texts, given.IP)
+	}
+	return addressesIn(texts)
+}
+
+func nodeAddresses(n *corev1.Node) []net.IP {
+	var texts []string
+	for _, given := range n.Status.Addresses {
+		texts = append(texts, given.Address)
+	}
+	return addressesIn(texts)
+}
+
+// owner of an address is the youngest pod that has it; nil for none.
+func (o *oracle) owner(ip net.IP) (owner *corev1.Pod) {
+	for _, pod := range o.Pods {
+		if !hasIdentity(pod) || !listed(o.podAddresses[pod], ip) {
+			continue
+		}
+		if owner == nil {
+			owner = pod
+			continue
+		}
+		age := pod.CreationTimestamp.Compare(owner.CreationTimestamp.Time)
+		if age > 0 || age == 0 && laterName(nameOf(pod), nameOf(owner)) {
+			owner = pod
 		}
 	}
-	return all
+	return owner
+}
+
+// nodeOf is the Node whose status has the address; nil for none.
+func (o *oracle) nodeOf(ip net.IP) (node *corev1.Node) {
+	for _, n := range o.Nodes {
+		if listed(o.nodeAddresses[n], ip) && (node == nil || n.Name > node.Name) {
+			node = n
+		}
+	}
+	return node
+}
+
+// nodeAt is the name of the node that has the address, by its Node or by a pod on its network; empty
+// for none. A pod that no node runs stands for none.
+func (o *oracle) nodeAt(ip net.IP) string {
+	if n := o.nodeOf(ip); n != nil {
+		return n.Name
+	}
+	var last *corev1.Pod
+	for _, pod := range o.Pods {
+		if isGone(pod) || !pod.Spec.HostNetwork || pod.Spec.NodeName == "" || !listed(o.podAddresses[pod], ip) {
+			continue
+		}
+		if last == nil || laterName(nameOf(pod), nameOf(last)) {
+			last = pod
+		}
+	}
+	if last == nil {
+		return ""
+	}
+	return last.Spec.NodeName
 }
 
 // parties finds both ends, nil for one that is not known. Where an end leaves the choice, its first
@@ -69,141 +145,50 @@ func (o *oracle) parties(from, to netpol.Peer) (src, dst *party) {
 	return src, o.party(to, o.firstAddress(to, family))
 }
 
+// firstAddress of a peer, of the family where it has one; family 0 is any.
 func (o *oracle) firstAddress(p netpol.Peer, family int) net.IP {
 	if p.Addr.IsValid() {
 		return bytesOf(p.Addr)
 	}
-	var first net.IP
-	for _, pod := range o.Pods {
-		if nameOf(pod) != p.Pod {
-			continue
-		}
-		for _, ip := range addressesOf(pod) {
-			if first == nil || len(first) != family && len(ip) == family {
-				first = ip
-			}
-		}
-	}
-	return first
-}
-
-// party is who stands at an address; a pod on the host network does not count as one.
-func (o *oracle) party(p netpol.Peer, ip net.IP) *party {
-	named := p.Pod != types.NamespacedName{}
-	for _, pod := range o.Pods {
-		if isGone(pod) || named && nameOf(pod) != p.Pod {
-			continue
-		}
-		switch {
-		case named && !pod.Spec.HostNetwork:
-			return &party{ip: ip, pod: pod}
-		case named && ip != nil:
-			return &party{ip: ip}
-		case !named && !pod.Spec.HostNetwork && slices.ContainsFunc(addressesOf(pod), func(a net.IP) bool { return sameAddress(a, ip) }):
-			return &party{ip: ip, pod: pod}
-		}
-	}
-	if named || ip == nil {
+	pod := o.pod(p.Pod)
+	if pod == nil || len(o.podAddresses[pod]) == 0 {
 		return nil
 	}
-	return &party{ip: ip}
+	if ip := firstOf(o.podAddresses[pod], family); ip != nil {
+		return ip
+	}
+	return o.podAddresses[pod][0]
 }
 
-// isNodeOf: the address is of the node where the pod runs, by its Node or by a pod on its network.
-func (o *oracle) isNodeOf(ip net.IP, pod *corev1.Pod) bool {
-	if pod.Spec.NodeName == "" {
-		return false
-	}
-	for _, n := range o.Nodes {
-		for _, a := range n.Status.Addresses {
-			if n.Name == pod.Spec.NodeName && sameAddress(addressOf(a.Address), ip) {
-				return true
-			}
-		}
-	}
-	for _, p := range o.Pods {
-		if !isGone(p) && p.Spec.HostNetwork && p.Spec.NodeName == pod.Spec.NodeName &&
-			slices.ContainsFunc(addressesOf(p), func(a net.IP) bool { return sameAddress(a, ip) }) {
-			return true
-		}
-	}
-	return false
-}
-
-func (o *oracle) serviceAt(ip net.IP) *corev1.Service {
-	for _, svc := range o.Services {
-		for _, given := range append([]string{svc.Spec.ClusterIP}, svc.Spec.ClusterIPs...) {
-			if sameAddress(addressOf(given), ip) {
-				return svc
-			}
+func (o *oracle) pod(name types.NamespacedName) *corev1.Pod {
+	for _, pod := range o.Pods {
+		if nameOf(pod) == name {
+			return pod
 		}
 	}
 	return nil
 }
 
-// behind are the pods of a Service in order of name.
-func (o *oracle) behind(svc *corev1.Service) []*corev1.Pod {
-	var pods []*corev1.Pod
-	for _, pod := range o.Pods {
-		matches := len(svc.Spec.Selector) > 0 && pod.Namespace == svc.Namespace && !isGone(pod)
-		for k, want := range svc.Spec.Selector {
-			got, ok := pod.Labels[k]
-			matches = matches && ok && got == want
+// party is who stands at an address; a pod on the host network does not count as one.
+func (o *oracle) party(p netpol.Peer, ip net.IP) *party {
+	if p.Pod == (types.NamespacedName{}) {
+		if ip == nil {
+			return nil
 		}
-		if matches {
-			pods = append(pods, pod)
-		}
+		return &party{ip: ip, pod: o.owner(ip)}
 	}
-	slices.SortFunc(pods, func(a, b *corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
-	return pods
-}
-
-// portBehind is where a Service's port leads at the pod; 0: nowhere.
-func portBehind(svc *corev1.Service, pod *corev1.Pod, c netpol.Connection) uint16 {
-	for _, sp := range svc.Spec.Ports {
-		if protocolOf(sp.Protocol) != c.Protocol || int(sp.Port) != int(c.Port) {
-			continue
-		}
-		number := sp.Port
-		switch target := sp.TargetPort; {
-		case target.Type == intstr.String && target.StrVal != "":
-			numbers := namedNumbers(pod, target.StrVal, c.Protocol)
-			number = append(numbers, 0)[0]
-		case target.IntVal != 0:
-			number = target.IntVal
-		}
-		if number < 1 || number > 65535 {
-			return 0
-		}
-		return uint16(number)
+	pod := o.pod(p.Pod)
+	if pod == nil || isGone(pod) {
+		return nil
 	}
-	return 0
-}
-
-func protocolOf(p corev1.Protocol) corev1.Protocol {
-	if p == "" {
-		return "TCP"
+	if own := o.podAddresses[pod]; p.Addr.IsValid() && len(own) > 0 && !listed(own, ip) {
+		return nil
 	}
-	return p
-}
-
-// namedNumbers are the ports to which the pod's containers and sidecars give the name.
-func namedNumbers(pod *corev1.Pod, name string, protocol corev1.Protocol) []int32 {
-	var numbers []int32
-	take := func(c *corev1.Container) {
-		for _, p := range c.Ports {
-			if p.Name == name && protocolOf(p.Protocol) == protocol && p.ContainerPort >= 1 && p.ContainerPort <= 65535 {
-				numbers = append(numbers, p.ContainerPort)
-			}
+	if pod.Spec.HostNetwork {
+		if ip == nil {
+			return nil
 		}
+		return &party{ip: ip}
 	}
-	for i := range pod.Spec.Containers {
-		take(&pod.Spec.Containers[i])
-	}
-	for i := range pod.Spec.InitContainers {
-		if c := &pod.Spec.InitContainers[i]; c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
-			take(c)
-		}
-	}
-	return numbers
+	return &party{ip: ip, pod: pod}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
@@ -30,35 +31,91 @@ func checkParts(t *testing.T, objs netpol.Objects, s *netpol.Snapshot, o *oracle
 			t.Errorf("%s/%s has an address twice: %v", svc.Namespace, svc.Name, addrs)
 		}
 	}
-	owned := 0
+	addresses := map[string]bool{}
 	for _, pod := range objs.Pods {
-		self := &party{}
-		if !isGone(pod) && !pod.Spec.HostNetwork {
-			self.pod = pod
-			owned += len(addressesOf(pod))
-		}
 		for _, d := range []netpol.Direction{netpol.Ingress, netpol.Egress} {
-			want := o.isolation(self, networkingv1.PolicyType(d.String()))
-			set := s.RuleSet(nameOf(pod), d)
-			if set.Isolated != (want.by != nil) || !slices.EqualFunc(set.By, want.by, func(o *netpol.Origin, np *networkingv1.NetworkPolicy) bool {
-				return isOrigin(o, np, d, -1)
-			}) {
-				t.Errorf("%s %s: isolated by %v, want %d policies", nameOf(pod), d, set.By, len(want.by))
+			var want []*networkingv1.NetworkPolicy
+			if hasIdentity(pod) {
+				want = o.isolatedBy(pod, networkingv1.PolicyType(d.String()))
 			}
+			set := s.RuleSet(nameOf(pod), d)
+			if set.Isolated != (want != nil) || !slices.EqualFunc(set.By, want, isPolicy) {
+				t.Errorf("%s %s: isolated by %v, want %d policies", nameOf(pod), d, set.By, len(want))
+			}
+			checkTier(t, o, pod, set.Tiers[netpol.Admin], 0, d)
+			checkTier(t, o, pod, set.Tiers[netpol.Baseline], 1, d)
 		}
-		if e := s.Endpoint(nameOf(pod)); (e.Pod() == nameOf(pod)) != (self.pod != nil) {
+		if e := s.Endpoint(nameOf(pod)); (e.Pod() == nameOf(pod)) != hasIdentity(pod) {
 			t.Errorf("%s: the endpoint is %v", nameOf(pod), e.Pod())
 		}
+		if hasIdentity(pod) {
+			for _, ip := range o.podAddresses[pod] {
+				addresses[ip.String()] = true
+			}
+		}
 	}
+	checkNodes(t, s, o)
+	count := 0
 	for e := range s.Endpoints() {
-		owned--
+		count++
 		if p := o.party(netpol.Peer{Addr: e.Addr}, bytesOf(e.Addr)); p.pod == nil || nameOf(p.pod) != e.Pod() {
 			t.Errorf("endpoint %s is %s", e.Addr, e.Pod())
 		}
 	}
-	if owned != 0 {
-		t.Errorf("%d addresses of pods are missing from the endpoints", owned)
+	if count != len(addresses) {
+		t.Errorf("%d endpoints, want one for each of %d addresses", count, len(addresses))
 	}
+}
+
+// checkNodes: the addresses of Nodes that no pod has.
+func checkNodes(t *testing.T, s *netpol.Snapshot, o *oracle) {
+	t.Helper()
+	want := map[string]bool{}
+	for _, n := range o.Nodes {
+		for _, ip := range o.nodeAddresses[n] {
+			if o.owner(ip) == nil {
+				want[ip.String()] = true
+			}
+		}
+	}
+	got := s.NodeEndpoints()
+	for _, e := range got {
+		if !want[e.Addr.String()] || e.Pod().Name != "" {
+			t.Errorf("%s of pod %q is no endpoint of a node", e.Addr, e.Pod())
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d endpoints of nodes, want %d", len(got), len(want))
+	}
+}
+
+// checkTier: those rules whose subject the pod is, in order of precedence.
+func checkTier(t *testing.T, o *oracle, pod *corev1.Pod, got []*netpol.Rule, tier int, d netpol.Direction) {
+	t.Helper()
+	var want []*clusterRule
+	for i := range o.tiers[tier] {
+		r := &o.tiers[tier][i]
+		if hasIdentity(pod) && string(r.direction) == d.String() && o.isSubject(&r.policy.Spec.Subject, &party{pod: pod}) {
+			want = append(want, r)
+		}
+	}
+	if !slices.EqualFunc(got, want, isClusterRule) {
+		t.Errorf("%s %s: tier %d has %v, want %v", nameOf(pod), d, tier, got, want)
+	}
+}
+
+func isClusterRule(got *netpol.Rule, want *clusterRule) bool {
+	if !want.agrees(&got.Origin) || got.Action.String() != string(want.action) {
+		return false
+	}
+	if want.everyone {
+		return got.Peers == nil && got.Ports == nil
+	}
+	peers := 0
+	for _, p := range want.peers {
+		peers += max(1, len(p.Networks))
+	}
+	return len(got.Peers) == peers && len(got.Ports) == len(want.protocols)
 }
 
 // checkView: the view has the sound parts of those rules that can allow something, and no others.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	networkingv1 "k8s.io/api/networking/v1"
@@ -72,7 +73,7 @@ func ones(n *net.IPNet) int {
 
 func parseRange(s string) *net.IPNet {
 	ip, block, err := net.ParseCIDR(s)
-	if err != nil || ip.To4() != nil && strings.Contains(s, ":") {
+	if err != nil || ip.To4() != nil && strings.Contains(s, ":") || !strings.HasSuffix(s, "/"+strconv.Itoa(ones(block))) {
 		return nil
 	}
 	return block

@@ -15,39 +15,67 @@ import (
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
-// oracle is a second evaluator, written from the API reference and the package documentation. It
-// compiles nothing: each question is answered from the raw objects, by looking at all of them. It is
-// slow and plain on purpose, and shares no code with the package under test.
+// oracle is a second evaluator, written from the API references and the package documentation. It has
+// no index: each question is answered from the objects, by looking at all of them. It is slow and
+// plain on purpose, and shares no code with the package under test.
 type oracle struct {
 	netpol.Objects
-	// policies in order of name, without those whose name was given before.
-	policies []*networkingv1.NetworkPolicy
-	sound    bool // no policy has a fault
+	policies []*networkingv1.NetworkPolicy // in order of name, without those whose name was given before
+	tiers    [2][]clusterRule              // of the Admin and of the Baseline tier, in order of precedence
+	faults   []fault                       // of ClusterNetworkPolicies
+	sound    bool                          // no policy has a fault
+
+	// What the text of an object says is read once.
+	podAddresses    map[*corev1.Pod][]net.IP
+	nodeAddresses   map[*corev1.Node][]net.IP
+	namespaceLabels map[string]map[string]string
+	remembered      map[any]bool
 }
 
 // party is one end of a connection.
 type party struct {
-	ip  net.IP      // nil: none, which only a pod can afford
+	ip  net.IP      // nil: none that is known
 	pod *corev1.Pod // nil: nobody that policies speak of
 }
 
 // opinion is what the oracle says of a connection.
 type opinion struct {
 	egress, ingress sideOpinion
-	service         *corev1.Service // nil: To was no Service
-	port            uint16          // at the backend
-	backend         *corev1.Pod     // nil: nobody behind the Service
+	service         types.NamespacedName // zero: To was no Service
+	port            uint16               // at the backend
+	backend         types.NamespacedName // zero: nobody behind the Service
+	source          netip.Addr           // of the node in the place of the client
+	path            string               // by which a Service is reached, for the tally
 }
 
 type sideOpinion struct {
 	reason netpol.Reason
 	by     []*networkingv1.NetworkPolicy // the policies that isolate the pod
-	rule   *networkingv1.NetworkPolicy   // nil unless one of its rules decided
-	index  int                           // of the rule
+	rule   author                        // of the decision
+	passed author                        // the last that left the decision to the next tier
+	match  string                        // what of a tier's rule matched last, for the tally
+}
+
+// author is a rule; the zero author is none.
+type author struct {
+	kind, namespace, name string
+	direction             networkingv1.PolicyType
+	index                 int
+	title                 string // its own name
+	tier                  string // Admin or Baseline; empty for the one between
 }
 
 func newOracle(objs netpol.Objects) *oracle {
-	o := &oracle{Objects: objs, sound: true}
+	o := &oracle{
+		Objects: objs, sound: true, remembered: map[any]bool{}, namespaceLabels: map[string]map[string]string{},
+		podAddresses: map[*corev1.Pod][]net.IP{}, nodeAddresses: map[*corev1.Node][]net.IP{},
+	}
+	for _, pod := range objs.Pods {
+		o.podAddresses[pod] = addressesOf(pod)
+	}
+	for _, n := range objs.Nodes {
+		o.nodeAddresses[n] = nodeAddresses(n)
+	}
 	seen := map[types.NamespacedName]bool{}
 	for _, np := range objs.Policies {
 		name := types.NamespacedName{Namespace: np.Namespace, Name: np.Name}
@@ -58,12 +86,13 @@ func newOracle(objs netpol.Objects) *oracle {
 		}
 	}
 	slices.SortStableFunc(o.policies, func(a, b *networkingv1.NetworkPolicy) int { return strings.Compare(a.Name, b.Name) })
+	o.readTiers()
 	return o
 }
 
 func (s *sideOpinion) allowed() bool {
 	switch s.reason {
-	case netpol.NoRule, netpol.UnknownPod, netpol.UnknownBackend:
+	case netpol.NoRule, netpol.RuleDenied, netpol.UnknownPod, netpol.UnknownBackend:
 		return false
 	}
 	return true
@@ -75,16 +104,22 @@ func both(r netpol.Reason) opinion {
 	return opinion{egress: sideOpinion{reason: r}, ingress: sideOpinion{reason: r}}
 }
 
+// flow is what policies look at beside the two ends.
+type flow struct {
+	protocol corev1.Protocol
+	port     uint16
+}
+
 func (o *oracle) judge(c netpol.Connection) opinion {
-	if c.Protocol == "" {
-		c.Protocol = "TCP"
-	}
-	if c.To.Pod.Name == "" && c.To.Addr.IsValid() {
-		if svc := o.serviceAt(bytesOf(c.To.Addr)); svc != nil {
-			return o.judgeService(svc, c)
-		}
+	f := flow{protocolOf(c.Protocol), c.Port}
+	if s, ok := o.serviceFor(c.To, f); ok {
+		return o.judgeService(&s, c.From, f)
 	}
 	from, to := o.parties(c.From, c.To)
+	return o.judgeParties(from, to, f)
+}
+
+func (o *oracle) judgeParties(from, to *party, f flow) opinion {
 	switch {
 	case from == nil && to == nil:
 		return both(netpol.UnknownPod)
@@ -95,76 +130,57 @@ func (o *oracle) judge(c netpol.Connection) opinion {
 	case from.pod != nil && from.pod == to.pod:
 		return both(netpol.SamePod)
 	}
-	v := opinion{egress: o.egressOf(from, to, c), ingress: o.ingressOf(from, to, c)}
-	if from.pod == nil && to.pod != nil && o.isNodeOf(from.ip, to.pod) {
-		v.ingress = sideOpinion{reason: netpol.OwnNode, by: v.ingress.by}
-	}
-	return v
+	return opinion{egress: o.egressTo(from, to, f), ingress: o.ingressFrom(from, to, f)}
 }
 
-// judgeService: the caller does not choose the pod, so every pod behind the Service must be allowed.
-func (o *oracle) judgeService(svc *corev1.Service, c netpol.Connection) opinion {
-	var chosen *opinion
-	for _, pod := range o.behind(svc) {
-		port := portBehind(svc, pod, c)
-		at := slices.IndexFunc(addressesOf(pod), func(ip net.IP) bool { return len(ip) == len(bytesOf(c.To.Addr)) })
-		if port == 0 || at < 0 {
-			continue
-		}
-		addr, _ := netip.AddrFromSlice(addressesOf(pod)[at])
-		v := o.judge(netpol.Connection{From: c.From, To: netpol.Peer{Pod: nameOf(pod), Addr: addr}, Protocol: c.Protocol, Port: port})
-		v.service, v.port, v.backend = svc, port, pod
-		if chosen == nil || chosen.allowed() && !v.allowed() {
-			chosen = &v
-		}
-	}
-	if chosen == nil {
-		none := both(netpol.UnknownBackend)
-		none.service = svc
-		return none
-	}
-	return *chosen
+func (o *oracle) egressTo(from, to *party, f flow) sideOpinion {
+	return o.side(networkingv1.PolicyTypeEgress, from, to, to, f)
 }
 
-func (o *oracle) egressOf(from, to *party, c netpol.Connection) sideOpinion {
-	side := o.isolation(from, networkingv1.PolicyTypeEgress)
-	for _, np := range side.by {
-		for i, r := range np.Spec.Egress {
-			if o.peersInclude(np, r.To, to) && portsInclude(r.Ports, c, to) {
-				return sideOpinion{reason: netpol.RuleMatched, by: side.by, rule: np, index: i}
-			}
-		}
+func (o *oracle) ingressFrom(from, to *party, f flow) sideOpinion {
+	s := o.side(networkingv1.PolicyTypeIngress, to, from, to, f)
+	if from.pod == nil && to.pod != nil && to.pod.Spec.NodeName != "" && o.nodeAt(from.ip) == to.pod.Spec.NodeName {
+		return sideOpinion{reason: netpol.OwnNode, by: s.by}
 	}
-	return side
+	return s
 }
 
-func (o *oracle) ingressOf(from, to *party, c netpol.Connection) sideOpinion {
-	side := o.isolation(to, networkingv1.PolicyTypeIngress)
-	for _, np := range side.by {
-		for i, r := range np.Spec.Ingress {
-			if o.peersInclude(np, r.From, from) && portsInclude(r.Ports, c, to) {
-				return sideOpinion{reason: netpol.RuleMatched, by: side.by, rule: np, index: i}
-			}
-		}
-	}
-	return side
-}
-
-// isolation is the answer as long as no rule matches.
-func (o *oracle) isolation(p *party, direction networkingv1.PolicyType) sideOpinion {
-	if p.pod == nil {
+// side asks the tiers in their order: self is whose policies are asked, other is its peer, and to is
+// the one of them that has the port.
+func (o *oracle) side(d networkingv1.PolicyType, self, other, to *party, f flow) sideOpinion {
+	if self.pod == nil {
 		return sideOpinion{reason: netpol.NotAPod}
 	}
-	var by []*networkingv1.NetworkPolicy
+	s := sideOpinion{reason: netpol.NotIsolated, by: o.isolatedBy(self.pod, d)}
+	if o.tierDecides(0, d, &s, self, other, to, f) || o.policiesDecide(d, &s, other, to, f) {
+		return s
+	}
+	o.tierDecides(1, d, &s, self, other, to, f)
+	return s
+}
+
+func (o *oracle) policiesDecide(d networkingv1.PolicyType, s *sideOpinion, other, to *party, f flow) bool {
+	for _, np := range s.by {
+		for i, r := range policyRules(np, d) {
+			if o.peersInclude(np, r.peers, other) && o.portsInclude(r.ports, f, to) {
+				s.reason, s.rule = netpol.RuleMatched, author{kind: "NetworkPolicy", namespace: np.Namespace, name: np.Name, direction: d, index: i}
+				return true
+			}
+		}
+	}
+	if s.by != nil {
+		s.reason = netpol.NoRule
+	}
+	return s.by != nil
+}
+
+func (o *oracle) isolatedBy(pod *corev1.Pod, d networkingv1.PolicyType) (by []*networkingv1.NetworkPolicy) {
 	for _, np := range o.policies {
-		if np.Namespace == p.pod.Namespace && isolates(np, direction) && labelsMatch(&np.Spec.PodSelector, p.pod.Labels) {
+		if np.Namespace == pod.Namespace && isolates(np, d) && o.labelsMatch(&np.Spec.PodSelector, pod.Labels) {
 			by = append(by, np)
 		}
 	}
-	if by == nil {
-		return sideOpinion{reason: netpol.NotIsolated}
-	}
-	return sideOpinion{reason: netpol.NoRule, by: by}
+	return by
 }
 
 func isolates(np *networkingv1.NetworkPolicy, direction networkingv1.PolicyType) bool {

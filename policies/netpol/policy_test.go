@@ -180,3 +180,15 @@ func sameJSON(t *testing.T, a, b []byte) bool {
 	}
 	return canonical[0] == canonical[1]
 }
+
+// The order of a map must not show in what people read, nor make an old fault look new.
+func TestFaultsOfLabelsAreAlwaysTheSame(t *testing.T) {
+	np := &networkingv1.NetworkPolicy{}
+	np.Namespace, np.Name = "shop", "api"
+	np.Spec.PodSelector.MatchLabels = map[string]string{"b b": "1", "a a": "1", "c": "-", "d": "fine"}
+	for range 20 {
+		if f := netpol.Validate(np); len(f) != 1 || !strings.Contains(f[0].Problem, `"a a"`) {
+			t.Fatalf("got %v, want one fault, about the first label in order", f)
+		}
+	}
+}

@@ -9,8 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/types"
+	policyv1alpha2 "sigs.k8s.io/network-policy-api/apis/v1alpha2"
 	"sigs.k8s.io/yaml"
 
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
@@ -30,6 +32,18 @@ func disagreement(t *testing.T, objs netpol.Objects, c netpol.Connection) string
 	}
 	return fmt.Sprintf("%s-- connections --\n# Evaluate says %s\n%s\n-- errors --\n%s",
 		dump(t, objs), corpus.WantOf(s.Evaluate(c)), caseLine(c, want.want()), &faults)
+}
+
+// faultDisagreement is the smallest part of the cluster on whose faults the two disagree.
+func faultDisagreement(t *testing.T, objs netpol.Objects) string {
+	t.Helper()
+	objs = shrink(objs, func(objs netpol.Objects) bool {
+		_, err := netpol.Compile(objs)
+		return !newOracle(objs).agreesOnFaults(err)
+	})
+	_, err := netpol.Compile(objs)
+	o := newOracle(objs)
+	return fmt.Sprintf("%s-- errors --\n# Compile says %v\n# sound: %v; of ClusterNetworkPolicies %q", dump(t, objs), err, o.sound, o.faults)
 }
 
 // What a failure prints can be put into the corpus as it is.
@@ -66,6 +80,8 @@ func caseLine(c netpol.Connection, w corpus.Want) string {
 
 func peerText(p netpol.Peer) string {
 	switch {
+	case p.Service != types.NamespacedName{}:
+		return "svc:" + p.Service.String()
 	case p.Pod == types.NamespacedName{}:
 		return p.Addr.String()
 	case !p.Addr.IsValid():
@@ -96,6 +112,9 @@ func without(objs netpol.Objects) (all []netpol.Objects) {
 	for _, l := range withoutOne(objs.Policies) {
 		try(func(o *netpol.Objects) { o.Policies = l })
 	}
+	for _, l := range withoutOne(objs.ClusterPolicies) {
+		try(func(o *netpol.Objects) { o.ClusterPolicies = l })
+	}
 	for _, l := range withoutOne(objs.Pods) {
 		try(func(o *netpol.Objects) { o.Pods = l })
 	}
@@ -113,6 +132,22 @@ func without(objs netpol.Objects) (all []netpol.Objects) {
 			try(func(o *netpol.Objects) {
 				o.Policies = slices.Clone(o.Policies)
 				o.Policies[i] = smaller
+			})
+		}
+	}
+	for i, p := range objs.ClusterPolicies {
+		for _, smaller := range withoutClusterPart(p) {
+			try(func(o *netpol.Objects) {
+				o.ClusterPolicies = slices.Clone(o.ClusterPolicies)
+				o.ClusterPolicies[i] = smaller
+			})
+		}
+	}
+	for i, s := range objs.Services {
+		for _, smaller := range withoutServicePart(s) {
+			try(func(o *netpol.Objects) {
+				o.Services = slices.Clone(o.Services)
+				o.Services[i] = smaller
 			})
 		}
 	}
@@ -158,6 +193,60 @@ func withoutPart(np *networkingv1.NetworkPolicy) (all []*networkingv1.NetworkPol
 	return all
 }
 
+// withoutClusterPart are the policies that lack one rule, peer or protocol.
+func withoutClusterPart(p *clusterPolicy) (all []*clusterPolicy) {
+	try := func(change func(*policyv1alpha2.ClusterNetworkPolicySpec)) {
+		smaller := p.DeepCopy()
+		change(&smaller.Spec)
+		all = append(all, smaller)
+	}
+	for _, l := range withoutOne(p.Spec.Ingress) {
+		try(func(s *policyv1alpha2.ClusterNetworkPolicySpec) { s.Ingress = l })
+	}
+	for _, l := range withoutOne(p.Spec.Egress) {
+		try(func(s *policyv1alpha2.ClusterNetworkPolicySpec) { s.Egress = l })
+	}
+	for i, r := range p.Spec.Ingress {
+		for _, l := range withoutOne(r.From) {
+			try(func(s *policyv1alpha2.ClusterNetworkPolicySpec) { s.Ingress[i].From = l })
+		}
+		for _, l := range withoutOne(r.Protocols) {
+			try(func(s *policyv1alpha2.ClusterNetworkPolicySpec) { s.Ingress[i].Protocols = l })
+		}
+	}
+	for i, r := range p.Spec.Egress {
+		for _, l := range withoutOne(r.To) {
+			try(func(s *policyv1alpha2.ClusterNetworkPolicySpec) { s.Egress[i].To = l })
+		}
+		for _, l := range withoutOne(r.Protocols) {
+			try(func(s *policyv1alpha2.ClusterNetworkPolicySpec) { s.Egress[i].Protocols = l })
+		}
+	}
+	return all
+}
+
+// withoutServicePart are the Services that lack one port or address.
+func withoutServicePart(s *corev1.Service) (all []*corev1.Service) {
+	try := func(change func(*corev1.Service)) {
+		smaller := s.DeepCopy()
+		change(smaller)
+		all = append(all, smaller)
+	}
+	for _, l := range withoutOne(s.Spec.Ports) {
+		try(func(s *corev1.Service) { s.Spec.Ports = l })
+	}
+	for _, l := range withoutOne(s.Spec.ClusterIPs) {
+		try(func(s *corev1.Service) { s.Spec.ClusterIPs = l })
+	}
+	for _, l := range withoutOne(s.Spec.ExternalIPs) {
+		try(func(s *corev1.Service) { s.Spec.ExternalIPs = l })
+	}
+	for _, l := range withoutOne(s.Status.LoadBalancer.Ingress) {
+		try(func(s *corev1.Service) { s.Status.LoadBalancer.Ingress = l })
+	}
+	return all
+}
+
 // dump is the objects as a section of a case file.
 func dump(t *testing.T, objs netpol.Objects) string {
 	t.Helper()
@@ -182,6 +271,9 @@ func dump(t *testing.T, objs netpol.Objects) string {
 		add(o)
 	}
 	for _, o := range objs.Policies {
+		add(o)
+	}
+	for _, o := range objs.ClusterPolicies {
 		add(o)
 	}
 	return "-- objects.yaml --\n" + strings.Join(documents, "---\n")
