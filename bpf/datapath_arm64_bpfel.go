@@ -63,8 +63,8 @@ type DatapathConnectionKey struct {
 
 type DatapathCounter struct {
 	_         structs.HostLayout
-	Passed    [16]uint64
-	Dropped   [16]uint64
+	Passed    [17]uint64
+	Dropped   [17]uint64
 	LostFlows uint64
 }
 
@@ -76,12 +76,11 @@ const (
 )
 
 type DatapathEndpoint struct {
-	_        structs.HostLayout
-	Set      uint32
-	Rules    [2]uint16
-	Isolated [2]uint8
-	Mode     uint8
-	Pad      uint8
+	_     structs.HostLayout
+	Set   uint32
+	Tiers [2]DatapathTiers
+	Mode  uint8
+	Pad   [3]uint8
 }
 
 type DatapathFlow struct {
@@ -185,22 +184,37 @@ type DatapathReason uint32
 const (
 	DatapathReasonBY_NOTHING          DatapathReason = 0
 	DatapathReasonBY_RULE             DatapathReason = 1
-	DatapathReasonBY_NO_ISOLATION     DatapathReason = 2
-	DatapathReasonBY_ISOLATION        DatapathReason = 3
-	DatapathReasonBY_OWN_NODE         DatapathReason = 4
-	DatapathReasonBY_ITSELF           DatapathReason = 5
-	DatapathReasonBY_SERVICE          DatapathReason = 6
-	DatapathReasonBY_CONNECTION       DatapathReason = 7
-	DatapathReasonBY_LINK_PROTOCOL    DatapathReason = 8
-	DatapathReasonBY_RELATED_ERROR    DatapathReason = 9
-	DatapathReasonBY_FIRST_FRAGMENT   DatapathReason = 10
-	DatapathReasonBY_LOST_FRAGMENT    DatapathReason = 11
-	DatapathReasonBY_MALFORMATION     DatapathReason = 12
-	DatapathReasonBY_ETHERTYPE        DatapathReason = 13
-	DatapathReasonBY_UNKNOWN_ENDPOINT DatapathReason = 14
-	DatapathReasonBY_NO_WORLD         DatapathReason = 15
-	DatapathReasonREASONS             DatapathReason = 16
+	DatapathReasonBY_DENY_RULE        DatapathReason = 2
+	DatapathReasonBY_NO_ISOLATION     DatapathReason = 3
+	DatapathReasonBY_ISOLATION        DatapathReason = 4
+	DatapathReasonBY_OWN_NODE         DatapathReason = 5
+	DatapathReasonBY_ITSELF           DatapathReason = 6
+	DatapathReasonBY_SERVICE          DatapathReason = 7
+	DatapathReasonBY_CONNECTION       DatapathReason = 8
+	DatapathReasonBY_LINK_PROTOCOL    DatapathReason = 9
+	DatapathReasonBY_RELATED_ERROR    DatapathReason = 10
+	DatapathReasonBY_FIRST_FRAGMENT   DatapathReason = 11
+	DatapathReasonBY_LOST_FRAGMENT    DatapathReason = 12
+	DatapathReasonBY_MALFORMATION     DatapathReason = 13
+	DatapathReasonBY_ETHERTYPE        DatapathReason = 14
+	DatapathReasonBY_UNKNOWN_ENDPOINT DatapathReason = 15
+	DatapathReasonBY_NO_WORLD         DatapathReason = 16
+	DatapathReasonREASONS             DatapathReason = 17
 )
+
+type DatapathSetActions struct {
+	_    structs.HostLayout
+	Deny [2]DatapathBitmap
+	Pass [2]DatapathBitmap
+}
+
+type DatapathTiers struct {
+	_        structs.HostLayout
+	Rules    uint16
+	Admin    uint16
+	Isolated uint8
+	Pad      uint8
+}
 
 type DatapathVerdict uint32
 
@@ -215,6 +229,7 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	DatapathMapActions              = "actions"
 	DatapathMapCidrs                = "cidrs"
 	DatapathMapConfig               = "config"
 	DatapathMapConnections          = "connections"
@@ -245,6 +260,8 @@ const (
 	DatapathVarSharedPortKey        = "shared_port_key"
 	DatapathVarSharedProtocol       = "shared_protocol"
 	DatapathVarSharedReason         = "shared_reason"
+	DatapathVarSharedSetActions     = "shared_set_actions"
+	DatapathVarSharedTiers          = "shared_tiers"
 	DatapathVarSharedVerdict        = "shared_verdict"
 )
 
@@ -299,6 +316,7 @@ type DatapathProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DatapathMapSpecs struct {
+	Actions     *ebpf.MapSpec `ebpf:"actions"`
 	Cidrs       *ebpf.MapSpec `ebpf:"cidrs"`
 	Config      *ebpf.MapSpec `ebpf:"config"`
 	Connections *ebpf.MapSpec `ebpf:"connections"`
@@ -332,6 +350,8 @@ type DatapathVariableSpecs struct {
 	SharedPortKey        *ebpf.VariableSpec `ebpf:"shared_port_key"`
 	SharedProtocol       *ebpf.VariableSpec `ebpf:"shared_protocol"`
 	SharedReason         *ebpf.VariableSpec `ebpf:"shared_reason"`
+	SharedSetActions     *ebpf.VariableSpec `ebpf:"shared_set_actions"`
+	SharedTiers          *ebpf.VariableSpec `ebpf:"shared_tiers"`
 	SharedVerdict        *ebpf.VariableSpec `ebpf:"shared_verdict"`
 }
 
@@ -355,6 +375,7 @@ func (o *DatapathObjects) Close() error {
 //
 // It can be passed to LoadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DatapathMaps struct {
+	Actions     *ebpf.Map `ebpf:"actions"`
 	Cidrs       *ebpf.Map `ebpf:"cidrs"`
 	Config      *ebpf.Map `ebpf:"config"`
 	Connections *ebpf.Map `ebpf:"connections"`
@@ -370,6 +391,7 @@ type DatapathMaps struct {
 
 func (m *DatapathMaps) Close() error {
 	return _DatapathClose(
+		m.Actions,
 		m.Cidrs,
 		m.Config,
 		m.Connections,
@@ -404,6 +426,8 @@ type DatapathVariables struct {
 	SharedPortKey        *ebpf.Variable `ebpf:"shared_port_key"`
 	SharedProtocol       *ebpf.Variable `ebpf:"shared_protocol"`
 	SharedReason         *ebpf.Variable `ebpf:"shared_reason"`
+	SharedSetActions     *ebpf.Variable `ebpf:"shared_set_actions"`
+	SharedTiers          *ebpf.Variable `ebpf:"shared_tiers"`
 	SharedVerdict        *ebpf.Variable `ebpf:"shared_verdict"`
 }
 

@@ -34,15 +34,26 @@ inlined int lowest_bit(__u64 word)
 	return below * 0x0101010101010101ULL >> 56;
 }
 
-/* The first of `rules` rules that is in both bitmaps, or NO_RULE. */
-global int first_common(const struct bitmap *a, const struct bitmap *b, __u32 rules)
+/* Word i of a bitmap in which all bits from bit `from` on are set. */
+inlined __u64 bits_from(__u32 from, __u32 i)
+{
+	if (likely(from <= i * 64))
+		return ~0ULL;
+	return from < i * 64 + 64 ? ~0ULL << from % 64 : 0;
+}
+
+/* The first rule from `from` on, and below `to`, that is in both bitmaps; NO_RULE if there is none. */
+global int first_common(const struct bitmap *a, const struct bitmap *b, __u32 from, __u32 to)
 {
 	if (!a || !b)
 		return NO_RULE;
-	for (__u32 i = 0; i < RULE_WORDS && i * 64 < rules; i++) {
+	for (__u32 i = 0; i < RULE_WORDS && i * 64 < to; i++) {
 		__u64 both = a->words[i] & b->words[i];
 
-		if (both)
+		if (!both)
+			continue;
+		both &= bits_from(from, i);
+		if (likely(both))
 			return i * 64 + lowest_bit(both);
 	}
 	return NO_RULE;
@@ -89,21 +100,6 @@ inlined __u16 class_of_port(const struct view *v, __u8 protocol, __u16 port)
 	return table->classes[index];
 }
 
-inlined int deciding_rule(const struct view *v, const struct endpoint *ep, __u8 direction,
-			  const struct identity *identity)
-{
-	__u8 protocol = protocol_index(v->key.protocol);
-	struct peer_key peer = {.set = ep->set, .direction = direction};
-	struct port_key port = {.set = ep->set, .direction = direction, .protocol = protocol};
-	__u32 rules = direction == EGRESS ? ep->rules[EGRESS] : ep->rules[INGRESS];
-
-	if (!rules)
-		return NO_RULE;
-	peer.class = class_of(v, identity);
-	port.class = class_of_port(v, protocol, destination_port(v, direction));
-	return first_common(lookup(&peers, v->slot, &peer), lookup(&ports, v->slot, &port), rules);
-}
-
 inlined int decide(struct decision *d, __u8 verdict, __u8 reason, __s16 rule)
 {
 	d->verdict = verdict;
@@ -112,28 +108,87 @@ inlined int decide(struct decision *d, __u8 verdict, __u8 reason, __s16 rule)
 	return 0;
 }
 
+enum action { ALLOW, DENY, PASS };
+
+inlined int is_set(const struct bitmap *bits, __u32 bit)
+{
+	return bit < RULE_WORDS * 64 && bits->words[bit / 64] >> bit % 64 & 1;
+}
+
+/* What a rule of the Admin or the Baseline tier does; it denies if nothing is known about its set. */
+global int action_of_tier(const struct view *v, const struct endpoint *ep, __u8 direction, __u32 rule)
+{
+	struct set_actions *of;
+
+	if (!v || !ep)
+		return DENY;
+	of = lookup(&actions, v->slot, &ep->set);
+	if (!of || is_set(direction == EGRESS ? &of->deny[EGRESS] : &of->deny[INGRESS], rule))
+		return DENY;
+	return is_set(direction == EGRESS ? &of->pass[EGRESS] : &of->pass[INGRESS], rule) ? PASS : ALLOW;
+}
+
+/* NO_RULE passes: it leaves the decision to what comes next. Rules of NetworkPolicies only allow. */
+inlined int action_of(const struct view *v, const struct endpoint *ep, const struct tiers *tiers, __u8 direction,
+		      int rule)
+{
+	if (rule == NO_RULE)
+		return PASS;
+	if (likely(tiers->isolated && rule >= tiers->admin))
+		return ALLOW;
+	return action_of_tier(v, ep, direction, rule);
+}
+
+/* Returns whether a rule decided. After one that passes, the search goes on behind the Admin tier: there, the
+ * one that passed only finds itself again. */
+inlined int decide_by_rule(struct decision *d, const struct view *v, const struct endpoint *ep,
+			   const struct tiers *tiers, __u8 direction, const struct identity *identity)
+{
+	__u8 protocol = protocol_index(v->key.protocol);
+	struct peer_key peer = {.set = ep->set, .direction = direction};
+	struct port_key port = {.set = ep->set, .direction = direction, .protocol = protocol};
+	struct bitmap *by_peer, *by_port;
+	int rule, action;
+
+	if (!tiers->rules)
+		return 0;
+	peer.class = class_of(v, identity);
+	port.class = class_of_port(v, protocol, destination_port(v, direction));
+	by_peer = lookup(&peers, v->slot, &peer);
+	by_port = lookup(&ports, v->slot, &port);
+	rule = first_common(by_peer, by_port, 0, tiers->rules);
+	action = action_of(v, ep, tiers, direction, rule);
+	if (unlikely(action == PASS && rule != NO_RULE)) {
+		rule = first_common(by_peer, by_port, tiers->admin, tiers->rules);
+		action = action_of(v, ep, tiers, direction, rule);
+	}
+	if (action == PASS)
+		return 0;
+	decide(d, action == ALLOW ? ALLOWED : DENIED, action == ALLOW ? BY_RULE : BY_DENY_RULE, rule);
+	return 1;
+}
+
 /* Judges a connection opened in `direction`, as if the endpoint's mode were enforce. */
 global int judge(const struct view *v, const struct endpoint *ep, __u8 direction, struct decision *d)
 {
+	const struct tiers *tiers;
 	struct identity *identity;
-	int isolated, rule;
 	__u8 is;
 
 	if (!v || !ep || !d)
 		return -1;
+	tiers = direction == EGRESS ? &ep->tiers[EGRESS] : &ep->tiers[INGRESS];
 	identity = lookup(&identities, v->slot, v->key.remote);
 	is = identity ? identity->flags : 0;
-	isolated = direction == EGRESS ? ep->isolated[EGRESS] : ep->isolated[INGRESS];
 	if (same_address(v->key.local, v->key.remote))
 		return decide(d, ALLOWED, BY_ITSELF, NO_RULE);
 	if (direction == INGRESS && is & IDENTITY_NODE)
 		return decide(d, ALLOWED, BY_OWN_NODE, NO_RULE);
 	if (direction == EGRESS && is & IDENTITY_SERVICE && !v->translated)
 		return decide(d, DEFERRED, BY_SERVICE, NO_RULE);
-	rule = deciding_rule(v, ep, direction, identity);
-	if (rule != NO_RULE)
-		return decide(d, ALLOWED, BY_RULE, rule);
-	if (isolated)
+	if (decide_by_rule(d, v, ep, tiers, direction, identity))
+		return 0;
+	if (tiers->isolated)
 		return decide(d, DENIED, BY_ISOLATION, NO_RULE);
 	return decide(d, ALLOWED, BY_NO_ISOLATION, NO_RULE);
 }

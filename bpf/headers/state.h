@@ -19,7 +19,8 @@ enum verdict {
 enum reason {
 	BY_NOTHING = 0,
 	BY_RULE,             /* a rule of the endpoint's policy set allows it */
-	BY_NO_ISOLATION,     /* no policy isolates the endpoint in this direction */
+	BY_DENY_RULE,        /* a rule of the endpoint's policy set denies it */
+	BY_NO_ISOLATION,     /* no rule decides, and no policy isolates the endpoint in this direction */
 	BY_ISOLATION,        /* isolated, and no rule allows it */
 	BY_OWN_NODE,         /* comes from an address of the endpoint's node */
 	BY_ITSELF,           /* the endpoint talks to its own address */
@@ -63,12 +64,20 @@ struct config {
 	__u64 epoch;
 };
 
+/* The rules of one direction, numbered in order of precedence: those of the Admin tier, and then those of
+ * one other tier. It is NetworkPolicies where one isolates the endpoint, and Baseline where none does. */
+struct tiers {
+	__u16 rules; /* bits in use in the bitmaps */
+	__u16 admin; /* how many of them are of the Admin tier */
+	__u8 isolated;
+	__u8 pad;
+};
+
 struct endpoint {
 	__u32 set;
-	__u16 rules[2];   /* by direction: bits in use in the bitmaps */
-	__u8 isolated[2]; /* by direction */
+	struct tiers tiers[2]; /* by direction */
 	__u8 mode;
-	__u8 pad;
+	__u8 pad[3];
 };
 
 struct identity {
@@ -98,6 +107,13 @@ struct port_key {
 
 struct bitmap {
 	__u64 words[RULE_WORDS];
+};
+
+/* What the rules of a policy set do that are of the Admin and Baseline tiers, by direction. Those in neither
+ * bitmap allow. */
+struct set_actions {
+	struct bitmap deny[2];
+	struct bitmap pass[2];
 };
 
 /* class of protocol*65536 + port */
@@ -177,12 +193,14 @@ SHARED(enum, reason);
 SHARED(enum, identity_flag);
 SHARED(enum, connection_flag);
 SHARED(enum, limit);
+SHARED(struct, tiers);
 SHARED(struct, endpoint);
 SHARED(struct, identity);
 SHARED(struct, cidr_key);
 SHARED(struct, peer_key);
 SHARED(struct, port_key);
 SHARED(struct, bitmap);
+SHARED(struct, set_actions);
 SHARED(struct, port_class_table);
 SHARED(struct, flow_key);
 SHARED(struct, flow);
@@ -268,6 +286,14 @@ struct port_map {
 	__type(value, struct bitmap);
 };
 
+struct actions_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_INNER_MAP); /* may differ in size from one world to the next */
+	__type(key, __u32);                 /* policy set */
+	__type(value, struct set_actions);
+};
+
 struct flow_map {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
 	__uint(max_entries, 16384);
@@ -282,6 +308,7 @@ SLOTS(cidrs, cidr_map);
 SLOTS(port_classes, port_class_map);
 SLOTS(peers, peer_map);
 SLOTS(ports, port_map);
+SLOTS(actions, actions_map);
 SLOTS(flows, flow_map);
 
 /* Looks key up in the map of slot; NULL also when the slot is empty. */

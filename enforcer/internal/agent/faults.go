@@ -7,7 +7,7 @@ import (
 	"log/slog"
 
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -36,16 +36,16 @@ func newFaults(config Config) (f *faults, stop func(), err error) {
 }
 
 // tell logs new faults and puts them on the policies that have them.
-func (f *faults) tell(policies []*networkingv1.NetworkPolicy, errs []*netpol.ObjectError) {
+func (f *faults) tell(objects *netpol.Objects, errs []*netpol.ObjectError) {
 	current := make(map[string]bool, len(errs))
 	for _, e := range errs {
 		current[e.Error()] = true
 		if f.told[e.Error()] {
 			continue
 		}
-		f.log.Warn("a policy is wrong; what the fault concerns matches nothing, the rest of it applies",
+		f.log.Warn("a policy is wrong; what the fault concerns allows nothing, the rest of it applies",
 			"object", e.Object, "path", e.Path, "problem", e.Problem)
-		if p := policyCalled(policies, e.Object); p != nil {
+		if p := policyCalled(objects, e.Object); p != nil {
 			f.recorder.Eventf(p, corev1.EventTypeWarning, "InvalidPolicy", "%s: %s", e.Path, e.Problem)
 		}
 	}
@@ -53,9 +53,14 @@ func (f *faults) tell(policies []*networkingv1.NetworkPolicy, errs []*netpol.Obj
 }
 
 // policyCalled finds a policy by the name that netpol's errors give it; nil for another kind of object.
-func policyCalled(policies []*networkingv1.NetworkPolicy, object string) *networkingv1.NetworkPolicy {
-	for _, p := range policies {
-		if object == "NetworkPolicy "+p.Namespace+"/"+p.Name {
+func policyCalled(objects *netpol.Objects, name string) runtime.Object {
+	for _, p := range objects.Policies {
+		if name == "NetworkPolicy "+p.Namespace+"/"+p.Name {
+			return p
+		}
+	}
+	for _, p := range objects.ClusterPolicies {
+		if name == "ClusterNetworkPolicy "+p.Name {
 			return p
 		}
 	}

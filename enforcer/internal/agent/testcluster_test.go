@@ -31,8 +31,9 @@ const patience = 15 * time.Second
 
 // The control plane is shared by the tests of this package; they use namespaces and nodes of their own.
 var (
-	admin    *kubernetes.Clientset
-	enforcer *rest.Config // with the rights of the chart's ClusterRole, no more
+	admin       *kubernetes.Clientset
+	adminConfig *rest.Config
+	enforcer    *rest.Config // with the rights of the chart's ClusterRole, no more
 )
 
 func TestMain(m *testing.M) {
@@ -61,7 +62,8 @@ func buildControlPlane() error {
 
 func connect(cp *cluster.ControlPlane) error {
 	var err error
-	if admin, err = kubernetes.NewForConfig(cp.Admin()); err != nil {
+	adminConfig = cp.Admin()
+	if admin, err = kubernetes.NewForConfig(adminConfig); err != nil {
 		return err
 	}
 	if err := applyRBAC(context.Background()); err != nil {

@@ -122,7 +122,7 @@ func (u *updater) compile() {
 	snapshot, err := netpol.Compile(u.objects)
 	errs := netpol.ObjectErrors(err)
 	u.snapshot = snapshot
-	u.faults.tell(u.objects.Policies, errs)
+	u.faults.tell(&u.objects, errs)
 	u.metrics.policyErrors.Set(float64(len(errs)))
 	u.state.setPolicyErrors(errs)
 }

@@ -104,31 +104,39 @@ func layer4(r *dataplane.Flow) *flowpb.Layer4 {
 
 // decide writes the verdict, and the policies that it is from as far as they are still known.
 func (b *Book) decide(f *flowpb.Flow, r *dataplane.Flow) {
+	var deciding []*flowpb.Policy // a rule, or the policies that isolate the pod where no rule matches
+	switch rules := b.rules.find(r.Generation, r.Set, r.Direction); {
+	case rules == nil:
+	case r.Rule >= 0 && r.Rule < len(rules.rules):
+		deciding = policies(rules.rules[r.Rule])
+	case r.Verdict != dataplane.Allowed:
+		deciding = policies(rules.isolation...)
+	}
 	var allowing, denying []*flowpb.Policy
-	rules := b.rules.find(r.Generation, r.Set, r.Direction)
 	switch r.Verdict {
 	case dataplane.Allowed:
-		f.Verdict = flowpb.Verdict_FORWARDED
-		if rules != nil && r.Rule >= 0 && r.Rule < len(rules.rules) {
-			allowing = policies(rules.rules[r.Rule])
-		}
+		f.Verdict, allowing = flowpb.Verdict_FORWARDED, deciding
 	case dataplane.WouldDeny:
-		f.Verdict = flowpb.Verdict_AUDIT
+		f.Verdict, denying = flowpb.Verdict_AUDIT, deciding
 	case dataplane.Denied:
-		f.Verdict = flowpb.Verdict_DROPPED
-		f.DropReasonDesc = flowpb.DropReason_POLICY_DENIED
-		if r.Set == dataplane.NoSet {
-			f.DropReasonDesc = flowpb.DropReason_NO_CONFIGURATION_AVAILABLE_TO_PERFORM_POLICY_DECISION
-		}
-	}
-	if r.Verdict != dataplane.Allowed && rules != nil {
-		denying = policies(rules.isolation...)
+		f.Verdict, denying = flowpb.Verdict_DROPPED, deciding
+		f.DropReasonDesc = dropReason(r)
 	}
 	if r.Direction == netpol.Egress {
 		f.EgressAllowedBy, f.EgressDeniedBy = allowing, denying
 	} else {
 		f.IngressAllowedBy, f.IngressDeniedBy = allowing, denying
 	}
+}
+
+func dropReason(r *dataplane.Flow) flowpb.DropReason {
+	switch {
+	case r.Set == dataplane.NoSet:
+		return flowpb.DropReason_NO_CONFIGURATION_AVAILABLE_TO_PERFORM_POLICY_DECISION
+	case r.Reason == dataplane.ByDenyRule:
+		return flowpb.DropReason_POLICY_DENY
+	}
+	return flowpb.DropReason_POLICY_DENIED
 }
 
 // policies names the objects that decided; labels say which rule, and which commit approved it.

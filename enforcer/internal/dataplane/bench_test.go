@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/plan"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
 // BenchmarkPacket reports ns a packet, as the kernel times its own test runs.
@@ -28,6 +29,24 @@ func BenchmarkPacket(b *testing.B) {
 		b.Run(family+"/new-to-range", func(b *testing.B) { measure(b, d.objs.FromPod, toRange) })
 		b.Run(family+"/denied", func(b *testing.B) { measure(b, d.objs.FromPod, denied) })
 	}
+}
+
+// BenchmarkTiers reports ns a new connection that rules around the NetworkPolicies decide.
+func BenchmarkTiers(b *testing.B) {
+	d := newDataplane(b)
+	w := largeWorld()
+	set := &w.Sets[0]
+	set.Admin[netpol.Egress] = egressDNS + 1
+	set.Pass[netpol.Egress].Set(egressTLS)
+	set.Deny[netpol.Egress].Set(egressDNS)
+	allow(w, netpol.Egress, egressTo-1, friends, plan.PortKey{Protocol: plan.TCP, Class: 2})
+	load(b, d, w)
+	b.Run("deny", func(b *testing.B) {
+		measure(b, d.objs.FromPod, frame(ipPacket(v4.pod, v4.friend, udp, udpDatagram(1, dnsPort))))
+	})
+	b.Run("pass-then-allow", func(b *testing.B) {
+		measure(b, d.objs.FromPod, frame(ipPacket(v4.pod, v4.friend, tcp, tcpSegment(2, tlsPort, syn|fin))))
+	})
 }
 
 // largeWorld is the test world with 20,000 more addresses and 1,000 more ranges.

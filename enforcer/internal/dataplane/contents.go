@@ -54,6 +54,7 @@ type contents struct {
 	portClasses table[uint32, bpf.DatapathPortClassTable]
 	peers       table[bpf.DatapathPeerKey, bpf.DatapathBitmap]
 	ports       table[bpf.DatapathPortKey, bpf.DatapathBitmap]
+	actions     table[uint32, bpf.DatapathSetActions]
 }
 
 // lower checks w and translates it.
@@ -79,6 +80,7 @@ func lower(w *plan.World) (*contents, error) {
 		key := bpf.DatapathPortKey{Set: k.Set, Class: k.Class, Direction: uint8(k.Direction), Protocol: uint8(k.Protocol)}
 		c.ports.add(key, bpf.DatapathBitmap{Words: v})
 	}
+	c.addActions(w)
 	return c, nil
 }
 
@@ -105,21 +107,41 @@ func (c *contents) addEndpoints(w *plan.World) error {
 		if int(ep.Set) >= len(w.Sets) {
 			return fmt.Errorf("endpoint at interface %d has policy set %d of %d", ifindex, ep.Set, len(w.Sets))
 		}
-		set := w.Sets[ep.Set]
-		for _, rules := range set.Rules {
-			if rules > plan.MaxRules {
-				return fmt.Errorf("policy set %d has %d rules in one direction, at most %d fit", ep.Set, rules, plan.MaxRules)
-			}
+		tiers, err := lowerTiers(&w.Sets[ep.Set])
+		if err != nil {
+			return fmt.Errorf("policy set %d has %w", ep.Set, err)
 		}
-		value := bpf.DatapathEndpoint{Set: ep.Set, Rules: set.Rules, Mode: uint8(ep.Mode)}
-		for direction, isolated := range set.Isolated {
-			if isolated {
-				value.Isolated[direction] = 1
-			}
-		}
-		c.endpoints.add(ifindex, value)
+		c.endpoints.add(ifindex, bpf.DatapathEndpoint{Set: ep.Set, Tiers: tiers, Mode: uint8(ep.Mode)})
 	}
 	return nil
+}
+
+// lowerTiers checks what the datapath relies on.
+func lowerTiers(set *plan.SetEntry) (tiers [2]bpf.DatapathTiers, err error) {
+	for d, rules := range set.Rules {
+		if rules > plan.MaxRules {
+			return tiers, fmt.Errorf("%d rules in one direction, at most %d fit", rules, plan.MaxRules)
+		}
+		if set.Admin[d] > rules {
+			return tiers, fmt.Errorf("%d rules of the Admin tier among %d in one direction", set.Admin[d], rules)
+		}
+		tiers[d] = bpf.DatapathTiers{Rules: rules, Admin: set.Admin[d]}
+		if set.Isolated[d] {
+			tiers[d].Isolated = 1
+		}
+	}
+	return tiers, nil
+}
+
+// addActions has an entry for every set, because they are found by number.
+func (c *contents) addActions(w *plan.World) {
+	for i := range w.Sets {
+		var value bpf.DatapathSetActions
+		for d := range value.Deny {
+			value.Deny[d].Words, value.Pass[d].Words = w.Sets[i].Deny[d], w.Sets[i].Pass[d]
+		}
+		c.actions.add(uint32(i), value)
+	}
 }
 
 // addIdentities joins identities and Services: one lookup serves both.

@@ -28,7 +28,8 @@ type Flow struct {
 	Direction netpol.Direction
 	Verdict   Verdict
 	Reason    Reason
-	// Rule is the number of the deciding rule in Set; -1 when none decided.
+	// Rule is the number of the deciding rule in Set, whether it allows or denies; -1 when none decided.
+	// plan.World.Rule of this Generation names it.
 	Rule int
 	// Set is the policy set that judged, NoSet for an endpoint that the world did not know.
 	Set uint32

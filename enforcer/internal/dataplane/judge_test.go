@@ -266,6 +266,61 @@ func TestRevocation(t *testing.T) {
 	d.play(t, []step{{toPod, ipPacket(v4.friend, v4.pod, tcp, reply), pass}})
 }
 
+// denying is the test world in which the first rule each way is of the Admin tier and denies.
+func denying(mode plan.Mode) *plan.World {
+	w := newWorld(mode)
+	set := &w.Sets[0]
+	for d := range set.Admin {
+		set.Admin[d] = 1
+		set.Deny[d].Set(0)
+	}
+	return w
+}
+
+// A rule that denies reaches open connections as the lack of one that allows does.
+func TestRevocationByDenyRule(t *testing.T) {
+	d := newDataplane(t)
+	load(t, d, newWorld(plan.Enforce))
+	out, reply := tcpSegment(1000, tlsPort, ack), tcpSegment(tlsPort, 1000, ack)
+	in, answer := tcpSegment(1001, webPort, ack), tcpSegment(webPort, 1001, ack)
+	packets := func(a addresses, passes bool) []step {
+		return []step{
+			{toPod, ipPacket(a.friend, a.pod, tcp, reply), passes},
+			{fromPod, ipPacket(a.pod, a.friend, tcp, out), passes},
+			{toPod, ipPacket(a.friend, a.pod, tcp, in), passes},
+			{fromPod, ipPacket(a.pod, a.friend, tcp, answer), passes},
+			{forwarded, ipPacket(a.pod, a.friend, tcp, out), passes},
+		}
+	}
+	for _, a := range families {
+		d.play(t, []step{
+			{fromPod, ipPacket(a.pod, a.friend, tcp, tcpSegment(1000, tlsPort, syn)), pass},
+			{toPod, ipPacket(a.friend, a.pod, tcp, tcpSegment(1001, webPort, syn)), pass},
+		})
+		d.play(t, packets(a, pass))
+	}
+	drained(t, d)
+	for mode, verdict := range map[plan.Mode]Verdict{plan.Audit: WouldDeny, plan.Enforce: Denied} {
+		generation := load(t, d, denying(mode))
+		for _, a := range families {
+			d.play(t, packets(a, verdict == WouldDeny))
+		}
+		flows, _ := drained(t, d)
+		for _, f := range flows {
+			if f.Verdict != verdict || f.Reason != ByDenyRule || f.Rule != 0 || f.Generation != generation {
+				t.Errorf("recorded %+v, want %s by rule 0", f, verdict)
+			}
+		}
+		if len(flows) == 0 {
+			t.Error("recorded nothing")
+		}
+	}
+	load(t, d, newWorld(plan.Enforce))
+	for _, a := range families {
+		d.play(t, packets(a, pass))
+	}
+}
+
 func TestAuditToEnforce(t *testing.T) {
 	d := newDataplane(t)
 	load(t, d, newWorld(plan.Audit))

@@ -37,6 +37,7 @@ type Reason uint8
 // The reasons that consumers of flows tell apart.
 const (
 	ByRule            = Reason(bpf.DatapathReasonBY_RULE)
+	ByDenyRule        = Reason(bpf.DatapathReasonBY_DENY_RULE)
 	ByNoIsolation     = Reason(bpf.DatapathReasonBY_NO_ISOLATION)
 	ByIsolation       = Reason(bpf.DatapathReasonBY_ISOLATION)
 	ByOwnNode         = Reason(bpf.DatapathReasonBY_OWN_NODE)
@@ -47,6 +48,7 @@ const (
 var reasonNames = [bpf.DatapathReasonREASONS]string{
 	bpf.DatapathReasonBY_NOTHING:          "nothing",
 	bpf.DatapathReasonBY_RULE:             "rule",
+	bpf.DatapathReasonBY_DENY_RULE:        "deny-rule",
 	bpf.DatapathReasonBY_NO_ISOLATION:     "no-isolation",
 	bpf.DatapathReasonBY_ISOLATION:        "isolation",
 	bpf.DatapathReasonBY_OWN_NODE:         "own-node",

@@ -76,6 +76,7 @@ func (d *Dataplane) build(c *contents) ([]slotted, error) {
 		{bpf.DatapathMapIdentities, d.objs.Identities, c.identities.create},
 		{bpf.DatapathMapCidrs, d.objs.Cidrs, c.cidrs.create},
 		{bpf.DatapathMapPortClasses, d.objs.PortClasses, c.portClasses.create},
+		{bpf.DatapathMapActions, d.objs.Actions, c.actions.create},
 		{bpf.DatapathMapPeers, d.objs.Peers, c.peers.create},
 		{bpf.DatapathMapPorts, d.objs.Ports, c.ports.create},
 	} {

@@ -46,8 +46,9 @@ func TestFailedLoadKeepsTheWorld(t *testing.T) {
 	for problem, spoil := range map[string]func(*plan.World){
 		"policy set 7":   func(w *plan.World) { w.Endpoints[1] = plan.Endpoint{Set: 7} },
 		"has 1025 rules": func(w *plan.World) { w.Sets[0].Rules[0] = plan.MaxRules + 1 },
-		"fe80::1%eth0":   func(w *plan.World) { w.Identities[netip.MustParseAddr("fe80::1%eth0")] = plan.Identity{} },
-		"10.0.0.1/8":     func(w *plan.World) { w.CIDRs[netip.MustParsePrefix("10.0.0.1/8")] = 1 },
+		"has 72 rules of the Admin tier among 71": func(w *plan.World) { w.Sets[0].Admin[1] = egressTo + 2 },
+		"fe80::1%eth0": func(w *plan.World) { w.Identities[netip.MustParseAddr("fe80::1%eth0")] = plan.Identity{} },
+		"10.0.0.1/8":   func(w *plan.World) { w.CIDRs[netip.MustParsePrefix("10.0.0.1/8")] = 1 },
 		"endpoints do not": func(w *plan.World) {
 			for i := range uint32(maxEndpoints + 1) {
 				w.Endpoints[i] = plan.Endpoint{}

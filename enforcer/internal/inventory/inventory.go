@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,12 +18,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/metadata/metadatainformer"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	policyv1alpha2 "sigs.k8s.io/network-policy-api/apis/v1alpha2"
 
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
@@ -39,6 +42,9 @@ var (
 type Inventory struct {
 	namespaces, pods, services, nodes, policies cache.SharedIndexInformer
 	replicaSets, jobs                           cache.SharedIndexInformer
+	// clusterPolicies is nil as long as the API server does not have the kind.
+	clusterPolicies atomic.Pointer[cache.SharedIndexInformer]
+	optional        optional
 
 	changed func()
 	log     *slog.Logger
@@ -59,6 +65,10 @@ func New(ctx context.Context, config *rest.Config, log *slog.Logger, changed fun
 	if err != nil {
 		return nil, fmt.Errorf("make a metadata client for the API server at %s: %w", config.Host, err)
 	}
+	anything, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("make a dynamic client for the API server at %s: %w", config.Host, err)
+	}
 	typed := informers.NewSharedInformerFactoryWithOptions(client, 0)
 	partial := metadatainformer.NewSharedInformerFactory(owners, 0)
 	inv := &Inventory{
@@ -69,10 +79,18 @@ func New(ctx context.Context, config *rest.Config, log *slog.Logger, changed fun
 		policies:    typed.Networking().V1().NetworkPolicies().Informer(),
 		replicaSets: partial.ForResource(replicaSets).Informer(),
 		jobs:        partial.ForResource(jobs).Informer(),
+		optional:    optional{discovery: client.Discovery(), client: anything},
 		changed:     changed,
 		log:         log,
 	}
-	return inv, inv.prepare()
+	served, err := inv.optional.served()
+	if err != nil {
+		return nil, err
+	}
+	if served {
+		inv.clusterPolicies.Store(new(inv.optional.informer()))
+	}
+	return inv, errors.Join(inv.quiet(inv.all()...), inv.call(inv.deciding()...))
 }
 
 func greet(ctx context.Context, config *rest.Config) error {
@@ -94,15 +112,26 @@ func (inv *Inventory) all() []cache.SharedIndexInformer {
 
 // deciding are the kinds that verdicts depend on.
 func (inv *Inventory) deciding() []cache.SharedIndexInformer {
-	return []cache.SharedIndexInformer{inv.namespaces, inv.pods, inv.services, inv.nodes, inv.policies}
+	kinds := []cache.SharedIndexInformer{inv.namespaces, inv.pods, inv.services, inv.nodes, inv.policies}
+	if c := inv.clusterPolicies.Load(); c != nil {
+		kinds = append(kinds, *c)
+	}
+	return kinds
 }
 
-func (inv *Inventory) prepare() error {
+// quiet makes caches keep only what is needed, and report watches that fail.
+func (inv *Inventory) quiet(kinds ...cache.SharedIndexInformer) error {
 	var errs []error
-	for _, i := range inv.all() {
+	for _, i := range kinds {
 		errs = append(errs, i.SetTransform(trim), i.SetWatchErrorHandlerWithContext(inv.watchFailed))
 	}
-	for _, i := range inv.deciding() {
+	return errors.Join(errs...)
+}
+
+// call makes caches call for an update when something in them changes.
+func (inv *Inventory) call(kinds ...cache.SharedIndexInformer) error {
+	var errs []error
+	for _, i := range kinds {
 		_, err := i.AddEventHandler(cache.ResourceEventHandlerFuncs{
 			AddFunc:    func(any) { inv.changed() },
 			UpdateFunc: inv.updated,
@@ -134,10 +163,14 @@ func sameContent(before, after runtime.Object) bool {
 // Run keeps the caches up to date until ctx ends. It returns when all are filled for the first time
 // (nil) or ctx has ended.
 func (inv *Inventory) Run(ctx context.Context) error {
-	synced := make([]cache.InformerSynced, 0, len(inv.all()))
-	for _, i := range inv.all() {
+	all := inv.all()
+	synced := make([]cache.InformerSynced, 0, len(all))
+	for _, i := range all {
 		go i.RunWithContext(ctx)
 		synced = append(synced, i.HasSynced)
+	}
+	if inv.clusterPolicies.Load() == nil {
+		go inv.watchClusterPolicies(ctx)
 	}
 	if !cache.WaitForCacheSync(ctx.Done(), synced...) {
 		return ctx.Err()
@@ -147,13 +180,17 @@ func (inv *Inventory) Run(ctx context.Context) error {
 
 // Objects lists what policies depend on. The objects are shared: they are read only.
 func (inv *Inventory) Objects() netpol.Objects {
-	return netpol.Objects{
+	objects := netpol.Objects{
 		Namespaces: list[*corev1.Namespace](inv.namespaces),
 		Pods:       list[*corev1.Pod](inv.pods),
 		Services:   list[*corev1.Service](inv.services),
 		Nodes:      list[*corev1.Node](inv.nodes),
 		Policies:   list[*networkingv1.NetworkPolicy](inv.policies),
 	}
+	if c := inv.clusterPolicies.Load(); c != nil {
+		objects.ClusterPolicies = list[*policyv1alpha2.ClusterNetworkPolicy](*c)
+	}
+	return objects
 }
 
 func list[T any](i cache.SharedIndexInformer) []T {

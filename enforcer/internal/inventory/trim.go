@@ -7,6 +7,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // trim keeps what policies and flows speak of, so that a node's memory does not grow with the size of
@@ -27,6 +28,8 @@ func trim(object any) (any, error) {
 	case *networkingv1.NetworkPolicy:
 		o.ManagedFields = nil
 		return o, nil
+	case *unstructured.Unstructured:
+		return clusterPolicy(o), nil
 	case *metav1.PartialObjectMetadata:
 		o.ObjectMeta = trimMeta(o.ObjectMeta)
 		o.Labels = nil
@@ -63,6 +66,7 @@ func trimContainers(containers []corev1.Container) []corev1.Container {
 func trimMeta(m metav1.ObjectMeta) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Name: m.Name, Namespace: m.Namespace, UID: m.UID, ResourceVersion: m.ResourceVersion,
-		Labels: m.Labels, OwnerReferences: m.OwnerReferences, DeletionTimestamp: m.DeletionTimestamp,
+		Labels: m.Labels, OwnerReferences: m.OwnerReferences,
+		CreationTimestamp: m.CreationTimestamp, DeletionTimestamp: m.DeletionTimestamp,
 	}
 }

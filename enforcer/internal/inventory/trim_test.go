@@ -13,7 +13,7 @@ import (
 func fullPod() *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: "shop", Name: "api", UID: "1", ResourceVersion: "1", Labels: map[string]string{"app": "api"},
+			Namespace: "shop", Name: "api", UID: "1", ResourceVersion: "1", Labels: map[string]string{"app": "api"}, CreationTimestamp: metav1.Unix(7, 0),
 			Annotations: map[string]string{"big": "blob"}, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kubelet"}},
 		},
 		Spec: corev1.PodSpec{
@@ -42,7 +42,7 @@ func TestTrimKeepsWhatPoliciesSpeakOf(t *testing.T) {
 		t.Errorf("not trimmed: %+v", p)
 	}
 	if p.Labels["app"] != "api" || p.Spec.NodeName != "node-1" || !p.Spec.HostNetwork || len(p.Spec.Containers) != 1 ||
-		p.Spec.Containers[0].Ports[0].Name != "http" || p.Status.PodIPs[0].IP != "10.0.0.1" || p.ResourceVersion != "1" {
+		p.Spec.Containers[0].Ports[0].Name != "http" || p.Status.PodIPs[0].IP != "10.0.0.1" || p.ResourceVersion != "1" || p.CreationTimestamp.Unix() != 7 {
 		t.Errorf("trimmed too much: %+v", p)
 	}
 	gone := cache.DeletedFinalStateUnknown{Key: "shop/api", Obj: fullPod()}

@@ -34,6 +34,7 @@ func Build(snap *netpol.Snapshot, in Input) (*World, error) {
 		snap:       snap,
 		sets:       make(map[string]uint32),
 		predicates: make(map[string]int),
+		named:      make(map[string][]portRange),
 		classes:    map[string]uint32{"": 0},
 		world: &World{
 			Endpoints:  make(map[uint32]Endpoint, len(in.Endpoints)),
@@ -68,18 +69,20 @@ type builder struct {
 	snap  *netpol.Snapshot
 	world *World
 
-	sets       map[string]uint32 // content of a policy set → its number
-	rows       [][2][]row        // by set and direction
-	predicates map[string]int    // key of a predicate → its number
-	tests      []predicate       // by predicate number
-	classes    map[string]uint32 // predicates that hold → class
-	members    [][]uint64        // by class: the predicates that hold
+	sets       map[string]uint32      // content of a policy set → its number
+	rows       [][2][]row             // by set and direction
+	predicates map[string]int         // key of a predicate → its number
+	tests      []predicate            // by predicate number
+	named      map[string][]portRange // port that a rule names → what it is among all pods
+	classes    map[string]uint32      // predicates that hold → class
+	members    [][]uint64             // by class: the predicates that hold
 }
 
 // row is one numbered rule of a set: a bit of the bitmaps. A rule takes several when it names ports
 // that differ between the peers.
 type row struct {
 	origin   *netpol.Origin
+	action   netpol.Action
 	everyone bool
 	peers    []int // predicates; one of them must hold
 	named    int   // predicate on the peer's named port that must hold as well; -1: none
@@ -94,16 +97,16 @@ type portRange struct {
 
 // predicate is a question about a peer that rules ask.
 type predicate struct {
-	peer *netpol.PeerMatch // nil: does the pod give name this number?
+	peer *netpol.PeerMatch // nil: does the pod give port this number?
 	port *netpol.PortMatch
-	num  uint16
+	at   portRange
 }
 
 func (p *predicate) holds(e netpol.Endpoint) bool {
 	if p.peer != nil {
 		return p.peer.Matches(e)
 	}
-	return p.port.Matches(p.port.Protocol, p.num, e)
+	return p.port.Matches(protocols[p.at.protocol], p.at.from, e)
 }
 
 func (b *builder) predicate(key string, p predicate) int {
@@ -120,25 +123,24 @@ func (b *builder) predicate(key string, p predicate) int {
 func (b *builder) set(pod types.NamespacedName) (uint32, error) {
 	directions := [2]netpol.RuleSet{b.snap.RuleSet(pod, netpol.Ingress), b.snap.RuleSet(pod, netpol.Egress)}
 	self := b.snap.Endpoint(pod)
-	key := directions[0].Key() + "|" + directions[1].Key() + "|" + namedPortsKey(directions[0].Rules, self)
+	key := directions[0].Key() + "|" + directions[1].Key() + "|" + namedPortsKey(&directions[0], self)
 	if n, ok := b.sets[key]; ok {
 		return n, nil
 	}
 	var entry SetEntry
 	var origins setOrigins
 	var rows [2][]row
-	for d, rs := range directions {
-		direction := netpol.Direction(d)
-		rows[d] = b.lowerRules(rs.Rules, direction, self)
+	for d := range directions {
+		direction, rs := netpol.Direction(d), &directions[d]
+		admin := b.lowerRules(rs.Tiers[netpol.Admin], direction, self)
+		rows[d] = append(admin, b.lowerRules(afterAdmin(rs), direction, self)...)
 		if len(rows[d]) > MaxRules {
 			return 0, fmt.Errorf("pod %s: %s has %d rules, more than the %d that fit; merge policies or rules that select it",
 				pod, direction, len(rows[d]), MaxRules)
 		}
-		entry.Isolated[d], entry.Rules[d] = rs.Isolated, uint16(len(rows[d]))
-		origins.by[d] = rs.By
-		for _, r := range rows[d] {
-			origins.rules[d] = append(origins.rules[d], r.origin)
-		}
+		entry.Isolated[d], entry.Admin[d] = rs.Isolated, uint16(len(admin))
+		entry.addRows(direction, rows[d])
+		origins.add(direction, rows[d], rs.By)
 	}
 	n := uint32(len(b.world.Sets))
 	b.sets[key] = n
@@ -148,14 +150,44 @@ func (b *builder) set(pod types.NamespacedName) (uint32, error) {
 	return n, nil
 }
 
+// afterAdmin are the rules that are asked after those of the Admin tier. Of the two tiers that are
+// left, one alone can be: isolation by a NetworkPolicy decides before Baseline is asked.
+func afterAdmin(rs *netpol.RuleSet) []*netpol.Rule {
+	if rs.Isolated {
+		return rs.Tiers[netpol.NetworkPolicies]
+	}
+	return rs.Tiers[netpol.Baseline]
+}
+
+func (s *SetEntry) addRows(d netpol.Direction, rows []row) {
+	s.Rules[d] = uint16(len(rows))
+	for i := range rows {
+		switch rows[i].action {
+		case netpol.Deny:
+			s.Deny[d].Set(i)
+		case netpol.Pass:
+			s.Pass[d].Set(i)
+		}
+	}
+}
+
+func (o *setOrigins) add(d netpol.Direction, rows []row, by []*netpol.Origin) {
+	o.by[d] = by
+	for i := range rows {
+		o.rules[d] = append(o.rules[d], rows[i].origin)
+	}
+}
+
 // namedPortsKey tells apart pods that the same policies select but whose port names mean
 // different numbers.
-func namedPortsKey(rules []*netpol.Rule, self netpol.Endpoint) string {
+func namedPortsKey(rs *netpol.RuleSet, self netpol.Endpoint) string {
 	var key string
-	for _, r := range rules {
-		for i := range r.Ports {
-			if p := &r.Ports[i]; p.Name != "" {
-				key += fmt.Sprintf("%s=%v;", p, self.NamedPorts(p.Name, p.Protocol))
+	for _, rules := range rs.Tiers {
+		for _, r := range rules {
+			for i := range r.Ports {
+				if p := &r.Ports[i]; p.Name != "" {
+					key += fmt.Sprintf("%s=%v;", p, namedPorts(self, p))
+				}
 			}
 		}
 	}

@@ -5,24 +5,34 @@ package plan
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
-// classify numbers the classes of pods, of the node's addresses, and of the ranges in use.
+// classify numbers the classes of pods, of nodes' addresses, and of the ranges in use.
 func (b *builder) classify(nodeAddrs []netip.Addr) {
 	for e := range b.snap.Endpoints() {
-		b.world.Identities[e.Addr] = Identity{Class: b.class(func(p *predicate) bool { return p.holds(e) })}
+		b.identify(e, false)
 	}
+	for _, e := range b.snap.NodeEndpoints() {
+		b.identify(e, false)
+	}
+	// The node knows its own addresses better than any object: what comes from one is let in even if a
+	// pod claims it.
 	for _, addr := range nodeAddrs {
-		e := netpol.Endpoint{Addr: addr.Unmap()} // a node has no pod identity
-		b.world.Identities[e.Addr] = Identity{Class: b.class(func(p *predicate) bool { return p.holds(e) }), Node: true}
+		b.identify(b.snap.EndpointAt(addr), true)
 	}
 	for _, prefix := range b.prefixes() {
 		b.world.CIDRs[prefix] = b.class(func(p *predicate) bool { return p.peer != nil && p.peer.MatchesPrefix(prefix) })
 	}
+}
+
+func (b *builder) identify(e netpol.Endpoint, node bool) {
+	class := b.class(func(p *predicate) bool { return p.holds(e) })
+	b.world.Identities[e.Addr] = Identity{Class: class, Node: node}
 }
 
 // prefixes are all ranges in use. The trie is keyed by 16-byte addresses, in which ::/0 also
@@ -30,7 +40,7 @@ func (b *builder) classify(nodeAddrs []netip.Addr) {
 func (b *builder) prefixes() []netip.Prefix {
 	all := []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0)}
 	for i := range b.tests {
-		if m := b.tests[i].peer; m != nil && m.Pods == nil {
+		if m := b.tests[i].peer; m != nil && m.Block.IsValid() {
 			all = append(append(all, m.Block), m.Except...)
 		}
 	}
@@ -135,7 +145,7 @@ func (b *builder) portStarts(protocol Protocol) []uint16 {
 			}
 		}
 	}
-	return sorted(starts)
+	return slices.Sorted(maps.Keys(starts))
 }
 
 func (r *row) matchesPort(protocol Protocol, port uint16) bool {

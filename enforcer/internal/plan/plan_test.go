@@ -4,9 +4,7 @@ package plan
 
 import (
 	"fmt"
-	"math/bits"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 
@@ -15,139 +13,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	policyv1alpha2 "sigs.k8s.io/network-policy-api/apis/v1alpha2"
 
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
-	"github.com/bulkhead-dev/bulkhead/policies/netpol/corpus"
 )
-
-// decide reads the maps as the datapath does.
-func (w *World) decide(ifindex uint32, d netpol.Direction, peer netip.Addr, protocol corev1.Protocol, port uint16) (allowed bool, rule int) {
-	set := w.Endpoints[ifindex].Set
-	class := w.classOf(peer)
-	p := protocolOf(protocol)
-	peers := w.Peers[PeerKey{set, class, d}]
-	ports := w.Ports[PortKey{set, w.PortClasses[p][port], d, p}]
-	for i := range peers {
-		if common := peers[i] & ports[i]; common != 0 {
-			return true, 64*i + bits.TrailingZeros64(common)
-		}
-	}
-	return !w.Sets[set].Isolated[d], -1
-}
-
-// classOf looks an address up as the datapath does: 16 bytes, pods first, then the longest prefix.
-func (w *World) classOf(addr netip.Addr) uint32 {
-	if id, ok := w.Identities[addr]; ok {
-		return id.Class
-	}
-	best, class := -1, uint32(0)
-	for prefix, c := range w.CIDRs {
-		length := prefix.Bits()
-		if prefix.Addr().Is4() {
-			length += 96
-		}
-		wide := netip.PrefixFrom(netip.AddrFrom16(prefix.Addr().As16()), length)
-		if length > best && wide.Contains(netip.AddrFrom16(addr.As16())) {
-			best, class = length, c
-		}
-	}
-	return class
-}
-
-// ports that some policy of the corpus could treat differently from its neighbours.
-var probes = []uint16{1, 52, 53, 80, 81, 443, 3000, 5353, 5432, 8080, 8081, 8443, 9090, 32000, 32768, 65535}
-
-// TestAgreesWithEvaluator lowers every case file of the corpus, and compares every pod × every
-// address × every port with the evaluator, side by side.
-func TestAgreesWithEvaluator(t *testing.T) {
-	files, err := corpus.Load("../../../policies/netpol/testdata/corpus")
-	if err != nil {
-		t.Fatal(err)
-	}
-	compared := 0
-	for _, f := range files {
-		snap, err := netpol.Compile(f.Objects)
-		if err != nil && len(f.Faults) == 0 {
-			t.Fatalf("%s: %v", f.Path, err)
-		}
-		compared += compare(t, f, snap)
-	}
-	if compared < 10_000 {
-		t.Errorf("only %d decisions compared: the corpus has become too small for this test", compared)
-	}
-	t.Logf("%d decisions compared", compared)
-}
-
-func compare(t *testing.T, f *corpus.File, snap *netpol.Snapshot) (compared int) {
-	t.Helper()
-	var in Input
-	var addrs []netip.Addr
-	byIfindex := make(map[uint32]netpol.Endpoint)
-	for e := range snap.Endpoints() {
-		addrs = append(addrs, e.Addr)
-		ifindex := uint32(len(in.Endpoints) + 1)
-		in.Endpoints = append(in.Endpoints, EndpointInput{Pod: e.Pod(), Ifindex: ifindex, Mode: Enforce})
-		byIfindex[ifindex] = e
-	}
-	for _, c := range f.Connections {
-		for _, a := range []netip.Addr{c.From.Addr, c.To.Addr} {
-			if a.IsValid() {
-				addrs = append(addrs, a)
-			}
-		}
-	}
-	w, err := Build(snap, in)
-	if err != nil {
-		t.Fatalf("%s: %v", f.Path, err)
-	}
-	for ifindex, self := range byIfindex {
-		for _, addr := range addrs {
-			for _, protocol := range []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP} {
-				for _, port := range probes {
-					compared += comparePair(t, f, snap, w, ifindex, self, addr, protocol, port)
-				}
-			}
-		}
-	}
-	return compared
-}
-
-func comparePair(t *testing.T, f *corpus.File, snap *netpol.Snapshot, w *World, ifindex uint32, self netpol.Endpoint,
-	addr netip.Addr, protocol corev1.Protocol, port uint16,
-) (compared int) {
-	t.Helper()
-	me, other := netpol.Peer{Pod: self.Pod(), Addr: self.Addr}, netpol.Peer{Addr: addr}
-	for d, c := range map[netpol.Direction]netpol.Connection{
-		netpol.Ingress: {From: other, To: me, Protocol: protocol, Port: port},
-		netpol.Egress:  {From: me, To: other, Protocol: protocol, Port: port},
-	} {
-		v := snap.Evaluate(c)
-		want := v.Ingress
-		if d == netpol.Egress {
-			want = v.Egress
-		}
-		// The datapath knows its own node by Identity.Node, sees no pod talk to itself, and judges
-		// a Service after translation.
-		if want.Reason == netpol.OwnNode || want.Reason == netpol.SamePod || v.Resolved != nil {
-			continue
-		}
-		compared++
-		allowed, rule := w.decide(ifindex, d, addr, protocol, port)
-		if allowed != want.Allowed {
-			t.Errorf("%s: %s of %s with %s %s/%d: maps say %v, evaluator %+v", f.Path, d, self.Pod(), addr, protocol, port, allowed, want)
-			continue
-		}
-		got := w.Rule(w.Endpoints[ifindex].Set, d, rule)
-		if (got == nil) != (want.Rule == nil) || got != nil && *got != *want.Rule {
-			t.Errorf("%s: %s of %s with %s %s/%d: maps name %v, evaluator %v", f.Path, d, self.Pod(), addr, protocol, port, got, want.Rule)
-		}
-		if !want.Allowed && !slices.Equal(w.Isolation(w.Endpoints[ifindex].Set, d), want.By) {
-			t.Errorf("%s: %s of %s: maps are isolated by %v, evaluator %v", f.Path, d, self.Pod(),
-				w.Isolation(w.Endpoints[ifindex].Set, d), want.By)
-		}
-	}
-	return compared
-}
 
 func pod(name string, labels map[string]string, ip string) *corev1.Pod {
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, Labels: labels}}
@@ -176,18 +45,46 @@ func TestPodsOfOneKindShareASetAndAClass(t *testing.T) {
 }
 
 func TestTooManyRulesIsAnErrorThatNamesThePod(t *testing.T) {
-	objs := netpol.Objects{
-		Pods:     []*corev1.Pod{pod("api", map[string]string{"app": "api"}, "10.0.0.1")},
-		Policies: []*networkingv1.NetworkPolicy{allowFrom("api", MaxRules+1)},
+	for _, tt := range []struct {
+		name     string
+		policies []*networkingv1.NetworkPolicy
+		cluster  *policyv1alpha2.ClusterNetworkPolicy
+		want     string // in the error; empty: it fits
+	}{
+		{name: "all that fit", policies: rulesFor("api", MaxRules)},
+		{name: "one more", policies: rulesFor("api", MaxRules+1), want: "pod shop/api: Ingress has 1025 rules, more than the 1024 that fit"},
+		{name: "Admin counts", policies: rulesFor("api", MaxRules), cluster: denyAll(policyv1alpha2.AdminTier, 2), want: "Ingress has 1026 rules"},
+		{name: "Baseline is not asked", policies: rulesFor("api", MaxRules), cluster: denyAll(policyv1alpha2.BaselineTier, 2)},
+		{name: "all of Baseline", cluster: denyAll(policyv1alpha2.BaselineTier, MaxRules)},
+		{name: "too much of Baseline", cluster: denyAll(policyv1alpha2.BaselineTier, MaxRules+1), want: "Ingress has 1025 rules"},
+	} {
+		objs := netpol.Objects{Pods: []*corev1.Pod{pod("api", map[string]string{"app": "api"}, "10.0.0.1")}, Policies: tt.policies}
+		if tt.cluster != nil {
+			objs.ClusterPolicies = []*policyv1alpha2.ClusterNetworkPolicy{tt.cluster}
+		}
+		snap, _ := netpol.Compile(objs) // beyond the API's limit of rules, which is evaluated all the same
+		_, err := Build(snap, Input{Endpoints: []EndpointInput{{Pod: types.NamespacedName{Namespace: "shop", Name: "api"}, Ifindex: 1}}})
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: error is %v, want %q", tt.name, err, tt.want)
+		}
 	}
-	snap, err := netpol.Compile(objs)
-	if err != nil {
-		t.Fatal(err)
+}
+
+func rulesFor(app string, rules int) []*networkingv1.NetworkPolicy {
+	return []*networkingv1.NetworkPolicy{allowFrom(app, rules)}
+}
+
+// denyAll denies everything from everyone, over and over.
+func denyAll(tier policyv1alpha2.Tier, rules int) *policyv1alpha2.ClusterNetworkPolicy {
+	p := &policyv1alpha2.ClusterNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "deny"}}
+	p.Spec.Tier, p.Spec.Subject.Namespaces = tier, &metav1.LabelSelector{}
+	for range rules {
+		p.Spec.Ingress = append(p.Spec.Ingress, policyv1alpha2.ClusterNetworkPolicyIngressRule{
+			Action: policyv1alpha2.ClusterNetworkPolicyRuleActionDeny,
+			From:   []policyv1alpha2.ClusterNetworkPolicyIngressPeer{{Namespaces: &metav1.LabelSelector{}}},
+		})
 	}
-	_, err = Build(snap, Input{Endpoints: []EndpointInput{{Pod: types.NamespacedName{Namespace: "shop", Name: "api"}, Ifindex: 1}}})
-	if err == nil || !strings.Contains(err.Error(), "pod shop/api: Ingress has 1025 rules, more than the 1024 that fit") {
-		t.Errorf("error is %v", err)
-	}
+	return p
 }
 
 func TestNodeAndServiceAddresses(t *testing.T) {
@@ -198,6 +95,25 @@ func TestNodeAndServiceAddresses(t *testing.T) {
 	}
 	if _, ok := w.Services[netip.MustParseAddr("10.96.0.1")]; !ok {
 		t.Errorf("services are %v, want the unmapped address", w.Services)
+	}
+}
+
+// A pod whose address is also a node's stays what it is to the rules.
+func TestPodsWinOverNodes(t *testing.T) {
+	objs := netpol.Objects{
+		Pods:     []*corev1.Pod{pod("api", map[string]string{"app": "api"}, "10.9.0.1"), pod("client", map[string]string{"app": "client"}, "10.9.0.2")},
+		Nodes:    []*corev1.Node{{ObjectMeta: metav1.ObjectMeta{Name: "n"}}},
+		Policies: rulesFor("api", 1),
+	}
+	objs.Nodes[0].Status.Addresses = []corev1.NodeAddress{{Address: "10.9.0.2"}, {Address: "10.9.0.3"}}
+	in := Input{
+		Endpoints: []EndpointInput{{Pod: types.NamespacedName{Namespace: "shop", Name: "api"}, Ifindex: 1}},
+		NodeAddrs: []netip.Addr{netip.MustParseAddr("10.9.0.2"), netip.MustParseAddr("10.9.0.3")},
+	}
+	w := build(t, objs, in)
+	client, node := w.Identities[in.NodeAddrs[0]], w.Identities[in.NodeAddrs[1]]
+	if client.Class == node.Class || !client.Node || !node.Node {
+		t.Errorf("the client's identity is %+v, the node's %+v: want two classes, and both to be let in", client, node)
 	}
 }
 

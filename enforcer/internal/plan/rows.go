@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -15,7 +16,7 @@ import (
 func (b *builder) lowerRules(rules []*netpol.Rule, d netpol.Direction, self netpol.Endpoint) []row {
 	var rows []row
 	for _, r := range rules {
-		base := row{origin: &r.Origin, everyone: len(r.Peers) == 0, named: -1, allPorts: len(r.Ports) == 0}
+		base := row{origin: &r.Origin, action: r.Action, everyone: len(r.Peers) == 0, named: -1, allPorts: len(r.Ports) == 0}
 		for i := range r.Peers {
 			m := &r.Peers[i]
 			base.peers = append(base.peers, b.predicate(m.Key(), predicate{peer: m}))
@@ -27,9 +28,7 @@ func (b *builder) lowerRules(rules []*netpol.Rule, d netpol.Direction, self netp
 			case p.Name == "":
 				base.ports = append(base.ports, portRange{protocolOf(p.Protocol), p.From, p.To})
 			case d == netpol.Ingress: // the pod itself declares the port
-				for _, n := range self.NamedPorts(p.Name, p.Protocol) {
-					base.ports = append(base.ports, portRange{protocolOf(p.Protocol), n, n})
-				}
+				base.ports = append(base.ports, namedPorts(self, p)...)
 			default: // each peer declares it, with its own number
 				named = append(named, b.namedRows(base, p)...)
 			}
@@ -44,37 +43,54 @@ func (b *builder) lowerRules(rules []*netpol.Rule, d netpol.Direction, self netp
 
 // namedRows are the rows of a named port of the peers: one for each number it has among them.
 func (b *builder) namedRows(base row, p *netpol.PortMatch) []row {
-	numbers := make(map[uint16]bool)
-	for e := range b.snap.Endpoints() {
-		for _, n := range e.NamedPorts(p.Name, p.Protocol) {
-			numbers[n] = true
-		}
-	}
 	var rows []row
-	for _, n := range sorted(numbers) {
+	for _, at := range b.namedAnywhere(p) {
 		r := base
-		r.named = b.predicate(fmt.Sprintf("port %s=%d", p, n), predicate{port: p, num: n})
-		r.ports = []portRange{{protocolOf(p.Protocol), n, n}}
+		r.named = b.predicate(fmt.Sprintf("port %s=%v", p.Name, at), predicate{port: p, at: at})
+		r.ports = []portRange{at}
 		rows = append(rows, r)
 	}
 	return rows
 }
 
-func sorted(set map[uint16]bool) []uint16 {
-	list := make([]uint16, 0, len(set))
-	for n := range set {
-		list = append(list, n)
+// namedAnywhere is everything that some pod gives the name, each once, in order.
+func (b *builder) namedAnywhere(p *netpol.PortMatch) []portRange {
+	key := p.String()
+	all, known := b.named[key]
+	if known {
+		return all
 	}
-	slices.Sort(list)
-	return list
+	for e := range b.snap.Endpoints() {
+		for _, at := range namedPorts(e, p) {
+			if i, found := slices.BinarySearchFunc(all, at, compareRanges); !found {
+				all = slices.Insert(all, i, at)
+			}
+		}
+	}
+	b.named[key] = all
+	return all
 }
 
-func protocolOf(p corev1.Protocol) Protocol {
-	switch p {
-	case corev1.ProtocolUDP:
-		return UDP
-	case corev1.ProtocolSCTP:
-		return SCTP
+// namedPorts is what the endpoint's pod gives the name of a port, in the port's protocol or in all of them.
+func namedPorts(e netpol.Endpoint, p *netpol.PortMatch) []portRange {
+	var ports []portRange
+	for number, protocol := range protocols {
+		if p.Protocol != "" && p.Protocol != protocol {
+			continue
+		}
+		for _, n := range e.NamedPorts(p.Name, protocol) {
+			ports = append(ports, portRange{Protocol(number), n, n})
+		}
 	}
-	return TCP
+	return ports
 }
+
+func compareRanges(a, b portRange) int {
+	return cmp.Or(cmp.Compare(a.protocol, b.protocol), cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to))
+}
+
+// protocols are the names of those that have ports, by Protocol.
+var protocols = [...]corev1.Protocol{TCP: corev1.ProtocolTCP, UDP: corev1.ProtocolUDP, SCTP: corev1.ProtocolSCTP}
+
+// protocolOf is the number of a protocol that has ports. Rules and connections have no others.
+func protocolOf(p corev1.Protocol) Protocol { return Protocol(slices.Index(protocols[:], p)) }

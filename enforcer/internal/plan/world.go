@@ -9,6 +9,11 @@
 // {direction, protocol, class of the port} the bitmap of rules whose ports match. The lowest common
 // bit is the rule that decides. The cost of a verdict therefore does not depend on the number of
 // pods, ranges or ports.
+//
+// Rules of the Admin tier come first, then those of one other tier: of NetworkPolicies where one
+// isolates the pod, and of Baseline where none does, because the one tier is never asked after the
+// other. A rule of the Admin tier that passes makes the search start again behind that tier, and
+// what passes there or is not found is left to isolation. So two searches are the most.
 package plan
 
 import (
@@ -77,6 +82,10 @@ type PortKey struct {
 type SetEntry struct {
 	Isolated [2]bool
 	Rules    [2]uint16 // how many bits of the bitmaps are in use
+	Admin    [2]uint16 // how many of them, from the first on, are of the Admin tier
+	// Deny and Pass are the rules with these actions, which the NetworkPolicies tier has none of; all
+	// others allow.
+	Deny, Pass [2]Bitmap
 }
 
 // World is everything that a policy change replaces, in one piece.
