@@ -22,8 +22,10 @@ func main() {
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "bulkhead:", command.OneLine(err))
-		os.Exit(1)
+		if line := command.OneLine(err); line != "" { // a denial is an answer, and printed already
+			fmt.Fprintln(os.Stderr, "bulkhead:", line)
+		}
+		os.Exit(command.ExitCode(err))
 	}
 }
 

@@ -27,6 +27,9 @@ of a Git repository. What a person merges there, it applies to the cluster.
   propose   bulkhead propose --flows flows.json --kubeconfig ~/.kube/config --cluster prod --repo ../policies.git
   apply     bulkhead sync --repo ../policies.git --cluster prod --kubeconfig ~/.kube/config
   all       bulkhead serve (inside the cluster)
+  connected bulkhead connections manifests/
+  changed   bulkhead diff before/ after/
+  explain   bulkhead explain --from shop/web --to shop/api --port 8080 manifests/
 
 Flows are Hubble's: hubble observe -o json > flows.json`,
 		SilenceUsage:  true,
@@ -35,6 +38,7 @@ Flows are Hubble's: hubble observe -o json > flows.json`,
 	root.SetOut(out)
 	root.SetErr(errOut)
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(explainCommand(), connections(), diff())
 	root.AddCommand(edges(), generate(), verify(), propose(), sync(), serve())
 	return root
 }

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package command
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/explain"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/manifest"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+)
+
+// question is what explain is asked.
+type question struct {
+	from, to, protocol string
+	port               uint16
+	kubeconfig, output string
+}
+
+func explainCommand() *cobra.Command {
+	var q question
+	cmd := &cobra.Command{
+		Use:   "explain --from END --to END --port N (PATH… | --kubeconfig F)",
+		Short: "Say whether a connection is allowed, by which rule of which file, and what would allow it",
+		Long: `Judges one connection and says why: the egress side and the ingress side apart, each with the policy,
+the rule and its file:line. When it is denied, it shows the rule that nearly matched and what is missing, and
+the smallest change that would allow it, tried on a copy.
+
+A PATH is a file, a folder, a kustomization, or - for standard input. With --kubeconfig the objects
+are those of a live cluster.
+
+An END is
+  NAMESPACE/NAME        a pod; if none has the name, a workload (Deployment, StatefulSet, …), judged by
+                        one of its pods; if none has it either and the END is --to, a Service
+  NAMESPACE/KIND/NAME   the same without doubt: shop/deployment/web, shop/pod/web-0, shop/svc/api
+                        (svc/shop/api is understood, too)
+  node/NAME             the first address of a node
+  an address            of a pod, a node, a Service, or anything else
+--port is the port that is dialled: at a Service the Service's own, which is translated.
+
+The exit status is 0 if the connection is allowed, 1 if it is denied, 2 if there is no answer.`,
+		Example: `  bulkhead explain --from shop/web --to shop/api --port 8080 manifests/
+  helm template shop ./chart | bulkhead explain --from shop/web --to shop/svc/api --port 80 -
+  bulkhead explain --from shop/web --to 203.0.113.7 --port 443 --kubeconfig ~/.kube/config -o json`,
+		RunE: func(cmd *cobra.Command, paths []string) error {
+			report, err := q.ask(cmd, paths)
+			if err == nil {
+				err = q.print(cmd.OutOrStdout(), report)
+			}
+			switch {
+			case err != nil:
+				return &Status{Code: 2, Err: err}
+			case !report.Allowed:
+				return &Status{Code: 1}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&q.from, "from", "", "who connects")
+	cmd.Flags().StringVar(&q.to, "to", "", "to whom")
+	cmd.Flags().Uint16Var(&q.port, "port", 0, "port that is dialled, 1 to 65535")
+	cmd.Flags().StringVar(&q.protocol, "protocol", "TCP", "TCP, UDP or SCTP")
+	cmd.Flags().StringVar(&q.kubeconfig, "kubeconfig", "", "ask about this live cluster instead of files")
+	cmd.Flags().StringVarP(&q.output, "output", "o", "text", "text, json or yaml")
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &Status{Code: 2, Err: err} })
+	return cmd
+}
+
+func (q *question) ask(cmd *cobra.Command, paths []string) (*explain.Report, error) {
+	q.protocol = strings.ToUpper(q.protocol)
+	if err := errors.Join(need(cmd, "from", "to"), oneOf("output", q.output, "text", "json", "yaml"), oneOf("protocol", q.protocol, "TCP", "UDP", "SCTP")); err != nil {
+		return nil, err
+	}
+	switch {
+	case q.port == 0:
+		return nil, errors.New("--port is missing: give the port that is dialled, 1 to 65535")
+	case len(paths) == 0 && q.kubeconfig == "":
+		return nil, errors.New("no objects: give files or folders, - for standard input, or --kubeconfig FILE")
+	case len(paths) > 0 && q.kubeconfig != "":
+		return nil, errors.New("give files or --kubeconfig, not both")
+	}
+	world, err := q.world(cmd, paths)
+	if err != nil {
+		return nil, err
+	}
+	from, err := world.From(q.from)
+	if err != nil {
+		return nil, fmt.Errorf("--from %w", err)
+	}
+	to, err := world.To(q.to)
+	if err != nil {
+		return nil, fmt.Errorf("--to %w", err)
+	}
+	return world.Explain(from, to, corev1.Protocol(q.protocol), q.port), nil
+}
+
+func (q *question) world(cmd *cobra.Command, paths []string) (*explain.World, error) {
+	if q.kubeconfig != "" {
+		client, err := connect(q.kubeconfig)
+		if err != nil {
+			return nil, err
+		}
+		return explain.FromCluster(cmd.Context(), client)
+	}
+	set, err := manifest.Load(paths, cmd.InOrStdin(), manifest.Strict)
+	if err != nil {
+		return nil, err
+	}
+	remark(cmd.ErrOrStderr(), set)
+	world := explain.NewWorld(set.Netpol(), inventory.FromSet(set))
+	world.Locate = func(o netpol.Key, path string) string {
+		return set.Position(o.Kind, o.Namespace, o.Name, path).String()
+	}
+	return world, nil
+}
+
+// remark says on standard error what was found in files and is not part of the answer.
+func remark(errOut io.Writer, set *manifest.Set) {
+	for _, w := range set.Warnings {
+		fmt.Fprintln(errOut, printable(w))
+	}
+	var kinds []string
+	for kind, n := range set.Skipped {
+		kinds = append(kinds, fmt.Sprintf("%d %s", n, kind.Kind))
+	}
+	if len(kinds) > 0 {
+		slices.SortFunc(kinds, func(a, b string) int {
+			return cmp.Compare(a[strings.IndexByte(a, ' '):], b[strings.IndexByte(b, ' '):])
+		})
+		fmt.Fprintf(errOut, "skipped, because they say nothing about connections: %s\n", printable(strings.Join(kinds, ", ")))
+	}
+}
+
+func (q *question) print(out io.Writer, report *explain.Report) error {
+	switch q.output {
+	case "json":
+		return printJSON(out, report)
+	case "yaml":
+		text, err := yaml.Marshal(report)
+		if err == nil {
+			_, err = out.Write(text)
+		}
+		return err
+	}
+	return report.Text(out, colourful(out))
+}
+
+// colourful says whether the output is a terminal whose owner does not mind colours.
+func colourful(out io.Writer) bool {
+	file, ok := out.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
