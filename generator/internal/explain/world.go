@@ -33,8 +33,7 @@ type World struct {
 }
 
 // NewWorld prepares objects for questions. A workload without a pod that runs or will run gets one made of its
-// template, without an address; a Service that is not headless and has no cluster address, as in a manifest, gets one that is in
-// use nowhere.
+// template, without an address.
 func NewWorld(objs netpol.Objects, inv *inventory.Inventory) *World {
 	w := &World{
 		Objects: objs, Inventory: inv, workloads: inv.Workloads(),
@@ -55,7 +54,6 @@ func NewWorld(objs netpol.Objects, inv *inventory.Inventory) *World {
 			w.standIn(workload, taken)
 		}
 	}
-	w.Objects.Services = addressed(objs.Services)
 	var err error
 	w.Snapshot, err = netpol.Compile(w.Objects)
 	w.Faults = netpol.ObjectErrors(err)
@@ -73,22 +71,6 @@ func (w *World) standIn(workload *inventory.Workload, taken map[types.Namespaced
 		ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name, Labels: workload.Template.Labels},
 		Spec:       workload.Template.Spec,
 	})
-}
-
-// addressed are the Services, each with the cluster addresses that an API server would give it. They are of
-// 240.0.0.0/4 and 100::/64, which no network uses.
-func addressed(services []*corev1.Service) []*corev1.Service {
-	all := slices.Clone(services)
-	for i, svc := range all {
-		if svc.Spec.ClusterIP != "" || len(svc.Spec.ClusterIPs) > 0 || svc.Spec.Type == corev1.ServiceTypeExternalName {
-			continue
-		}
-		svc = svc.DeepCopy()
-		svc.Spec.ClusterIP = fmt.Sprintf("240.%d.%d.%d", i>>16&0xff, i>>8&0xff, i&0xff)
-		svc.Spec.ClusterIPs = []string{svc.Spec.ClusterIP, fmt.Sprintf("100::%x:%x", i>>16&0xffff, i&0xffff)}
-		all[i] = svc
-	}
-	return all
 }
 
 // pods of a name: real ones only.
