@@ -68,7 +68,7 @@ DECIDES := allowed|build|clusterpolicy|compile|evaluate|namespace|pod|policy|ser
 fuzz: ## Run the fuzz targets of PACKAGES (default: all) for FUZZTIME (default 10s) each
 	@for pkg in $$(go list $${PACKAGES:-./...}); do \
 	  for f in $$(go test -list '^Fuzz' $$pkg | grep ^Fuzz || true); do \
-	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-10s} $$pkg; done; done
+	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-10s} -fuzzminimizetime 1s $$pkg; done; done
 
 clean: ## Remove everything that was built
 	rm -rf bin

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"strconv"
 
-	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -18,7 +16,7 @@ import (
 	policyv1alpha2 "sigs.k8s.io/network-policy-api/apis/v1alpha2"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
-	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/manifest"
 )
 
 // FromCluster reads the world from an API server, page by page. A cluster without ClusterNetworkPolicies is
@@ -28,9 +26,10 @@ func FromCluster(ctx context.Context, client kubernetes.Interface) (*World, erro
 	if err != nil {
 		return nil, err
 	}
-	objs := netpol.Objects{Namespaces: inv.Namespaces()}
-	for _, w := range inv.Workloads() {
-		objs.Pods = append(objs.Pods, w.Pods...)
+	var objects []runtime.Object
+	add := func(o runtime.Object) error {
+		objects = append(objects, o)
+		return nil
 	}
 	for _, l := range []struct {
 		what string
@@ -43,27 +42,16 @@ func FromCluster(ctx context.Context, client kubernetes.Interface) (*World, erro
 		}},
 		{"clusternetworkpolicies", func(o metav1.ListOptions) (runtime.Object, error) { return clusterPolicies(ctx, client, o) }},
 	} {
-		if err := pager.New(pager.SimplePageFunc(l.list)).EachListItem(ctx, metav1.ListOptions{}, func(o runtime.Object) error {
-			add(&objs, o)
-			return nil
-		}); err != nil {
+		if err := pager.New(pager.SimplePageFunc(l.list)).EachListItem(ctx, metav1.ListOptions{}, add); err != nil {
 			return nil, fmt.Errorf("list %s: %w", l.what, err)
 		}
 	}
-	return NewWorld(objs, inv), nil
-}
-
-func add(objs *netpol.Objects, object runtime.Object) {
-	switch o := object.(type) {
-	case *corev1.Service:
-		objs.Services = append(objs.Services, o)
-	case *corev1.Node:
-		objs.Nodes = append(objs.Nodes, o)
-	case *networkingv1.NetworkPolicy:
-		objs.Policies = append(objs.Policies, o)
-	case *policyv1alpha2.ClusterNetworkPolicy:
-		objs.ClusterPolicies = append(objs.ClusterPolicies, o)
+	objs := manifest.Netpol(objects)
+	objs.Namespaces = inv.Namespaces()
+	for _, w := range inv.Workloads() {
+		objs.Pods = append(objs.Pods, w.Pods...)
 	}
+	return NewWorld(objs, inv), nil
 }
 
 // clusterPolicies are read without a client of their own, because most clusters do not have the API.

@@ -67,10 +67,13 @@ func (s *Set) Runtime() []runtime.Object {
 
 // Netpol are the objects that the evaluator knows, in the order of Objects. Workloads are not part
 // of it: an inventory makes pods of them.
-func (s *Set) Netpol() netpol.Objects {
+func (s *Set) Netpol() netpol.Objects { return Netpol(s.Runtime()) }
+
+// Netpol are those of the objects that the evaluator knows, in the same order.
+func Netpol(objects []runtime.Object) netpol.Objects {
 	var out netpol.Objects
-	for _, object := range s.Objects {
-		switch o := object.Object.(type) {
+	for _, object := range objects {
+		switch o := object.(type) {
 		case *corev1.Namespace:
 			out.Namespaces = append(out.Namespaces, o)
 		case *corev1.Pod:
