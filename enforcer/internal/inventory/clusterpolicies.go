@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
@@ -23,7 +24,7 @@ import (
 // lookAgain is how often an API server that has no ClusterNetworkPolicies is asked whether it has them now.
 const lookAgain = 30 * time.Second
 
-var clusterPolicies = policyv1alpha2.SchemeGroupVersion.WithResource("clusternetworkpolicies")
+var clusterPolicies = schema.GroupVersionResource{Group: policyv1alpha2.GroupName, Version: "v1alpha2", Resource: "clusternetworkpolicies"}
 
 // optional is the kind ClusterNetworkPolicy, which a cluster need not have: it comes as a custom resource.
 type optional struct {
@@ -83,6 +84,6 @@ func clusterPolicy(u *unstructured.Unstructured) *policyv1alpha2.ClusterNetworkP
 		p.ResourceVersion = u.GetResourceVersion()
 	}
 	p.ManagedFields, p.Status = nil, policyv1alpha2.ClusterNetworkPolicyStatus{}
-	p.SetGroupVersionKind(policyv1alpha2.SchemeGroupVersion.WithKind("ClusterNetworkPolicy"))
+	p.SetGroupVersionKind(clusterPolicies.GroupVersion().WithKind("ClusterNetworkPolicy"))
 	return p
 }

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package reach finds what may talk to what: between the workloads of a set of manifests or of a cluster,
-// addresses outside, and pods that do not exist yet.
 package reach
 
 import (
@@ -10,16 +8,20 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
 // Map is what may talk to what.
 type Map struct {
-	// Ends are all that connections were asked for, in order; also those that have none.
+	// Ends in order: all workloads, also those that have no connection, and the other ends of Lines.
 	Ends []End
 	// Lines in order of From and To; an end's connections to itself (from one pod to another) too. Pairs
 	// between which nothing may pass have none.
 	Lines []Line
+	// Warnings are sentences for a person: where a line is less than the whole truth.
+	Warnings []string
 }
 
 // Line is one connection: something may pass from one end to the other.
@@ -32,14 +34,13 @@ type Line struct {
 type End struct {
 	// Kind, Namespace and Name of a workload: Deployment, shop, api.
 	Kind, Namespace, Name string
-	// Outside are addresses that all policies treat alike, in order, as few ranges as there can be; nil
-	// for other ends.
+	// Outside are addresses that this connection's policies treat alike; nil for other ends.
 	Outside *Ranges
 	// Future are pods that do not exist yet; nil for other ends.
 	Future *Future
 }
 
-// Ranges are addresses outside of the cluster.
+// Ranges are addresses that no pod has: in order, IPv4 first, as few as there can be.
 type Ranges struct{ Prefixes []netip.Prefix }
 
 // Future describes pods by the labels that they would have. The empty selectors mean any namespace,
@@ -69,10 +70,10 @@ func (e End) String() string {
 // Compare orders ends: workloads by namespace, name and kind, then addresses, then pods that do not exist
 // yet.
 func (e End) Compare(o End) int {
-	return cmp.Or(
-		cmp.Compare(e.form(), o.form()),
-		strings.Compare(e.Namespace, o.Namespace), strings.Compare(e.Name, o.Name), strings.Compare(e.Kind, o.Kind),
-		strings.Compare(e.String(), o.String()))
+	if e.IsWorkload() && o.IsWorkload() {
+		return cmp.Or(strings.Compare(e.Namespace, o.Namespace), strings.Compare(e.Name, o.Name), strings.Compare(e.Kind, o.Kind))
+	}
+	return cmp.Or(cmp.Compare(e.form(), o.form()), strings.Compare(e.String(), o.String()))
 }
 
 func (e End) form() int {
@@ -85,21 +86,21 @@ func (e End) form() int {
 	return 0
 }
 
-func (r *Ranges) String() string {
-	var all []string
-	for _, p := range r.Prefixes {
-		all = append(all, p.String())
-	}
-	return strings.Join(all, ",")
-}
-
+// String is the pods in words: "any pod", "any pod in namespace shop", "pods app=web in namespaces
+// team=shop".
 func (f *Future) String() string {
 	pods, namespaces := "any pod", ""
 	if f.Pods != "" {
 		pods = "pods " + f.Pods
 	}
-	if f.Namespaces != "" {
+	name, standard := strings.CutPrefix(f.Namespaces, corev1.LabelMetadataName+"=")
+	switch {
+	case standard && !strings.ContainsAny(name, ",()"):
+		namespaces = " in namespace " + name
+	case f.Namespaces != "":
 		namespaces = " in namespaces " + f.Namespaces
+	case f.Pods != "":
+		namespaces = " in any namespace"
 	}
 	return pods + namespaces
 }
