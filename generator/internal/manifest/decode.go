@@ -20,6 +20,7 @@ type contents struct {
 	objects []Object
 	skipped map[schema.GroupKind]int
 	foreign []source // documents that are no objects of Kubernetes
+	ignored []error  // fields that are not known, of kinds in which they change no policy
 	lists   int      // that were taken apart
 }
 
@@ -55,7 +56,7 @@ func (c *contents) decode(at source, data []byte, inherited schema.GroupVersionK
 	switch {
 	case err != nil:
 		return at.fault("apiVersion", "%w", err)
-	case gvk.Kind == "" && how == Strict:
+	case gvk.Kind == "" && how == Strict && (h.APIVersion != nil || h.Metadata != nil):
 		return at.fault("", "no Kubernetes object: kind is missing")
 	case gvk.Kind == "":
 		c.foreign = append(c.foreign, at)
@@ -71,11 +72,16 @@ func (c *contents) decode(at source, data []byte, inherited schema.GroupVersionK
 		c.skip(gvk.GroupKind())
 		return nil
 	}
-	object, err := at.decode(data, gvk, h.name(gvk.Kind), how)
-	if err == nil {
-		c.objects = append(c.objects, Object{object, at})
+	object, unknown, err := at.decode(data, gvk, h.name(gvk.Kind), how)
+	if err == nil && isPolicy(gvk.GroupKind()) {
+		err = errors.Join(unknown...)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	c.ignored = append(c.ignored, unknown...)
+	c.objects = append(c.objects, Object{object, at})
+	return nil
 }
 
 func (c *contents) skip(gk schema.GroupKind) {
@@ -147,26 +153,26 @@ var (
 	wrongType    = regexp.MustCompile(`^json: cannot unmarshal (.+) into Go (?:struct field [^ .]+\.([^ ]+)|value) of type (.+)$`)
 )
 
-// decode decodes one object of a kind that is read.
-func (s source) decode(data []byte, gvk schema.GroupVersionKind, name string, how Reading) (runtime.Object, error) {
+// decode decodes one object of a kind that is read. unknown are its fields that are not known, in order of
+// line; nil where nobody asks.
+func (s source) decode(data []byte, gvk schema.GroupVersionKind, name string, how Reading) (object runtime.Object, unknown []error, err error) {
 	decoder := lenient
 	if how == Strict {
 		decoder = strict
 	}
-	object, _, err := decoder.Decode(data, &gvk, nil)
-	if err == nil {
-		object.GetObjectKind().SetGroupVersionKind(gvk) // items of lists do not repeat it
-		return object, nil
-	}
+	object, _, err = decoder.Decode(data, &gvk, nil)
 	if faults, ok := runtime.AsStrictDecodingError(err); ok {
-		all := faults.Errors()
-		slices.SortStableFunc(all, func(a, b error) int { return cmp.Compare(s.at(fieldOf(a)).Line, s.at(fieldOf(b)).Line) })
-		for i, f := range all {
-			all[i] = s.word(name, f)
+		unknown, err = faults.Errors(), nil
+		slices.SortStableFunc(unknown, func(a, b error) int { return cmp.Compare(s.at(fieldOf(a)).Line, s.at(fieldOf(b)).Line) })
+		for i, f := range unknown {
+			unknown[i] = s.word(name, f)
 		}
-		return nil, errors.Join(all...)
 	}
-	return nil, s.word(name, err)
+	if err != nil {
+		return nil, nil, s.word(name, err)
+	}
+	object.GetObjectKind().SetGroupVersionKind(gvk) // items of lists do not repeat it
+	return object, unknown, nil
 }
 
 // fieldOf is the path that a decoder's error names; empty: none.

@@ -132,7 +132,7 @@ func TestKustomizeRefuses(t *testing.T) {
 		{"a component alone", "kind: Component\napiVersion: kustomize.config.k8s.io/v1alpha1", pod, "a Component is built as part of a kustomization that names it"},
 		{"a link out", "resources: [link.yaml]", pod, "escapes"},
 		{"a link to a folder", "resources: [../linked]", pod, "links between folders are not followed"},
-		{"a misspelt field", "resources: [api.yaml]\nnamespace: shop", pod + "spek: {}\n", "api.yaml:4: Pod shop/a: unknown field spek"},
+		{"a misspelt field", "resources: [api.yaml]\nnamespace: shop", policy + "spek: {}\n", "NetworkPolicy shop/api: unknown field spek"},
 	}
 	for _, tt := range tests {
 		folder(t, "k/kustomization.yaml", tt.kustomization, "k/api.yaml", tt.api, "k/github.com/owner/kustomization.yaml", "resources: []",

@@ -22,9 +22,9 @@ import (
 // Reading says how exactly the fields must fit.
 type Reading int
 
-// Lenient ignores fields that are not known, because a newer server may have written them, and
-// documents that are no objects of Kubernetes. Strict refuses both: in a policy, a misspelt field
-// changes what it means.
+// Lenient ignores fields that are not known, because a newer server may have written them. Strict
+// refuses them in policies, where a misspelt field changes what is allowed, warns of them in other
+// objects, and refuses documents that look like an object without a kind.
 const (
 	Lenient Reading = iota
 	Strict
@@ -97,6 +97,7 @@ type loader struct {
 	files   int
 	bytes   int64
 	foreign []source // documents that are no objects
+	ignored []error  // fields that are not known
 }
 
 func (l *loader) path(p string) error {
@@ -186,11 +187,15 @@ func (l *loader) add(found *contents) error {
 		l.set.Skipped[gk] += n
 	}
 	l.foreign = append(l.foreign, found.foreign...)
+	l.ignored = append(l.ignored, found.ignored...)
 	return nil
 }
 
 // warn says what was found and left out, and may matter.
 func (l *loader) warn() {
+	if n := len(l.ignored); n > 0 {
+		l.set.Warnings = append(l.set.Warnings, fmt.Sprintf("%d fields are not known and were left out, the first at %v", n, l.ignored[0]))
+	}
 	if n := len(l.foreign); n > 0 {
 		l.set.Warnings = append(l.set.Warnings, fmt.Sprintf("%d documents are no objects of Kubernetes and were left out, the first at %s", n, l.foreign[0].at("")))
 	}

@@ -43,9 +43,10 @@ func names(t *testing.T, s *manifest.Set) []string {
 }
 
 const (
-	pod  = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
-	podB = "apiVersion: v1\nkind: Pod\nmetadata: {name: b}\n"
-	podC = "apiVersion: v1\nkind: Pod\nmetadata: {name: c}\n"
+	pod    = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n"
+	podB   = "apiVersion: v1\nkind: Pod\nmetadata: {name: b}\n"
+	podC   = "apiVersion: v1\nkind: Pod\nmetadata: {name: c}\n"
+	policy = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: api, namespace: shop}\n"
 )
 
 // TestLoadText: what helm, kubectl and people write is read, with the line of each object.

@@ -13,7 +13,6 @@ import (
 
 // TestLoadRefuses: each error names file, line and what to do, in one line.
 func TestLoadRefuses(t *testing.T) {
-	const policy = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: api, namespace: shop}\n"
 	nested := "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\nspec:\n  x:\n" + func() (deep string) {
 		for i := range 100 {
 			deep += strings.Repeat(" ", i+4) + "x:\n"
@@ -50,8 +49,8 @@ func TestLoadRefuses(t *testing.T) {
 		{"an alias to itself", pod + "spec: &a {x: *a}\n", `x.yaml:4: alias "a" contains itself`},
 		{"infinity", pod + "spec: {priority: .inf}\n", "x.yaml:1: json: unsupported value"},
 		{"nothing", "# nothing\n", "x.yaml: no Kubernetes object in it"},
-		{"a text", "hello\n", "x.yaml:1: no Kubernetes object: kind is missing"},
-		{"a list", "- a\n", "x.yaml:1: no Kubernetes object: kind is missing"},
+		{"a text", "hello\n", "x.yaml: no Kubernetes object in it"},
+		{"a list", "- a\n", "x.yaml: no Kubernetes object in it"},
 
 		// Versions.
 		{"an old policy", "\napiVersion: extensions/v1beta1\nkind: NetworkPolicy\nmetadata: {name: api, namespace: shop}\n", `x.yaml:2: NetworkPolicy shop/api: apiVersion "extensions/v1beta1" is not read; use networking.k8s.io/v1`},
@@ -64,7 +63,7 @@ func TestLoadRefuses(t *testing.T) {
 
 		// Fields.
 		{"an unknown field", policy + "spec:\n  podSelector: {}\n  ingress:\n  - from: []\n  - from:\n    - podSelectr: {}\n", "x.yaml:9: NetworkPolicy shop/api: unknown field spec.ingress[1].from[0].podSelectr"},
-		{"an unknown field of an item", "apiVersion: v1\nkind: PodList\nitems:\n- metadata: {name: a}\n- metadata:\n    name: b\n  spek: {}\n", "x.yaml:7: Pod b: unknown field spek"},
+		{"an unknown field of an item", "apiVersion: v1\nkind: List\nitems:\n- apiVersion: networking.k8s.io/v1\n  kind: NetworkPolicy\n  metadata: {name: b}\n  spek: {}\n", "x.yaml:7: NetworkPolicy b: unknown field spek"},
 		{"a field of another type", policy + "spec:\n  podSelector: {}\n  ingress: yes\n", "x.yaml:6: NetworkPolicy shop/api: spec.ingress: a value of type bool does not fit"},
 		{"a number for a label", policy + "spec:\n  podSelector:\n    matchLabels:\n      app: 1\n", "NetworkPolicy shop/api: spec.podSelector.matchLabels: a value of type number does not fit"},
 
@@ -104,9 +103,20 @@ func laughs() string {
 }
 
 func TestLoadAllUnknownFields(t *testing.T) {
-	_, err := manifest.Load([]string{"-"}, strings.NewReader(pod+"spek: {}\nspec:\n  containerz: []\n"), manifest.Strict)
-	want := "read manifests: stdin:4: Pod a: unknown field spek\nstdin:6: Pod a: unknown field spec.containerz"
+	_, err := manifest.Load([]string{"-"}, strings.NewReader(policy+"spek: {}\nspec:\n  ingres: []\n"), manifest.Strict)
+	want := "read manifests: stdin:4: NetworkPolicy shop/api: unknown field spek\nstdin:6: NetworkPolicy shop/api: unknown field spec.ingres"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// TestLoadWarnsOfUnknownFields: in other objects than policies they are a newer server's, mostly.
+func TestLoadWarnsOfUnknownFields(t *testing.T) {
+	set, err := manifest.Load([]string{"-"}, strings.NewReader(pod+"spek: {}\nspec:\n  containerz: []\n"), manifest.Strict)
+	if err != nil || len(set.Objects) != 1 {
+		t.Fatal(err)
+	}
+	if want := "2 fields are not known and were left out, the first at stdin:4: Pod a: unknown field spek"; strings.Join(set.Warnings, "\n") != want {
+		t.Errorf("warnings %q, want %s", set.Warnings, want)
 	}
 }
