@@ -14,9 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/draw"
-	"github.com/bulkhead-dev/bulkhead/generator/internal/explain"
-	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
-	"github.com/bulkhead-dev/bulkhead/generator/internal/manifest"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/reach"
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
@@ -83,65 +80,37 @@ be there if somebody made them. What is open to any pod is not repeated for othe
 
 // loaded is a cluster, and where its objects stand.
 type loaded struct {
+	*objects
 	cluster *reach.Cluster
-	set     *manifest.Set // nil: a live cluster
 }
 
 // load reads files or a live cluster. A faulty policy is an error, because what it means is not known.
 func load(cmd *cobra.Command, paths []string, kubeconfig string) (*loaded, error) {
-	switch {
-	case len(paths) == 0 && kubeconfig == "":
-		return nil, errors.New("no objects: give files or folders, - for standard input, or --kubeconfig FILE")
-	case len(paths) > 0 && kubeconfig != "":
-		return nil, errors.New("give files or --kubeconfig, not both")
-	}
-	var (
-		l   loaded
-		in  reach.Input
-		inv *inventory.Inventory
-		err error
-	)
-	if kubeconfig != "" {
-		in.Objects, inv, err = live(cmd, kubeconfig)
-	} else if l.set, err = manifest.Load(paths, cmd.InOrStdin(), manifest.Strict); err == nil {
-		remark(cmd.ErrOrStderr(), l.set)
-		in.Objects, inv = l.set.Netpol(), inventory.FromSet(l.set)
-	}
+	objs, err := readObjects(cmd, paths, kubeconfig)
 	if err != nil {
 		return nil, err
 	}
-	if in.Workloads = reach.Workloads(inv); len(in.Workloads) == 0 {
+	l := &loaded{objects: objs}
+	workloads := reach.Workloads(objs.inventory)
+	if len(workloads) == 0 {
 		fmt.Fprintln(cmd.ErrOrStderr(), "there are no workloads: give the Deployments and other objects that have pods, too")
 	}
-	if l.cluster, err = reach.New(in); err != nil {
+	if l.cluster, err = reach.New(reach.Input{Objects: objs.Objects, Workloads: workloads}); err != nil {
 		return nil, l.faults(err)
 	}
-	return &l, nil
-}
-
-func live(cmd *cobra.Command, kubeconfig string) (netpol.Objects, *inventory.Inventory, error) {
-	client, err := connect(kubeconfig)
-	if err != nil {
-		return netpol.Objects{}, nil, err
-	}
-	world, err := explain.FromCluster(cmd.Context(), client)
-	if err != nil {
-		return netpol.Objects{}, nil, err
-	}
-	inv, err := inventory.FromCluster(cmd.Context(), client)
-	return world.Objects, inv, err
+	return l, nil
 }
 
 // faults says of each fault of a policy where it stands.
 func (l *loaded) faults(err error) error {
 	var all []error
 	for _, f := range netpol.ObjectErrors(err) {
-		kind, name, _ := strings.Cut(f.Object, " ")
-		namespace, inside, ok := strings.Cut(name, "/")
-		if !ok {
-			namespace, inside = "", name
+		k := netpol.Key{}
+		k.Kind, k.Name, _ = strings.Cut(f.Object, " ")
+		if namespace, name, ok := strings.Cut(k.Name, "/"); ok {
+			k.Namespace, k.Name = namespace, name
 		}
-		if at := l.position(kind, namespace, inside, f.Path); at != "" {
+		if at := l.position(k, f.Path); at != "" {
 			all = append(all, fmt.Errorf("%s: %w", at, f))
 		} else {
 			all = append(all, f)
@@ -151,14 +120,6 @@ func (l *loaded) faults(err error) error {
 		return err
 	}
 	return errors.Join(all...)
-}
-
-// position is file:line; empty for a live cluster.
-func (l *loaded) position(kind, namespace, name, path string) string {
-	if l.set == nil {
-		return ""
-	}
-	return l.set.Position(kind, namespace, name, path).String()
 }
 
 // of is the part of a map that was asked for.

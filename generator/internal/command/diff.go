@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/reach"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
 func diff() *cobra.Command {
@@ -134,7 +135,7 @@ func describe(c *reach.Change, before, after *loaded) change {
 		}
 		o := &b.Origin
 		object := o.Kind + " " + strings.TrimPrefix(o.Namespace+"/"+o.Name, "/")
-		d.Because = append(d.Because, cause{side, object, o.Path, string(b.Effect), where.position(o.Kind, o.Namespace, o.Name, o.Path)})
+		d.Because = append(d.Because, cause{side, object, o.Path, string(b.Effect), where.position(netpol.Key{Kind: o.Kind, Namespace: o.Namespace, Name: o.Name}, o.Path)})
 	}
 	return d
 }

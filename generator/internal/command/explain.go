@@ -3,12 +3,10 @@
 package command
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,9 +14,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/explain"
-	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
-	"github.com/bulkhead-dev/bulkhead/generator/internal/manifest"
-	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
 // question is what explain is asked.
@@ -82,17 +77,16 @@ func (q *question) ask(cmd *cobra.Command, paths []string) (*explain.Report, err
 	if err := errors.Join(need(cmd, "from", "to"), oneOf("output", q.output, "text", "json", "yaml"), oneOf("protocol", q.protocol, "TCP", "UDP", "SCTP")); err != nil {
 		return nil, err
 	}
-	switch {
-	case q.port == 0:
+	if q.port == 0 {
 		return nil, errors.New("--port is missing: give the port that is dialled, 1 to 65535")
-	case len(paths) == 0 && q.kubeconfig == "":
-		return nil, errors.New("no objects: give files or folders, - for standard input, or --kubeconfig FILE")
-	case len(paths) > 0 && q.kubeconfig != "":
-		return nil, errors.New("give files or --kubeconfig, not both")
 	}
-	world, err := q.world(cmd, paths)
+	objs, err := readObjects(cmd, paths, q.kubeconfig)
 	if err != nil {
 		return nil, err
+	}
+	world := explain.NewWorld(objs.Objects, objs.inventory)
+	if objs.set != nil {
+		world.Locate = objs.position
 	}
 	from, err := world.From(q.from)
 	if err != nil {
@@ -103,43 +97,6 @@ func (q *question) ask(cmd *cobra.Command, paths []string) (*explain.Report, err
 		return nil, fmt.Errorf("--to %w", err)
 	}
 	return world.Explain(from, to, corev1.Protocol(q.protocol), q.port), nil
-}
-
-func (q *question) world(cmd *cobra.Command, paths []string) (*explain.World, error) {
-	if q.kubeconfig != "" {
-		client, err := connect(q.kubeconfig)
-		if err != nil {
-			return nil, err
-		}
-		return explain.FromCluster(cmd.Context(), client)
-	}
-	set, err := manifest.Load(paths, cmd.InOrStdin(), manifest.Strict)
-	if err != nil {
-		return nil, err
-	}
-	remark(cmd.ErrOrStderr(), set)
-	world := explain.NewWorld(set.Netpol(), inventory.FromSet(set))
-	world.Locate = func(o netpol.Key, path string) string {
-		return set.Position(o.Kind, o.Namespace, o.Name, path).String()
-	}
-	return world, nil
-}
-
-// remark says on standard error what was found in files and is not part of the answer.
-func remark(errOut io.Writer, set *manifest.Set) {
-	for _, w := range set.Warnings {
-		fmt.Fprintln(errOut, printable(w))
-	}
-	var kinds []string
-	for kind, n := range set.Skipped {
-		kinds = append(kinds, fmt.Sprintf("%d %s", n, kind.Kind))
-	}
-	if len(kinds) > 0 {
-		slices.SortFunc(kinds, func(a, b string) int {
-			return cmp.Compare(a[strings.IndexByte(a, ' '):], b[strings.IndexByte(b, ' '):])
-		})
-		fmt.Fprintf(errOut, "skipped, because they say nothing about connections: %s\n", printable(strings.Join(kinds, ", ")))
-	}
 }
 
 func (q *question) print(out io.Writer, report *explain.Report) error {

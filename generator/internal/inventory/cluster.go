@@ -4,12 +4,16 @@ package inventory
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"strconv"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/pager"
+	policyv1alpha2 "sigs.k8s.io/network-policy-api/apis/v1alpha2"
 )
 
 type lister struct {
@@ -19,17 +23,35 @@ type lister struct {
 
 // FromCluster reads the inventory from an API server, page by page.
 func FromCluster(ctx context.Context, client kubernetes.Interface) (*Inventory, error) {
-	var objects []runtime.Object
-	for _, l := range listers(ctx, client) {
-		each := func(o runtime.Object) error {
-			objects = append(objects, o)
-			return nil
-		}
-		if err := pager.New(pager.SimplePageFunc(l.list)).EachListItem(ctx, metav1.ListOptions{}, each); err != nil {
-			return nil, fmt.Errorf("inventory: list %s: %w", l.what, err)
-		}
+	objects, err := read(ctx, listers(ctx, client))
+	if err != nil {
+		return nil, fmt.Errorf("inventory: %w", err)
 	}
 	return New(objects), nil
+}
+
+// WithPolicies reads the objects of the inventory and all policies from an API server, page by page. A
+// cluster without the kind ClusterNetworkPolicy is as good as one that has none.
+func WithPolicies(ctx context.Context, client kubernetes.Interface) ([]runtime.Object, error) {
+	return read(ctx, append(listers(ctx, client),
+		lister{"networkpolicies", func(o metav1.ListOptions) (runtime.Object, error) {
+			return client.NetworkingV1().NetworkPolicies("").List(ctx, o)
+		}},
+		lister{"clusternetworkpolicies", func(o metav1.ListOptions) (runtime.Object, error) { return clusterPolicies(ctx, client, o) }},
+	))
+}
+
+func read(ctx context.Context, listers []lister) (objects []runtime.Object, err error) {
+	each := func(o runtime.Object) error {
+		objects = append(objects, o)
+		return nil
+	}
+	for _, l := range listers {
+		if err := pager.New(pager.SimplePageFunc(l.list)).EachListItem(ctx, metav1.ListOptions{}, each); err != nil {
+			return nil, fmt.Errorf("list %s: %w", l.what, err)
+		}
+	}
+	return objects, nil
 }
 
 func listers(ctx context.Context, client kubernetes.Interface) []lister {
@@ -49,4 +71,19 @@ func listers(ctx context.Context, client kubernetes.Interface) []lister {
 		{"jobs", func(o metav1.ListOptions) (runtime.Object, error) { return batch.Jobs("").List(ctx, o) }},
 		{"cronjobs", func(o metav1.ListOptions) (runtime.Object, error) { return batch.CronJobs("").List(ctx, o) }},
 	}
+}
+
+// clusterPolicies are read without a client of their own, because most clusters do not have the API.
+func clusterPolicies(ctx context.Context, client kubernetes.Interface, o metav1.ListOptions) (*policyv1alpha2.ClusterNetworkPolicyList, error) {
+	list := new(policyv1alpha2.ClusterNetworkPolicyList)
+	body, err := client.Discovery().RESTClient().Get().
+		AbsPath("/apis", policyv1alpha2.GroupName, "v1alpha2", "clusternetworkpolicies").
+		Param("limit", strconv.FormatInt(o.Limit, 10)).Param("continue", o.Continue).Do(ctx).Raw()
+	if apierrors.IsNotFound(err) {
+		return list, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(body, list)
+	}
+	return list, err
 }
