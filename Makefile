@@ -15,7 +15,7 @@ compile = go build -v -o $(1) $(2) 2>&1 | \
 ##@ Use
 
 help: ## Show this help
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build the three binaries into bin/
 	@echo "building bulkhead, bulkhead-webhook and bulkhead-enforcer into bin/ (the first time takes 2 to 3 minutes)"
@@ -56,6 +56,12 @@ verify: generate ## Regenerate everything and fail if something differs from wha
 bench: packages control-plane ## Run the benchmarks: datapath, generator, semantics, rules
 	go test -run '^$$' -bench . -timeout 30m $$(go list ./... | grep -v /test/)
 
+bench-onboarding: control-plane ## Measure that no pod is faster than its policies (ARGS=--help explains; takes minutes)
+	@mkdir -p bin
+	@$(call compile,bin/bulkhead-webhook,./webhook)
+	@$(call compile,bin/onboarding,./test/onboarding)
+	@bin/onboarding $(ARGS)
+
 coverage: ## Show what of the policy engine the random clusters do not reach; fail if it is in what decides
 	@mkdir -p bin
 	go test -run Agrees -coverprofile bin/coverage.out ./policies/netpol
@@ -84,4 +90,4 @@ control-plane:
 compiler:
 	@test/install-packages clang-14:clang-14 llvm-strip-14:llvm-14
 
-.PHONY: help build demo test lint fmt generate verify bench coverage fuzz clean packages control-plane compiler
+.PHONY: help build demo test lint fmt generate verify bench bench-onboarding coverage fuzz clean packages control-plane compiler

@@ -34,12 +34,12 @@ func TestBundleIsWrittenIntoTheChartsObjects(t *testing.T) {
 		eventually(t, object.GetName(), func() error { return client.IgnoreAlreadyExists(admin.Create(t.Context(), object.DeepCopy())) })
 	}
 	p := launch(t, "--listen", freeAddress(t))
-	if n := bundles(t); n != 3 {
-		t.Errorf("%d webhooks have a caBundle, want 3", n)
+	if n := bundles(t); n != 6 {
+		t.Errorf("%d webhooks have a caBundle, want 6", n)
 	}
 	p.stop(t)
-	if n := bundles(t); n != 3 {
-		t.Errorf("%d webhooks after the end, want 3: they are Helm's", n)
+	if n := bundles(t); n != 6 {
+		t.Errorf("%d webhooks after the end, want 6: they are Helm's", n)
 	}
 }
 
@@ -97,9 +97,11 @@ func TestMalformedReviewsAreRefused(t *testing.T) {
 	}{
 		"empty":          {"", http.StatusBadRequest},
 		"not JSON":       {"{", http.StatusBadRequest},
-		"too large":      {strings.Repeat(" ", 8<<20), http.StatusRequestEntityTooLarge},
+		"too large":      {strings.Repeat(" ", 5<<20), http.StatusRequestEntityTooLarge},
 		"no object":      {review(`"kind":{"kind":"Namespace"},"operation":"CREATE"`), http.StatusBadRequest},
-		"object no JSON": {review(`"kind":{"kind":"NetworkPolicy"},"operation":"CREATE","object":{"spec":7}`), http.StatusBadRequest},
+		"object no JSON": {review(`"kind":{"group":"networking.k8s.io","kind":"NetworkPolicy"},"operation":"CREATE","object":{"spec":7}`), http.StatusBadRequest},
+		"unknown kind":   {review(`"kind":{"kind":"Pod"},"operation":"CREATE","object":{}`), http.StatusBadRequest},
+		"deep":           {review(`"kind":{"kind":"Namespace"},"operation":"CREATE","object":` + strings.Repeat("[", 1000) + strings.Repeat("]", 1000)), http.StatusBadRequest},
 	} {
 		answer := post(t, "https://"+p.listen+"/validate", test.body)
 		if answer.Allowed || answer.Result == nil || answer.Result.Code != test.want {

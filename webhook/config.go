@@ -60,9 +60,9 @@ func (c *Config) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.RulesDir, "rules-dir", "", "folder of rules that add to or replace the built-in ones, and params.yaml with their parameters; reloaded when it changes (empty: none)")
 	f.StringVar(&c.RulesMap, "rules-configmap", "", "namespace/name of a ConfigMap with rules and params.yaml, as --rules-dir (empty: none)")
 	f.StringToStringVar(&c.RuleActions, "rule-action", nil, "group/rule=deny|warn|audit|off for rules that are not to deny; may be repeated")
-	f.StringVar(&c.DNSNamespace, "dns-namespace", "kube-system", "namespace of the cluster's DNS Service")
-	f.StringVar(&c.DNSService, "dns-service", "kube-dns", "name of the cluster's DNS Service")
-	f.StringSliceVar(&c.DNSNodeLocal, "dns-node-local", nil, "addresses of node-local DNS caches, e.g. 169.254.20.10; separated by commas")
+	f.StringVar(&c.DNSNamespace, "dns-namespace", "kube-system", "namespace of --dns-service")
+	f.StringVar(&c.DNSService, "dns-service", "", "name of the cluster's DNS Service (empty, or it is not there: detected)")
+	f.StringSliceVar(&c.DNSNodeLocal, "dns-node-local", nil, "addresses of node-local DNS caches, e.g. 169.254.20.10; separated by commas (empty: detected)")
 }
 
 // complete checks the values and fills the parsed fields. All that is wrong is in one error.
@@ -157,7 +157,10 @@ func (c *Config) parseRules() error {
 }
 
 func (c *Config) parseDNS() error {
-	errs := []error{nameErrors("--dns-namespace", c.DNSNamespace), nameErrors("--dns-service", c.DNSService)}
+	errs := []error{nameErrors("--dns-namespace", c.DNSNamespace)}
+	if c.DNSService != "" {
+		errs = append(errs, nameErrors("--dns-service", c.DNSService))
+	}
 	for _, text := range c.DNSNodeLocal {
 		addr, err := netip.ParseAddr(text)
 		if err != nil || addr.Zone() != "" {

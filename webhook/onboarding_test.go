@@ -23,6 +23,7 @@ import (
 )
 
 func TestNewNamespaceIsOnboarded(t *testing.T) {
+	createFor(t, usualDNS())
 	p := start(t)
 	namespace := createNamespace(t, newNamespace("fresh", nil))
 	if namespace.Labels[baseline.LabelMode] != "enforce" || namespace.Labels[baseline.LabelProfile] != baseline.DefaultProfile {

@@ -96,6 +96,7 @@ func apiServerItself(t *testing.T) client.Client {
 
 // The API server completes a generated name between stamping and judging.
 func TestGeneratedNames(t *testing.T) {
+	createFor(t, usualDNS())
 	start(t)
 	grant(t, "generator", namespacesOf)
 	generated := newNamespace("", nil)

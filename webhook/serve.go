@@ -9,12 +9,16 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -33,7 +37,9 @@ import (
 	"github.com/bulkhead-dev/bulkhead/policies/gate"
 	"github.com/bulkhead-dev/bulkhead/webhook/internal/admit"
 	"github.com/bulkhead-dev/bulkhead/webhook/internal/certs"
+	"github.com/bulkhead-dev/bulkhead/webhook/internal/hold"
 	"github.com/bulkhead-dev/bulkhead/webhook/internal/onboard"
+	"github.com/bulkhead-dev/bulkhead/webhook/internal/ready"
 	"github.com/bulkhead-dev/bulkhead/webhook/internal/register"
 	"github.com/bulkhead-dev/bulkhead/webhook/internal/reload"
 )
@@ -52,6 +58,7 @@ type parts struct {
 	rotated <-chan struct{}
 	rules   *reload.Rules
 	manager manager.Manager
+	dns     *onboard.DNS
 	live    client.Client // reads from the API server, not from a cache
 }
 
@@ -96,8 +103,8 @@ func build(ctx context.Context, c *Config, api *rest.Config, log, libraries *slo
 	if p.manager, err = newManager(c, api, p.certs); err != nil {
 		return nil, err
 	}
-	dns := onboard.Config{DNSService: dnsService(c), NodeLocal: c.nodeLocal, Log: log}
-	if err := onboard.Add(p.manager, dns); err != nil {
+	p.dns = &onboard.DNS{Client: p.manager.GetClient(), Service: dnsService(c), NodeLocal: c.nodeLocal}
+	if err := onboard.Add(p.manager, onboard.Config{DNS: p.dns, Log: log}); err != nil {
 		return nil, err
 	}
 	return p, p.addWebhooks(ctx, c, api)
@@ -115,7 +122,11 @@ func params(c *Config) gate.Params {
 	}
 }
 
+// dnsService is empty where it is to be detected.
 func dnsService(c *Config) types.NamespacedName {
+	if c.DNSService == "" {
+		return types.NamespacedName{}
+	}
 	return types.NamespacedName{Namespace: c.DNSNamespace, Name: c.DNSService}
 }
 
@@ -157,15 +168,22 @@ func (p *parts) addWebhooks(ctx context.Context, c *Config, api *rest.Config) er
 		"system:serviceaccount:" + c.Namespace + ":" + baseline.GeneratorServiceAccount,
 	}, c.TrustedUsers...)
 	hooks := p.manager.GetWebhookServer()
-	hooks.Register("/stamp", &webhook.Admission{Handler: &admit.Stamp{Default: c.mode, Exempt: c.Exempt}})
-	hooks.Register("/validate", &webhook.Admission{Handler: &admit.Judge{
-		Gate:   p.rules.Gate,
-		Exempt: slices.Concat(c.Exempt, baseline.SystemNamespaces(), []string{c.Namespace}),
-		Users:  &admit.Users{Reviews: clients.AuthorizationV1().SubjectAccessReviews(), Trusted: trusted},
-		Cached: p.manager.GetClient(),
-		Live:   p.live,
-		Log:    p.log,
-	}})
+	starting := func(ctx context.Context) baseline.Mode { return p.dns.StartingMode(ctx, c.mode) }
+	hooks.Register("/stamp", admit.Bound(&webhook.Admission{Handler: &admit.Stamp{Starting: starting, Exempt: c.Exempt}}))
+	hooks.Register("/validate", admit.Bound(&webhook.Admission{Handler: &admit.Judge{
+		Gate:     p.rules.Gate,
+		Exempt:   slices.Concat(c.Exempt, baseline.SystemNamespaces(), []string{c.Namespace}),
+		Starting: starting,
+		Users:    &admit.Users{Reviews: clients.AuthorizationV1().SubjectAccessReviews(), Trusted: trusted},
+		Cached:   p.manager.GetClient(),
+		Live:     p.live,
+		Log:      p.log,
+	}}))
+	holding, err := hold.New(ctx, p.manager.GetCache())
+	if err != nil {
+		return err
+	}
+	hooks.Register("/hold", admit.Bound(&webhook.Admission{Handler: holding}))
 	return nil
 }
 
@@ -176,7 +194,8 @@ func (p *parts) run(ctx context.Context, c *Config) error {
 		Client: p.live, Namespace: c.Namespace, URL: c.WebhookURL,
 		CA: p.certs.CA, Rotated: p.rotated, Log: p.log,
 	})
-	if err := p.addChecks(registration); err != nil {
+	check := p.selfCheck(c)
+	if err := p.addChecks(registration, check); err != nil {
 		return err
 	}
 	group, working := errgroup.WithContext(context.WithoutCancel(ctx))
@@ -189,6 +208,7 @@ func (p *parts) run(ctx context.Context, c *Config) error {
 	group.Go(func() error { return p.certs.Start(working) })
 	group.Go(func() error { return p.rules.Watch(working) })
 	group.Go(func() error { return p.manager.Start(working) })
+	group.Go(func() error { return check.Run(working) })
 	group.Go(func() error {
 		defer stop()
 		return p.register(registered, registration)
@@ -219,15 +239,28 @@ func ignoreEnded(ctx context.Context, err error) error {
 	return err
 }
 
-func (p *parts) addChecks(registration *register.Registration) error {
-	checks := map[string]healthz.Checker{
-		"webhook": func(request *http.Request) error { // a handshake needs a certificate
-			if err := p.certs.Ready(request); err != nil {
-				return err
-			}
-			return p.manager.GetWebhookServer().StartedChecker()(request)
+// selfCheck asks this process what the API server would, and compares its caches.
+func (p *parts) selfCheck(c *Config) *ready.Check {
+	watches := []*ready.Watch{
+		{Kind: corev1.SchemeGroupVersion.WithKind("Namespace"), New: func() client.Object { return &corev1.Namespace{} }},
+		{
+			Kind:    networkingv1.SchemeGroupVersion.WithKind("NetworkPolicy"),
+			New:     func() client.Object { return &networkingv1.NetworkPolicy{} },
+			Options: []client.ListOption{client.MatchingLabels{baseline.LabelManagedBy: baseline.ManagedByOnboarding}},
 		},
-		"registered": registration.Ready,
+	}
+	for _, watch := range watches {
+		watch.Cached, watch.Live = p.manager.GetClient(), p.live
+	}
+	return ready.New(ready.Config{
+		Address: net.JoinHostPort(c.host, strconv.Itoa(c.port)), Name: c.names[0],
+		CA: p.certs.CA, Watches: watches, Log: p.log,
+	})
+}
+
+func (p *parts) addChecks(registration *register.Registration, check *ready.Check) error {
+	checks := map[string]healthz.Checker{
+		"certificate": p.certs.Ready,
 		"caches": func(*http.Request) error {
 			select {
 			case <-p.manager.Elected():
@@ -236,6 +269,8 @@ func (p *parts) addChecks(registration *register.Registration) error {
 				return errors.New("caches are not synced yet")
 			}
 		},
+		"registered": registration.Ready,
+		"answers":    check.Ready,
 	}
 	for name, check := range checks {
 		if err := p.manager.AddReadyzCheck(name, check); err != nil {

@@ -90,7 +90,7 @@ func TestDetectDNSTargetPortDefaultsToPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := targets.Ports[0].Port.IntValue(); got != 53 {
+	if got := targets.Pods[0].Ports[0].Port.IntValue(); got != 53 {
 		t.Errorf("port %d, want 53", got)
 	}
 	if targets.NodeLocal != nil {

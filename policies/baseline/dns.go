@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -14,14 +15,22 @@ import (
 const dnsPort = 53
 
 // DNSTargets is where a cluster's DNS answers, seen after service translation: the pods and the
-// ports they listen on (OpenShift's is 5353, not 53), not the Service.
+// ports they listen on (OpenShift's is 5353, not 53), not the Services.
 type DNSTargets struct {
-	Namespace   string            // of the DNS pods
-	PodSelector map[string]string // matchLabels of the DNS pods; never empty
-	Ports       []DNSPort         // at the DNS pods; never empty
+	Pods []DNSPods // never empty
 	// NodeLocal holds addresses of caches on the nodes' own network (NodeLocal DNSCache).
 	// Empty: there are none.
 	NodeLocal []netip.Prefix
+	// Assumed says why nothing was found, so that the pods are those of nearly every cluster.
+	// Empty: they were found, or the caller asked for them.
+	Assumed string
+}
+
+// DNSPods are the pods of one DNS deployment.
+type DNSPods struct {
+	Namespace string
+	Selector  map[string]string // matchLabels; never empty
+	Ports     []DNSPort         // at the pods; never empty
 }
 
 // DNSPort is one port of the DNS pods, by number or by name.
@@ -33,38 +42,34 @@ type DNSPort struct {
 // DefaultDNS is what nearly every cluster has: pods k8s-app=kube-dns in kube-system on port 53.
 // It serves where the DNS Service cannot be read. nodeLocal are as for DetectDNS.
 func DefaultDNS(nodeLocal ...netip.Addr) DNSTargets {
-	return DNSTargets{
-		Namespace:   "kube-system",
-		PodSelector: map[string]string{"k8s-app": "kube-dns"},
-		Ports: []DNSPort{
-			{Protocol: corev1.ProtocolUDP, Port: intstr.FromInt32(dnsPort)},
-			{Protocol: corev1.ProtocolTCP, Port: intstr.FromInt32(dnsPort)},
-		},
-		NodeLocal: nodeLocalPrefixes(nodeLocal, nil),
-	}
+	pods := DNSPods{Namespace: "kube-system", Selector: map[string]string{"k8s-app": "kube-dns"}, Ports: untranslated()}
+	return DNSTargets{Pods: []DNSPods{pods}, NodeLocal: nodeLocalPrefixes(nodeLocal, nil)}
 }
 
-// DetectDNS reads the targets from the cluster's DNS Service: its selector and the target ports
-// behind its port 53. nodeLocal are the addresses of node-local caches; when there are any, the
-// Service's own addresses are added, because such a cache also answers on those, from the node.
+// DetectDNS reads the targets from one DNS Service: its selector and the target ports behind its
+// port 53. nodeLocal are the addresses of node-local caches; when there are any, the Service's own
+// addresses are added, because such a cache also answers on those, from the node.
 //
 // It is an error when the Service has no selector or no UDP or TCP port 53: then nothing can be
 // said about the pods that answer.
 func DetectDNS(service *corev1.Service, nodeLocal ...netip.Addr) (DNSTargets, error) {
+	pods, err := podsBehind(service)
+	if err != nil {
+		return DNSTargets{}, err
+	}
+	return DNSTargets{Pods: []DNSPods{pods}, NodeLocal: nodeLocalPrefixes(nodeLocal, service.Spec.ClusterIPs)}, nil
+}
+
+func podsBehind(service *corev1.Service) (DNSPods, error) {
 	name := service.Namespace + "/" + service.Name
 	if len(service.Spec.Selector) == 0 {
-		return DNSTargets{}, fmt.Errorf("DNS Service %s has no selector: name the Service that selects the DNS pods", name)
+		return DNSPods{}, fmt.Errorf("DNS Service %s has no selector: name the Service that selects the DNS pods", name)
 	}
 	ports := dnsPorts(service)
 	if len(ports) == 0 {
-		return DNSTargets{}, fmt.Errorf("DNS Service %s has no UDP or TCP port 53: name the Service that pods send their queries to", name)
+		return DNSPods{}, fmt.Errorf("DNS Service %s has no UDP or TCP port 53: name the Service that pods send their queries to", name)
 	}
-	return DNSTargets{
-		Namespace:   service.Namespace,
-		PodSelector: maps.Clone(service.Spec.Selector),
-		Ports:       ports,
-		NodeLocal:   nodeLocalPrefixes(nodeLocal, service.Spec.ClusterIPs),
-	}, nil
+	return DNSPods{Namespace: service.Namespace, Selector: maps.Clone(service.Spec.Selector), Ports: ports}, nil
 }
 
 func dnsPorts(service *corev1.Service) []DNSPort {
@@ -86,17 +91,29 @@ func dnsPorts(service *corev1.Service) []DNSPort {
 	return ports
 }
 
+// untranslated are the ports of a server that listens on DNS's own.
+func untranslated() []DNSPort {
+	return []DNSPort{
+		{Protocol: corev1.ProtocolUDP, Port: intstr.FromInt32(dnsPort)},
+		{Protocol: corev1.ProtocolTCP, Port: intstr.FromInt32(dnsPort)},
+	}
+}
+
+// nodeLocalPrefixes are the addresses as prefixes, each once: caches are often told the Service's, too.
 func nodeLocalPrefixes(nodeLocal []netip.Addr, clusterIPs []string) []netip.Prefix {
 	if len(nodeLocal) == 0 {
 		return nil
 	}
-	var prefixes []netip.Prefix
-	for _, addr := range nodeLocal {
-		prefixes = append(prefixes, netip.PrefixFrom(addr, addr.BitLen()))
-	}
+	all := slices.Clone(nodeLocal)
 	for _, ip := range clusterIPs {
 		if addr, err := netip.ParseAddr(ip); err == nil { // "None" for a headless Service
-			prefixes = append(prefixes, netip.PrefixFrom(addr, addr.BitLen()))
+			all = append(all, addr)
+		}
+	}
+	var prefixes []netip.Prefix
+	for _, addr := range all {
+		if prefix := netip.PrefixFrom(addr, addr.BitLen()); !slices.Contains(prefixes, prefix) {
+			prefixes = append(prefixes, prefix)
 		}
 	}
 	return prefixes

@@ -21,7 +21,10 @@ func DefaultDeny(namespace string) *networkingv1.NetworkPolicy {
 // DNS returns the policy that lets every pod of the namespace ask the cluster's DNS, and
 // nothing else: the DNS pods on the ports they listen on, and node-local caches on port 53.
 func DNS(namespace string, targets DNSTargets) *networkingv1.NetworkPolicy {
-	rules := []networkingv1.NetworkPolicyEgressRule{toDNSPods(targets)}
+	var rules []networkingv1.NetworkPolicyEgressRule
+	for _, pods := range targets.Pods {
+		rules = append(rules, toDNSPods(pods))
+	}
 	if len(targets.NodeLocal) > 0 {
 		rules = append(rules, toNodeLocal(targets))
 	}
@@ -45,15 +48,15 @@ func managed(namespace, name string, spec networkingv1.NetworkPolicySpec) *netwo
 	}
 }
 
-func toDNSPods(targets DNSTargets) networkingv1.NetworkPolicyEgressRule {
+func toDNSPods(pods DNSPods) networkingv1.NetworkPolicyEgressRule {
 	// Nobody labels kube-system with "name"; kubernetes.io/metadata.name is set by the API
 	// server on every namespace and cannot be forged.
 	peer := networkingv1.NetworkPolicyPeer{
-		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: targets.Namespace}},
-		PodSelector:       &metav1.LabelSelector{MatchLabels: targets.PodSelector},
+		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: pods.Namespace}},
+		PodSelector:       &metav1.LabelSelector{MatchLabels: pods.Selector},
 	}
 	rule := networkingv1.NetworkPolicyEgressRule{To: []networkingv1.NetworkPolicyPeer{peer}}
-	for _, p := range targets.Ports {
+	for _, p := range pods.Ports {
 		rule.Ports = append(rule.Ports, policyPort(p.Protocol, p.Port))
 	}
 	return rule

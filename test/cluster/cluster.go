@@ -18,6 +18,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,25 +36,29 @@ const portAttempts = 3
 // Options says how to start a control plane. The zero value is good for a test.
 type Options struct {
 	// Dir holds certificates, kubeconfigs, etcd's data and the logs
-	// (etcd.log, kube-apiserver.log). It is created if missing and must not
+	// (etcd.log, kube-apiserver.log, kube-apiserver-2.log, ...). It is created if missing and must not
 	// hold another control plane; Stop leaves it in place. Empty: a temporary
 	// directory that Stop removes.
 	Dir string
 	// Log receives progress, one line at a time. Nil: discarded.
 	Log io.Writer
+	// APIServers on the one etcd, as in a control plane that is highly available. They
+	// share their certificates and each watches etcd for itself, so they see a change
+	// at different moments. 0: 1.
+	APIServers int
 	// APIServerArgs are appended to kube-apiserver's flags, so they win over
 	// the ones set here. Nil: none.
 	APIServerArgs []string
 }
 
-// ControlPlane is a running etcd and kube-apiserver. Its methods may be called
+// ControlPlane is a running etcd and its kube-apiservers. Its methods may be called
 // by several goroutines. If the calling process dies, even by SIGKILL, the
-// kernel ends both servers.
+// kernel ends all of them.
 type ControlPlane struct {
 	dir       string
 	temporary bool
 	ca        *authority
-	url       string
+	urls      []string // of the API servers
 	admin     keyPair
 	servers   []*Process // in the order to stop them
 
@@ -84,9 +89,9 @@ func Start(ctx context.Context, opts Options) (*ControlPlane, error) {
 		return nil, err
 	}
 	for attempt := 1; ; attempt++ {
-		err = c.run(ctx, etcd, apiserver, opts.APIServerArgs)
+		err = c.run(ctx, etcd, apiserver, max(opts.APIServers, 1), opts.APIServerArgs)
 		if err == nil {
-			fmt.Fprintf(log, "control plane ready at %s\n", c.url)
+			fmt.Fprintf(log, "control plane ready at %s\n", strings.Join(c.urls, " and "))
 			return c, nil
 		}
 		if attempt == portAttempts || !errors.Is(err, errPortTaken) {
@@ -122,12 +127,22 @@ func (c *ControlPlane) path(elem ...string) string {
 }
 
 // Admin returns a new configuration of a client in the group system:masters,
-// whom every authorisation allows, without a client-side rate limit.
+// whom every authorisation allows, without a client-side rate limit. It calls the
+// first API server, as kubeconfigs do.
 func (c *ControlPlane) Admin() *rest.Config {
-	return c.config(c.admin)
+	return c.config(c.urls[0], c.admin)
 }
 
-// Stop ends the two servers and removes the directory if it was a temporary
+// Admins returns what Admin does for each API server; the first is Admin's.
+func (c *ControlPlane) Admins() []*rest.Config {
+	var configs []*rest.Config
+	for _, url := range c.urls {
+		configs = append(configs, c.config(url, c.admin))
+	}
+	return configs
+}
+
+// Stop ends the servers and removes the directory if it was a temporary
 // one. It returns an error if a server had already ended by itself. Calling it
 // again returns the first call's result.
 func (c *ControlPlane) Stop() error {

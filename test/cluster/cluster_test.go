@@ -100,6 +100,27 @@ func may(t *testing.T, c kubernetes.Interface, verb string) bool {
 	return review.Status.Allowed
 }
 
+func TestTwoAPIServersOnOneEtcd(t *testing.T) {
+	c, err := Start(t.Context(), Options{Log: t.Output(), APIServers: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := c.Stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	configs := c.Admins()
+	if len(configs) != 2 || configs[0].Host == configs[1].Host || configs[0].Host != c.Admin().Host {
+		t.Fatalf("clients for %v, want for Admin's and another", c.urls)
+	}
+	namespace(t, kubernetes.NewForConfigOrDie(configs[0]), "shop")
+	second := kubernetes.NewForConfigOrDie(configs[1])
+	if _, err := second.CoreV1().Namespaces().Get(t.Context(), "shop", metav1.GetOptions{}); err != nil {
+		t.Errorf("what was made through the first API server, read through the second: %v", err)
+	}
+}
+
 func TestStartShowsWhyAServerFailed(t *testing.T) {
 	dir := t.TempDir()
 	_, err := Start(t.Context(), Options{Dir: dir, Log: t.Output(), APIServerArgs: []string{"--no-such-flag"}})

@@ -73,7 +73,7 @@ func (c *ControlPlane) Kubeconfig(user string, groups ...string) (string, error)
 		return "", err
 	}
 	config := clientcmdapi.NewConfig()
-	config.Clusters["bulkhead-test"] = &clientcmdapi.Cluster{Server: c.url, CertificateAuthorityData: c.ca.pem}
+	config.Clusters["bulkhead-test"] = &clientcmdapi.Cluster{Server: c.urls[0], CertificateAuthorityData: c.ca.pem}
 	config.AuthInfos[user] = &clientcmdapi.AuthInfo{ClientCertificateData: pair.cert, ClientKeyData: pair.key}
 	config.Contexts["bulkhead-test"] = &clientcmdapi.Context{Cluster: "bulkhead-test", AuthInfo: user}
 	config.CurrentContext = "bulkhead-test"
@@ -99,9 +99,9 @@ func kubeconfigName(user string, groups []string) string {
 	return url.PathEscape(user) + "-" + hex.EncodeToString(sum[:4]) + ".kubeconfig"
 }
 
-func (c *ControlPlane) config(pair keyPair) *rest.Config {
+func (c *ControlPlane) config(url string, pair keyPair) *rest.Config {
 	return &rest.Config{
-		Host:            c.url,
+		Host:            url,
 		QPS:             -1,
 		TLSClientConfig: rest.TLSClientConfig{CAData: c.ca.pem, CertData: pair.cert, KeyData: pair.key},
 	}

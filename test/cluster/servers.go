@@ -18,10 +18,10 @@ import (
 // errPortTaken is the one failure to start that is worth another attempt.
 var errPortTaken = errors.New("a port was taken by another process")
 
-// run starts both servers on new ports and waits for the API server. On error
-// neither of them is left.
-func (c *ControlPlane) run(ctx context.Context, etcd, apiserver string, extra []string) error {
-	ports, err := FreeAddresses(3)
+// run starts etcd and n API servers on new ports and waits for them. On error none of
+// them is left.
+func (c *ControlPlane) run(ctx context.Context, etcd, apiserver string, n int, extra []string) error {
+	ports, err := FreeAddresses(2 + n)
 	if err != nil {
 		return err
 	}
@@ -29,19 +29,35 @@ func (c *ControlPlane) run(ctx context.Context, etcd, apiserver string, extra []
 	if err := os.RemoveAll(c.path("etcd")); err != nil {
 		return fmt.Errorf("clear etcd's data: %w", err)
 	}
-	c.url = "https://" + ports[2]
 	clients, peers := "http://"+ports[0], "http://"+ports[1]
 	err = c.launch(etcd, "etcd", etcdArgs(c.path("etcd"), clients, peers))
 	if err == nil {
-		err = c.launch(apiserver, "kube-apiserver", append(c.apiserverArgs(clients, ports[2]), extra...))
-	}
-	if err == nil {
-		err = c.waitReady(ctx)
+		err = c.runAPIServers(ctx, apiserver, clients, ports[2:], extra)
 	}
 	if err != nil {
 		_ = c.endServers() // its error repeats the one we return
 	}
 	return err
+}
+
+// runAPIServers starts them one after the other: the second finds what the first has
+// made of roles and system namespaces.
+func (c *ControlPlane) runAPIServers(ctx context.Context, binary, etcd string, addresses, extra []string) error {
+	c.urls = nil
+	for i, address := range addresses {
+		name := "kube-apiserver"
+		if i > 0 {
+			name = fmt.Sprintf("kube-apiserver-%d", i+1)
+		}
+		c.urls = append(c.urls, "https://"+address)
+		if err := c.launch(binary, name, append(c.apiserverArgs(etcd, address), extra...)); err != nil {
+			return err
+		}
+		if err := c.waitReady(ctx, c.urls[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // launch starts a server; the last one launched is the first to be stopped.
@@ -92,9 +108,9 @@ func (c *ControlPlane) apiserverArgs(etcd, address string) []string {
 	}
 }
 
-// waitReady polls /readyz, which covers the bootstrap of RBAC roles and of the
-// system namespaces, until it says ok or one of the servers ends.
-func (c *ControlPlane) waitReady(ctx context.Context) error {
+// waitReady polls /readyz of the API server launched last, which covers the bootstrap of
+// RBAC roles and of the system namespaces, until it says ok or it or etcd ends.
+func (c *ControlPlane) waitReady(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	client, err := rest.HTTPClientFor(c.Admin())
@@ -104,9 +120,9 @@ func (c *ControlPlane) waitReady(ctx context.Context) error {
 	defer client.CloseIdleConnections()
 	poll := time.NewTicker(100 * time.Millisecond)
 	defer poll.Stop()
-	apiserver, etcd := c.servers[0], c.servers[1]
+	apiserver, etcd := c.servers[0], c.servers[len(c.servers)-1]
 	for {
-		if ready(ctx, client, c.url+"/readyz") {
+		if ready(ctx, client, url+"/readyz") {
 			return nil
 		}
 		select {
@@ -115,7 +131,7 @@ func (c *ControlPlane) waitReady(ctx context.Context) error {
 		case <-apiserver.done:
 			return apiserver.EndedByItself()
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the API server at %s to be ready: %w\n%s", c.url, ctx.Err(), apiserver.LogTail())
+			return fmt.Errorf("wait for the API server at %s to be ready: %w\n%s", url, ctx.Err(), apiserver.LogTail())
 		case <-poll.C:
 		}
 	}

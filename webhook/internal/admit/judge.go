@@ -16,12 +16,16 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
+	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 	"github.com/bulkhead-dev/bulkhead/policies/gate"
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+	"github.com/bulkhead-dev/bulkhead/webhook/internal/ready"
 )
 
 const (
@@ -30,6 +34,8 @@ const (
 	// reservedName is the rule that also holds for exempt names: who takes such a name first would
 	// have a namespace without rules.
 	reservedName = "namespace/reserved_name"
+	// modeWeakened compares with the configured mode, which new namespaces do not get without DNS.
+	modeWeakened = "namespace/mode_weakened"
 )
 
 // Judge refuses what the rules deny and passes on what they warn of.
@@ -38,14 +44,19 @@ type Judge struct {
 	// Exempt namespaces, and policies in them, are not judged. Only whether the user may take such a
 	// name is.
 	Exempt []string
-	Users  *Users
-	Cached client.Reader // Namespaces, from a cache
-	Live   client.Reader // Namespaces that the cache does not know yet
-	Log    *slog.Logger
+	// Starting returns the mode that a namespace gets now, as in Stamp. Nobody is refused for it.
+	Starting func(context.Context) baseline.Mode
+	Users    *Users
+	Cached   client.Reader // Namespaces, from a cache
+	Live     client.Reader // Namespaces that the cache does not know yet
+	Log      *slog.Logger
 }
 
 // Handle implements admission.Handler. What cannot be judged is refused.
 func (j *Judge) Handle(ctx context.Context, request admission.Request) admission.Response {
+	if !judged(request.Kind) {
+		return admission.Errored(http.StatusBadRequest, unknownKind(request.Kind))
+	}
 	exempt := slices.Contains(j.Exempt, namespaceOf(request))
 	if exempt && !createsNamespace(request) {
 		return admission.Allowed("")
@@ -66,7 +77,15 @@ func (j *Judge) Handle(ctx context.Context, request admission.Request) admission
 	if exempt {
 		results = slices.DeleteFunc(results, func(r gate.Result) bool { return r.Rule != reservedName })
 	}
+	if createsNamespace(request) && j.startsAsUsual(ctx, input.Object) {
+		results = slices.DeleteFunc(results, func(r gate.Result) bool { return r.Rule == modeWeakened })
+	}
 	return j.answer(request, results)
+}
+
+func (j *Judge) startsAsUsual(ctx context.Context, namespace map[string]any) bool {
+	mode, _, err := unstructured.NestedString(namespace, "metadata", "labels", baseline.LabelMode)
+	return err == nil && mode == j.Starting(ctx).String()
 }
 
 func (j *Judge) answer(request admission.Request, results []gate.Result) admission.Response {
@@ -84,9 +103,11 @@ func (j *Judge) answer(request admission.Request, results []gate.Result) admissi
 	}
 	response := admission.Allowed("")
 	if len(refusals) > 0 {
+		response = admission.Denied(strings.Join(bounded(refusals), "\n"))
+	}
+	if len(refusals) > 0 && request.Name != ready.CanaryNamespace {
 		j.Log.Info("refused", "user", request.UserInfo.Username, "operation", request.Operation, "kind", request.Kind.Kind,
 			"namespace", request.Namespace, "name", request.Name, "violations", refusals)
-		response = admission.Denied(strings.Join(bounded(refusals), "\n"))
 	}
 	response.AuditAnnotations = audit
 	return response.WithWarnings(bounded(warnings)...)
@@ -158,6 +179,19 @@ type malformed struct{ cause error }
 
 func (m *malformed) Error() string { return "malformed admission request: " + m.cause.Error() }
 func (m *malformed) Unwrap() error { return m.cause }
+
+// judged are the kinds that the admission objects ask about.
+func judged(kind metav1.GroupVersionKind) bool {
+	return isNamespace(kind) || kind.Group == networkingv1.GroupName && kind.Kind == "NetworkPolicy"
+}
+
+func isNamespace(kind metav1.GroupVersionKind) bool {
+	return kind.Group == corev1.GroupName && kind.Kind == "Namespace"
+}
+
+func unknownKind(kind metav1.GroupVersionKind) error {
+	return &malformed{fmt.Errorf("nothing is known of kind %q of group %q", kind.Kind, kind.Group)}
+}
 
 func createsNamespace(request admission.Request) bool {
 	return request.Kind.Kind == "Namespace" && request.Operation == admissionv1.Create

@@ -18,14 +18,18 @@ import (
 
 // Stamp gives new namespaces the labels mode and profile where they are absent.
 type Stamp struct {
-	Default baseline.Mode
+	// Starting returns the mode that a namespace gets now.
+	Starting func(context.Context) baseline.Mode
 	// Exempt namespaces are stamped observe: they are left alone, and can be seen to be. A mode that
 	// somebody gave is somebody's decision, and stays.
 	Exempt []string
 }
 
 // Handle implements admission.Handler.
-func (s *Stamp) Handle(_ context.Context, request admission.Request) admission.Response {
+func (s *Stamp) Handle(ctx context.Context, request admission.Request) admission.Response {
+	if !isNamespace(request.Kind) {
+		return admission.Errored(http.StatusBadRequest, unknownKind(request.Kind))
+	}
 	if !createsNamespace(request) || baseline.IsSystemNamespace(request.Name) {
 		return admission.Allowed("")
 	}
@@ -34,7 +38,7 @@ func (s *Stamp) Handle(_ context.Context, request admission.Request) admission.R
 	if err := json.Unmarshal(request.Object.Raw, &namespace.Object); err != nil {
 		return admission.Errored(http.StatusBadRequest, &malformed{err})
 	}
-	mode := s.Default
+	mode := s.Starting(ctx)
 	if slices.Contains(s.Exempt, request.Name) {
 		mode = baseline.Observe
 	}

@@ -3,6 +3,7 @@
 package admit
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"testing"
@@ -22,8 +23,12 @@ func create(name, raw string) admission.Request {
 	}}
 }
 
+func always(mode baseline.Mode) func(context.Context) baseline.Mode {
+	return func(context.Context) baseline.Mode { return mode }
+}
+
 func TestStamp(t *testing.T) {
-	stamp := &Stamp{Default: baseline.Audit, Exempt: []string{"calm"}}
+	stamp := &Stamp{Starting: always(baseline.Audit), Exempt: []string{"calm"}}
 	const mode, profile = "/metadata/labels/bulkhead.dev~1mode=audit", "/metadata/labels/bulkhead.dev~1profile=standard"
 	for name, test := range map[string]struct {
 		namespace, raw string
@@ -60,7 +65,7 @@ func TestStamp(t *testing.T) {
 }
 
 func TestStampAddsTheFirstLabels(t *testing.T) {
-	response := (&Stamp{Default: baseline.Enforce}).Handle(t.Context(), create("shop", `{"metadata":{"name":"shop"}}`))
+	response := (&Stamp{Starting: always(baseline.Enforce)}).Handle(t.Context(), create("shop", `{"metadata":{"name":"shop"}}`))
 	text, err := json.Marshal(response.Patches)
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 )
 
 var onboardingSeconds = prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -16,7 +18,20 @@ var onboardingSeconds = prometheus.NewHistogram(prometheus.HistogramOpts{
 	Buckets: prometheus.ExponentialBuckets(0.001, 2, 14), // 1 ms to 8 s
 })
 
-func init() { metrics.Registry.MustRegister(onboardingSeconds) }
+var dnsFound = prometheus.NewGauge(prometheus.GaugeOpts{
+	Name: "bulkhead_dns_found",
+	Help: "1: the cluster's DNS was found, or is named by flags. 0: it was not, and policies allow the usual DNS pods.",
+})
+
+func init() { metrics.Registry.MustRegister(onboardingSeconds, dnsFound) }
+
+func reportDNS(targets baseline.DNSTargets) {
+	if targets.Assumed == "" {
+		dnsFound.Set(1)
+	} else {
+		dnsFound.Set(0)
+	}
+}
 
 // arrivals remembers when namespaces were first seen, until their policies exist. It is bounded by
 // the namespaces that are being onboarded.

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -35,9 +34,8 @@ const FieldOwner = client.FieldOwner("bulkhead-onboarding")
 
 // Config of the controller.
 type Config struct {
-	DNSService types.NamespacedName // the Service that pods send their DNS queries to
-	NodeLocal  []netip.Addr         // node-local DNS caches; empty: none
-	Log        *slog.Logger
+	DNS *DNS
+	Log *slog.Logger
 }
 
 // Reconciler brings one namespace to the state that its mode asks for.
@@ -47,6 +45,8 @@ type Reconciler struct {
 	live     client.Reader // reads from the API server
 	recorder events.EventRecorder
 	arrivals *arrivals
+
+	following following
 }
 
 // Reconcile implements reconcile.Reconciler.
@@ -84,7 +84,7 @@ func (r *Reconciler) bring(ctx context.Context, namespace *corev1.Namespace) err
 }
 
 func (r *Reconciler) ensure(ctx context.Context, namespace *corev1.Namespace, mode baseline.Mode) error {
-	targets, err := r.dns(ctx)
+	targets, err := r.config.DNS.Targets(ctx)
 	if err != nil {
 		return err
 	}
@@ -103,6 +103,9 @@ func (r *Reconciler) ensure(ctx context.Context, namespace *corev1.Namespace, mo
 	r.config.Log.Info("baseline in place", "namespace", namespace.Name, "mode", mode.String(), "applied", len(stale))
 	r.event(namespace, corev1.EventTypeNormal, "BaselineInPlace", "Apply",
 		"%d of the baseline policies %s and %s applied (mode %s)", len(stale), baseline.DefaultDenyName, baseline.AllowDNSName, mode)
+	if targets.Assumed != "" {
+		r.event(namespace, corev1.EventTypeWarning, "DNSNotFound", "Apply", "policy %s allows the usual DNS pods: %s", baseline.AllowDNSName, targets.Assumed)
+	}
 	return nil
 }
 
@@ -195,22 +198,6 @@ func (r *Reconciler) remove(ctx context.Context, namespace *corev1.Namespace) er
 		r.event(namespace, corev1.EventTypeNormal, "BaselineRemoved", "Delete", "mode is observe: %d baseline policies removed", removed)
 	}
 	return errors.Join(errs...)
-}
-
-// dns falls back to what nearly every cluster has where the Service is missing or says nothing
-// about its pods: no name resolution at all would be worse.
-func (r *Reconciler) dns(ctx context.Context) (baseline.DNSTargets, error) {
-	service := &corev1.Service{}
-	err := r.client.Get(ctx, r.config.DNSService, service)
-	if err != nil && !apierrors.IsNotFound(err) {
-		return baseline.DNSTargets{}, fmt.Errorf("read DNS Service %s: %w", r.config.DNSService, err)
-	}
-	if err == nil {
-		if targets, err := baseline.DetectDNS(service, r.config.NodeLocal...); err == nil {
-			return targets, nil
-		}
-	}
-	return baseline.DefaultDNS(r.config.NodeLocal...), nil
 }
 
 func (r *Reconciler) event(namespace *corev1.Namespace, kind, reason, action, format string, args ...any) {

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -36,18 +36,15 @@ const (
 )
 
 // CacheFor says what the controller needs cached: all namespaces, of the policies only the
-// baseline's, of the Services only that of DNS.
+// baseline's, and what tells where DNS answers. dnsService is as in DNS.
 func CacheFor(dnsService types.NamespacedName) map[client.Object]cache.ByObject {
 	return map[client.Object]cache.ByObject{
 		&corev1.Namespace{}: {},
 		&networkingv1.NetworkPolicy{}: {
 			Label: labels.SelectorFromSet(labels.Set{baseline.LabelManagedBy: baseline.ManagedByOnboarding}),
 		},
-		&corev1.Service{}: {
-			Namespaces: map[string]cache.Config{
-				dnsService.Namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", dnsService.Name)},
-			},
-		},
+		&corev1.Service{}:   servicesFor(dnsService),
+		&appsv1.DaemonSet{}: nodeLocalCaches(),
 	}
 }
 
@@ -64,7 +61,8 @@ func Add(mgr manager.Manager, config Config) error {
 		Named("onboarding").
 		Watches(&corev1.Namespace{}, r.namespaceHandler()).
 		Watches(&networkingv1.NetworkPolicy{}, handler.EnqueueRequestsFromMapFunc(namespaceOf), builder.WithPredicates(drifted)).
-		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.everyNamespace)).
+		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.followDNS)).
+		Watches(&appsv1.DaemonSet{}, handler.EnqueueRequestsFromMapFunc(r.followDNS)).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: concurrency,
 			ReconciliationTimeout:   onceWithin,
@@ -98,23 +96,4 @@ func (r *Reconciler) namespaceHandler() handler.EventHandler {
 
 func namespaceOf(_ context.Context, policy client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: policy.GetNamespace()}}}
-}
-
-// everyNamespace answers a change of the DNS Service: every DNS policy may be another one now.
-func (r *Reconciler) everyNamespace(ctx context.Context, service client.Object) []reconcile.Request {
-	if s, ok := service.(*corev1.Service); ok {
-		if _, err := baseline.DetectDNS(s); err != nil {
-			r.config.Log.Warn("DNS Service cannot be used, policies allow the usual DNS pods instead", "error", err)
-		}
-	}
-	var namespaces corev1.NamespaceList
-	if err := r.client.List(ctx, &namespaces); err != nil {
-		r.config.Log.Error("list namespaces after a change of the DNS Service", "error", err)
-		return nil
-	}
-	var requests []reconcile.Request
-	for _, namespace := range namespaces.Items {
-		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Name: namespace.Name}})
-	}
-	return requests
 }

@@ -4,11 +4,14 @@ package register
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 )
@@ -51,6 +54,8 @@ func TestSystemNamespacesAreLeftOut(t *testing.T) {
 func TestFailurePoliciesByRisk(t *testing.T) {
 	want := map[string]admissionv1.FailurePolicyType{
 		"stamp.bulkhead.dev": admissionv1.Ignore, "namespaces.bulkhead.dev": admissionv1.Fail, "networkpolicies.bulkhead.dev": admissionv1.Fail,
+		"namespace-updates.bulkhead.dev": admissionv1.Ignore, "networkpolicy-deletes.bulkhead.dev": admissionv1.Ignore,
+		"hold.bulkhead.dev": admissionv1.Ignore,
 	}
 	for _, object := range objects(t) {
 		webhooks, _, err := unstructured.NestedSlice(object.Object, "webhooks")
@@ -71,6 +76,43 @@ func TestFailurePoliciesByRisk(t *testing.T) {
 	}
 }
 
+// What a webhook that is down could be in the way of: nothing but these.
+func TestRulesAreNarrow(t *testing.T) {
+	want := map[string]string{
+		"stamp.bulkhead.dev":                 "/namespaces CREATE Cluster",
+		"hold.bulkhead.dev":                  "/pods CREATE Namespaced",
+		"namespaces.bulkhead.dev":            "/namespaces CREATE,UPDATE Cluster",
+		"namespace-updates.bulkhead.dev":     "/namespaces UPDATE Cluster",
+		"networkpolicies.bulkhead.dev":       "networking.k8s.io/networkpolicies CREATE,UPDATE Namespaced",
+		"networkpolicy-deletes.bulkhead.dev": "networking.k8s.io/networkpolicies DELETE Namespaced",
+	}
+	for _, object := range objects(t) {
+		webhooks, _, _ := unstructured.NestedSlice(object.Object, "webhooks")
+		for _, w := range webhooks {
+			webhook := w.(map[string]any)
+			name := webhook["name"].(string)
+			if got := scope(t, webhook["rules"].([]any)); got != want[name] {
+				t.Errorf("%s is called for %q, want %q", name, got, want[name])
+			}
+		}
+	}
+}
+
+// scope is groups/resources operations scope of each rule.
+func scope(t *testing.T, rules []any) string {
+	t.Helper()
+	var lines []string
+	for _, rule := range rules {
+		var read admissionv1.RuleWithOperations
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(rule.(map[string]any), &read); err != nil {
+			t.Fatal(err)
+		}
+		operations := strings.ReplaceAll(strings.Trim(fmt.Sprint(read.Operations), "[]"), " ", ",")
+		lines = append(lines, fmt.Sprintf("%s/%s %s %s", strings.Join(read.APIGroups, ","), strings.Join(read.Resources, ","), operations, *read.Scope))
+	}
+	return strings.Join(lines, "; ")
+}
+
 func TestByURL(t *testing.T) {
 	for _, object := range objects(t) {
 		if err := byURL(object, "https://127.0.0.1:9443", "Q0E="); err != nil {
@@ -79,7 +121,8 @@ func TestByURL(t *testing.T) {
 		webhooks, _, _ := unstructured.NestedSlice(object.Object, "webhooks")
 		for _, w := range webhooks {
 			config := w.(map[string]any)["clientConfig"].(map[string]any)
-			if url := config["url"]; url != "https://127.0.0.1:9443/stamp" && url != "https://127.0.0.1:9443/validate" || config["caBundle"] != "Q0E=" || config["service"] != nil {
+			path := strings.TrimPrefix(config["url"].(string), "https://127.0.0.1:9443")
+			if !slices.Contains([]string{"/stamp", "/hold", "/validate"}, path) || config["caBundle"] != "Q0E=" || config["service"] != nil {
 				t.Errorf("%s: %v", describe(object), config)
 			}
 		}

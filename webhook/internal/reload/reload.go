@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/bulkhead-dev/bulkhead/policies/gate"
+	"github.com/bulkhead-dev/bulkhead/webhook/internal/ready"
 )
 
 // every is how often sources are looked at. Polling sees every kind of change, also the swapped
@@ -142,7 +143,7 @@ func (r *Rules) sources(ctx context.Context) ([]gate.Source, error) {
 		}
 		sources = append(sources, source)
 	}
-	return sources, nil
+	return append(sources, ready.Rules()), nil
 }
 
 // digest is over names and contents of all rules and parameters, in order.

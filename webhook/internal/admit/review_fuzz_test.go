@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	admissionv1beta1 "k8s.io/api/admission/v1beta1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
+	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/bulkhead-dev/bulkhead/policies/baseline"
+	"github.com/bulkhead-dev/bulkhead/policies/gate"
+)
+
+// FuzzReview sends anything to the handler that judges, with the rules that come with Bulkhead. Nobody may weaken
+// anything. Every body gets a review as its answer; none makes the handler panic; and what is allowed is a review
+// of a kind that is judged.
+func FuzzReview(f *testing.F) {
+	handler := Bound(&webhook.Admission{Handler: newJudge(f)})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		answer := send(t, handler, bytes.NewReader(body))
+		if !answer.Allowed {
+			if answer.Result == nil || strings.Contains(answer.Result.Message, "panic") {
+				t.Fatalf("%+v", answer)
+			}
+			return
+		}
+		if uid, kind := decode(t, body); uid != answer.UID || !judged(kind) {
+			t.Fatalf("allowed: %s of kind %v, answered to %s", uid, kind, answer.UID)
+		}
+	})
+}
+
+// newJudge has the namespace shop and a user who may do nothing in particular.
+func newJudge(t testing.TB) *Judge {
+	t.Helper()
+	engine, err := gate.New(t.Context(), gate.Config{Rules: []gate.Source{gate.Embedded()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	namespaces := fake.NewClientBuilder().WithObjects(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}).Build()
+	return &Judge{
+		Gate: engine, Exempt: []string{"calm"}, Starting: always(baseline.Enforce), Users: &Users{Reviews: nobodyMay{}},
+		Cached: namespaces, Live: namespaces, Log: slog.New(slog.DiscardHandler),
+	}
+}
+
+// nobodyMay answers every question for a permission with no.
+type nobodyMay struct {
+	authorizationclient.SubjectAccessReviewInterface
+}
+
+func (nobodyMay) Create(context.Context, *authorizationv1.SubjectAccessReview, metav1.CreateOptions) (*authorizationv1.SubjectAccessReview, error) {
+	return &authorizationv1.SubjectAccessReview{}, nil
+}
+
+// decode reads a body as the API machinery does, and returns what it is about.
+func decode(t *testing.T, body []byte) (types.UID, metav1.GroupVersionKind) {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := errors.Join(admissionv1.AddToScheme(scheme), admissionv1beta1.AddToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	gvk := admissionv1.SchemeGroupVersion.WithKind("AdmissionReview")
+	object, _, err := serializer.NewCodecFactory(scheme).UniversalDeserializer().Decode(body, &gvk, nil)
+	if err != nil {
+		t.Fatalf("allowed, and cannot be read: %v", err)
+	}
+	if old, ok := object.(*admissionv1beta1.AdmissionReview); ok {
+		return old.Request.UID, old.Request.Kind
+	}
+	request := object.(*admissionv1.AdmissionReview).Request
+	return request.UID, request.Kind
+}
+
+func TestUnknownKindsAreRefused(t *testing.T) {
+	judge := newJudge(t)
+	stamp := &Stamp{Starting: always(baseline.Enforce)}
+	for _, kind := range []metav1.GroupVersionKind{
+		{}, {Version: "v1", Kind: "Pod"}, {Group: "example.com", Version: "v1", Kind: "Namespace"}, {Version: "v1", Kind: "NetworkPolicy"},
+	} {
+		request := create("calm", `{}`)
+		request.Kind = kind
+		for _, response := range []admission.Response{judge.Handle(t.Context(), request), stamp.Handle(t.Context(), request)} {
+			if response.Allowed || response.Result.Code != http.StatusBadRequest || !strings.Contains(response.Result.Message, "nothing is known of kind") {
+				t.Errorf("%v: %+v", kind, response)
+			}
+		}
+	}
+}
