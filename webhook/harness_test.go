@@ -116,6 +116,14 @@ func start(t testing.TB, args ...string) *process {
 	address := freeAddress(t)
 	p := launch(t, append([]string{"--webhook-url", "https://" + address}, args...)...)
 	p.listen = address
+	eventually(t, "the API server calls the webhook", func() error {
+		ns := newNamespace("called", nil)
+		err := admin.Create(t.Context(), ns, client.DryRunAll)
+		if err == nil && ns.Labels[baseline.LabelMode] == "" || err != nil && !strings.Contains(err.Error(), "bulkhead.dev") {
+			return fmt.Errorf("a namespace gets labels %v: %w", ns.Labels, err)
+		}
+		return nil
+	})
 	return p
 }
 
