@@ -60,21 +60,24 @@ func compilePod(kp *corev1.Pod) *pod {
 		ports:       namedPorts(&kp.Spec),
 		class:       -1,
 	}
-	p.addAddress(kp.Status.PodIP)
+	p.addrs = addAddress(p.addrs, kp.Status.PodIP)
 	for _, ip := range kp.Status.PodIPs {
-		p.addAddress(ip.IP)
+		p.addrs = addAddress(p.addrs, ip.IP)
 	}
 	return p
 }
 
-func (p *pod) addAddress(ip string) {
+// addAddress appends what an object's status or spec gives as an address, unless it is none, such as "None"
+// or a host name, or was there before.
+func addAddress(addrs []netip.Addr, ip string) []netip.Addr {
 	if ip == "" {
-		return
+		return addrs
 	}
 	addr, err := netip.ParseAddr(ip)
-	if addr = addr.Unmap(); err == nil && !slices.Contains(p.addrs, addr) {
-		p.addrs = append(p.addrs, addr)
+	if addr = addr.Unmap(); err == nil && !slices.Contains(addrs, addr) {
+		addrs = append(addrs, addr)
 	}
+	return addrs
 }
 
 // address is the pod's first address in the family of the given one, else its first at all. A pod

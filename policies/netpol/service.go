@@ -63,24 +63,19 @@ func compileService(ks *corev1.Service) *service {
 
 // ServiceAddresses are the cluster addresses of a Service; nil for a headless one.
 func ServiceAddresses(svc *corev1.Service) []netip.Addr {
-	return parseAddresses(append([]string{svc.Spec.ClusterIP}, svc.Spec.ClusterIPs...))
-}
-
-func externalAddresses(svc *corev1.Service) []netip.Addr {
-	given := slices.Clone(svc.Spec.ExternalIPs)
-	for _, in := range svc.Status.LoadBalancer.Ingress {
-		given = append(given, in.IP)
+	addrs := addAddress(nil, svc.Spec.ClusterIP)
+	for _, ip := range svc.Spec.ClusterIPs {
+		addrs = addAddress(addrs, ip)
 	}
-	return parseAddresses(given)
+	return addrs
 }
 
-// parseAddresses leaves out what is no address, such as "None", and what was there before.
-func parseAddresses(given []string) (addrs []netip.Addr) {
-	for _, ip := range given {
-		addr, err := netip.ParseAddr(ip)
-		if addr = addr.Unmap(); err == nil && !slices.Contains(addrs, addr) {
-			addrs = append(addrs, addr)
-		}
+func externalAddresses(svc *corev1.Service) (addrs []netip.Addr) {
+	for _, ip := range svc.Spec.ExternalIPs {
+		addrs = addAddress(addrs, ip)
+	}
+	for _, in := range svc.Status.LoadBalancer.Ingress {
+		addrs = addAddress(addrs, in.IP)
 	}
 	return addrs
 }

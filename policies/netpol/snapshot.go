@@ -63,10 +63,7 @@ func (n *node) address(family netip.Addr) netip.Addr {
 func compileNode(kn *corev1.Node) *node {
 	n := &node{name: kn.Name, labels: kn.Labels}
 	for _, a := range kn.Status.Addresses { // host names are in the same list
-		addr, err := netip.ParseAddr(a.Address)
-		if addr = addr.Unmap(); err == nil && !slices.Contains(n.addrs, addr) {
-			n.addrs = append(n.addrs, addr)
-		}
+		n.addrs = addAddress(n.addrs, a.Address)
 	}
 	return n
 }
