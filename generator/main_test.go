@@ -223,6 +223,30 @@ func TestProposeKeepsAPersonsEdit(t *testing.T) {
 	}
 }
 
+// TestDNS: what was assumed is said, what the flags say is used, and the command that reproduces it says it again.
+func TestDNS(t *testing.T) {
+	const other = "internal/proposal/testdata/overlap/" // without DNS
+	out := t.TempDir()
+	_, errOut, failure := bulkhead(t, "generate", "--flows", other+"flows.jsonl", "--inventory", other+"inventory", "--cluster", "c", "--out", out)
+	if want := "no DNS found, the baseline allows pods k8s-app=kube-dns in kube-system on port 53: no DNS Service was found"; failure != "" || !strings.Contains(errOut, want) {
+		t.Errorf("%q, want %q in\n%s", failure, want, errOut)
+	}
+	bare, body := filepath.Join(out, "p.git"), filepath.Join(out, "pr.md")
+	git(t, out, "init", "-q", "--bare", "-b", "main", bare)
+	git(t, bare, "update-ref", "refs/heads/main", strings.TrimSpace(git(t, bare, "commit-tree", "-m", "first", strings.TrimSpace(git(t, bare, "mktree")))))
+	flags := []string{"--dns-service", "kube-system/kube-dns", "--dns-node-local", "169.254.20.10,fd00::a"}
+	_, errOut, failure = bulkhead(t, append([]string{"propose", "--flows", flowsFile, "--inventory", inventory, "--cluster", "c", "-n", "shop", "--repo", bare, "--body", body}, flags...)...)
+	if failure != "" || strings.Contains(errOut, "no DNS found") {
+		t.Errorf("%q\n%s", failure, errOut)
+	}
+	if got := git(t, bare, "show", "bulkhead/c/shop:clusters/c/shop/baseline.yaml"); !strings.Contains(got, "cidr: fd00::a/128") {
+		t.Errorf("the baseline lacks the named cache:\n%s", got)
+	}
+	if text, err := os.ReadFile(body); err != nil || !strings.Contains(string(text), strings.Join(flags, " ")) {
+		t.Errorf("want the flags in the command that reproduces it: %v\n%s", err, text)
+	}
+}
+
 // TestBadInput gives each command what it cannot use: one line that names it, and nothing written.
 func TestBadInput(t *testing.T) {
 	dir := t.TempDir()
@@ -279,8 +303,8 @@ func TestBadInput(t *testing.T) {
 		{`--namespace "../x"`, generateArgs(out, "-n", "../x")},
 		{"--namespace nope: the inventory has no such namespace", generateArgs(out, "-n", "nope,shop")},
 		{"--namespace nope: the inventory has no such namespace", propose("--repo", hollow, "-n", "nope")},
-		{`--dns-service: DNS Service "x"`, generateArgs(out, "--dns-service", "x", "--flows", "missing.json")},
-		{`--dns-service: DNS Service "kube-system/"`, propose("--repo", dir, "--dns-service", "kube-system/")},
+		{`--dns-service "x": give it as namespace/name`, generateArgs(out, "--dns-service", "x", "--flows", "missing.json")},
+		{`--dns-service "kube-system/": give it as namespace/name`, propose("--repo", dir, "--dns-service", "kube-system/")},
 		{"has no objects", generateArgs(out, "--inventory", emptyDir)},
 		{"it names no cluster", []string{"generate", "--flows", flowsFile, "--cluster", "c", "--out", out, "--kubeconfig", empty}},
 		{"nothing to write", append([]string{"generate", "--flows", flowsFile, "--cluster", "c", "--out", out}, "--inventory", dir+"/cidr")},
@@ -312,7 +336,9 @@ func TestBadInput(t *testing.T) {
 		{"--state: no file can be made in /proc/x", serve("--state", "/proc/x/y")},
 		{"--body-dir: no file can be made in /proc", serve("--body-dir", "/proc")},
 		{"--observe-for -1s", serve("--observe-for", "-1s")},
-		{"--dns-service: DNS Service", serve("--dns-service", "x")},
+		{`--dns-node-local "169.254" is not an address`, generateArgs(out, "--dns-node-local", "fd00::a,169.254")},
+		{`--dns-service "x": give it`, serve("--dns-service", "x")},
+		{`--dns-node-local "x" is not an address`, serve("--dns-node-local", "x")},
 		{`--namespace "Bad_"`, serve("-n", "Bad_")},
 		{`--hubble "localhost" is not host:port`, serve("--hubble", "localhost")},
 		{"--sync-every 0s", []string{"serve", "--cluster", "c", "--repo", dir, "--hubble", "x:1", "--sync-every", "0s"}},

@@ -34,12 +34,12 @@ func TestBundleIsWrittenIntoTheChartsObjects(t *testing.T) {
 		eventually(t, object.GetName(), func() error { return client.IgnoreAlreadyExists(admin.Create(t.Context(), object.DeepCopy())) })
 	}
 	p := launch(t, "--listen", freeAddress(t))
-	if n := bundles(t); n != 6 {
-		t.Errorf("%d webhooks have a caBundle, want 6", n)
+	if n := bundles(t); n != 8 {
+		t.Errorf("%d webhooks have a caBundle, want 8", n)
 	}
 	p.stop(t)
-	if n := bundles(t); n != 6 {
-		t.Errorf("%d webhooks after the end, want 6: they are Helm's", n)
+	if n := bundles(t); n != 8 {
+		t.Errorf("%d webhooks after the end, want 8: they are Helm's", n)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/types"
@@ -37,6 +38,8 @@ type Config struct {
 	DNSNamespace string
 	DNSService   string
 	DNSNodeLocal []string
+	CertDir      string
+	Drain        time.Duration
 
 	// parsed
 	mode      baseline.Mode
@@ -63,12 +66,14 @@ func (c *Config) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.DNSNamespace, "dns-namespace", "kube-system", "namespace of --dns-service")
 	f.StringVar(&c.DNSService, "dns-service", "", "name of the cluster's DNS Service (empty, or it is not there: detected)")
 	f.StringSliceVar(&c.DNSNodeLocal, "dns-node-local", nil, "addresses of node-local DNS caches, e.g. 169.254.20.10; separated by commas (empty: detected)")
+	f.StringVar(&c.CertDir, "cert-dir", "", "folder with tls.crt and tls.key to serve, as a Secret is mounted; reloaded when they change, and the caBundle is left to whoever made them (empty: Bulkhead's own certificate authority)")
+	f.DurationVar(&c.Drain, "drain", 5*time.Second, "how long to answer on after SIGTERM, not ready any more, while API servers still call (up to 5m)")
 }
 
 // complete checks the values and fills the parsed fields. All that is wrong is in one error.
 func (c *Config) complete() error {
 	return errors.Join(
-		c.parseMode(), c.parseAddresses(), c.parseRules(), c.parseDNS(),
+		c.parseMode(), c.parseAddresses(), c.parseRules(), c.parseDNS(), c.checkServing(),
 		nameErrors("--namespace", c.Namespace), nameErrors("--exempt-namespaces", c.Exempt...),
 	)
 }
@@ -167,6 +172,20 @@ func (c *Config) parseDNS() error {
 			errs = append(errs, fmt.Errorf("--dns-node-local %q is not an address such as 169.254.20.10", text))
 		}
 		c.nodeLocal = append(c.nodeLocal, addr)
+	}
+	return errors.Join(errs...)
+}
+
+// maxDrain is more than a pod is given to end.
+const maxDrain = 5 * time.Minute
+
+func (c *Config) checkServing() error {
+	var errs []error
+	if c.CertDir != "" && c.WebhookURL != "" {
+		errs = append(errs, errors.New("--cert-dir and --webhook-url: a process that registers itself writes the caBundle of its own authority; give one of the two"))
+	}
+	if c.Drain < 0 || c.Drain > maxDrain {
+		errs = append(errs, fmt.Errorf("--drain %s is not between 0 and %s", c.Drain, maxDrain))
 	}
 	return errors.Join(errs...)
 }

@@ -17,6 +17,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/bulkhead-dev/bulkhead/webhook/internal/register"
 )
 
 const (
@@ -84,6 +86,15 @@ func checkNamespace(ctx context.Context, c client.Reader, name string) error {
 		return fmt.Errorf("read namespace %s (has this user the roles that the chart gives bulkhead-webhook?): %w", name, err)
 	}
 	return nil
+}
+
+// customResources makes sure that the API server serves Bulkhead's own kinds: nothing can watch them before.
+// Where the webhook registers itself it brings them, elsewhere the chart does.
+func customResources(ctx context.Context, c *Config, live client.Client) error {
+	if c.WebhookURL != "" {
+		return register.ApplyCRDs(ctx, live)
+	}
+	return register.CheckCRDs(live.RESTMapper())
 }
 
 // whoami returns the user name that the API server knows us by.

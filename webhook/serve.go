@@ -19,8 +19,11 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/ptr"
@@ -30,18 +33,23 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 	"github.com/bulkhead-dev/bulkhead/policies/gate"
+	"github.com/bulkhead-dev/bulkhead/policies/profile"
 	"github.com/bulkhead-dev/bulkhead/webhook/internal/admit"
-	"github.com/bulkhead-dev/bulkhead/webhook/internal/certs"
 	"github.com/bulkhead-dev/bulkhead/webhook/internal/hold"
 	"github.com/bulkhead-dev/bulkhead/webhook/internal/onboard"
+	"github.com/bulkhead-dev/bulkhead/webhook/internal/profiles"
 	"github.com/bulkhead-dev/bulkhead/webhook/internal/ready"
 	"github.com/bulkhead-dev/bulkhead/webhook/internal/register"
 	"github.com/bulkhead-dev/bulkhead/webhook/internal/reload"
+	"github.com/bulkhead-dev/bulkhead/webhook/internal/standing"
+	"github.com/bulkhead-dev/bulkhead/webhook/internal/view"
 )
 
 const (
@@ -51,15 +59,26 @@ const (
 	drainWithin = 5 * time.Second
 )
 
+// scheme has the kinds of Kubernetes and Bulkhead's own.
+var scheme = runtime.NewScheme()
+
+func init() {
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(profile.AddToScheme(scheme))
+}
+
 // parts are the running pieces of the process.
 type parts struct {
 	log     *slog.Logger
-	certs   *certs.Certificates
-	rotated <-chan struct{}
+	served  *certificate
+	drain   *drain
 	rules   *reload.Rules
 	manager manager.Manager
 	dns     *onboard.DNS
 	live    client.Client // reads from the API server, not from a cache
+
+	profiles  *profiles.Store
+	standings *standing.Board
 }
 
 // serve runs until ctx ends or a part fails.
@@ -75,39 +94,48 @@ func serve(ctx context.Context, c *Config, logs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	p, err := build(ctx, c, api, log, libraries)
+	p, err := build(ctx, c, api, log)
 	if err != nil {
 		return err
 	}
 	return p.run(ctx, c)
 }
 
-func build(ctx context.Context, c *Config, api *rest.Config, log, libraries *slog.Logger) (*parts, error) {
-	p := &parts{log: log}
+func build(ctx context.Context, c *Config, api *rest.Config, log *slog.Logger) (*parts, error) {
+	p := &parts{log: log, drain: &drain{lasts: c.Drain}}
 	var err error
-	if p.live, err = client.New(api, client.Options{}); err != nil {
+	if p.live, err = client.New(api, client.Options{Scheme: scheme}); err != nil {
 		return nil, fmt.Errorf("client for %s: %w", api.Host, err)
 	}
 	if err := checkNamespace(ctx, p.live, c.Namespace); err != nil {
+		return nil, err
+	}
+	if err := customResources(ctx, c, p.live); err != nil {
 		return nil, err
 	}
 	p.rules, err = reload.New(ctx, reload.Config{Dir: c.RulesDir, ConfigMap: c.rulesMap, Client: p.live, Log: log}, gate.Config{Actions: c.actions, Params: params(c)})
 	if err != nil {
 		return nil, err
 	}
-	p.certs, err = certs.New(certs.Config{REST: api, Namespace: c.Namespace, Hosts: c.names, Log: libraries})
-	if err != nil {
+	if p.served, err = newCertificate(c, p.live, log); err != nil {
 		return nil, err
 	}
-	p.rotated = p.certs.Rotated()
-	if p.manager, err = newManager(c, api, p.certs); err != nil {
+	if p.manager, err = newManager(c, api, p.served); err != nil {
 		return nil, err
 	}
 	p.dns = &onboard.DNS{Client: p.manager.GetClient(), Service: dnsService(c), NodeLocal: c.nodeLocal}
-	if err := onboard.Add(p.manager, onboard.Config{DNS: p.dns, Log: log}); err != nil {
+	if err := p.addControllers(c); err != nil {
 		return nil, err
 	}
 	return p, p.addWebhooks(ctx, c, api)
+}
+
+func (p *parts) addControllers(c *Config) error {
+	p.profiles, p.standings = profiles.New(p.manager.GetClient(), c.mode), standing.New()
+	if err := onboard.Add(p.manager, onboard.Config{DNS: p.dns, Profiles: p.profiles, Standings: p.standings, Log: p.log}); err != nil {
+		return err
+	}
+	return view.Add(p.manager, view.Config{Profiles: p.profiles, Standings: p.standings, Starting: c.mode, Log: p.log})
 }
 
 // params are what the rules that come with Bulkhead cannot know.
@@ -117,7 +145,6 @@ func params(c *Config) gate.Params {
 		reserved = append(reserved, c.Namespace)
 	}
 	return gate.Params{
-		"namespace/mode_weakened": {"defaultMode": c.mode.String()},
 		"namespace/reserved_name": {"names": reserved},
 	}
 }
@@ -130,8 +157,9 @@ func dnsService(c *Config) types.NamespacedName {
 	return types.NamespacedName{Namespace: c.DNSNamespace, Name: c.DNSService}
 }
 
-func newManager(c *Config, api *rest.Config, certificates *certs.Certificates) (manager.Manager, error) {
+func newManager(c *Config, api *rest.Config, served *certificate) (manager.Manager, error) {
 	mgr, err := ctrl.NewManager(api, manager.Options{
+		Scheme:                  scheme,
 		Cache:                   cache.Options{ByObject: onboard.CacheFor(dnsService(c))},
 		Metrics:                 server.Options{BindAddress: c.MetricsAddr},
 		HealthProbeBindAddress:  c.HealthAddr,
@@ -142,7 +170,7 @@ func newManager(c *Config, api *rest.Config, certificates *certs.Certificates) (
 			Host: c.host, Port: c.port,
 			TLSOpts: []func(*tls.Config){func(t *tls.Config) {
 				t.MinVersion = tls.VersionTLS13
-				t.GetCertificate = certificates.Get
+				t.GetCertificate = served.get
 			}},
 		}),
 	})
@@ -167,34 +195,40 @@ func (p *parts) addWebhooks(ctx context.Context, c *Config, api *rest.Config) er
 		"system:serviceaccount:" + c.Namespace + ":" + baseline.WebhookServiceAccount,
 		"system:serviceaccount:" + c.Namespace + ":" + baseline.GeneratorServiceAccount,
 	}, c.TrustedUsers...)
-	hooks := p.manager.GetWebhookServer()
-	starting := func(ctx context.Context) baseline.Mode { return p.dns.StartingMode(ctx, c.mode) }
-	hooks.Register("/stamp", admit.Bound(&webhook.Admission{Handler: &admit.Stamp{Starting: starting, Exempt: c.Exempt}}))
-	hooks.Register("/validate", admit.Bound(&webhook.Admission{Handler: &admit.Judge{
+	answer := func(path string, handler admission.Handler) {
+		p.manager.GetWebhookServer().Register(path, p.drain.around(admit.Bound(&webhook.Admission{Handler: handler})))
+	}
+	expected := &admit.Profiles{Set: p.profiles.Set, Starting: p.dns.StartingMode}
+	users := &admit.Users{Reviews: clients.AuthorizationV1().SubjectAccessReviews(), Trusted: trusted}
+	answer("/stamp", &admit.Stamp{Profiles: expected, Exempt: c.Exempt})
+	answer("/validate-profile", &admit.ProfileJudge{Gate: p.rules.Gate, Users: users, Cached: p.manager.GetClient(), Log: p.log})
+	answer("/validate", &admit.Judge{
 		Gate:     p.rules.Gate,
 		Exempt:   slices.Concat(c.Exempt, baseline.SystemNamespaces(), []string{c.Namespace}),
-		Starting: starting,
-		Users:    &admit.Users{Reviews: clients.AuthorizationV1().SubjectAccessReviews(), Trusted: trusted},
+		Profiles: expected,
+		Users:    users,
 		Cached:   p.manager.GetClient(),
 		Live:     p.live,
 		Log:      p.log,
-	}}))
+	})
 	holding, err := hold.New(ctx, p.manager.GetCache())
 	if err != nil {
 		return err
 	}
-	hooks.Register("/hold", admit.Bound(&webhook.Admission{Handler: holding}))
+	answer("/hold", holding)
 	return nil
 }
 
 // run starts the parts in the order in which they need each other. When ctx ends, the
-// registration is taken back first, while the server still answers; then the rest stops.
+// registration is taken back first, while the server still answers, also for those who have not
+// heard of it yet; then the rest stops.
 func (p *parts) run(ctx context.Context, c *Config) error {
-	registration := register.New(register.Config{
-		Client: p.live, Namespace: c.Namespace, URL: c.WebhookURL,
-		CA: p.certs.CA, Rotated: p.rotated, Log: p.log,
-	})
+	if err := metrics.Registry.Register(p.standings); err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	defer metrics.Registry.Unregister(p.standings)
 	check := p.selfCheck(c)
+	registration := p.registration(c)
 	if err := p.addChecks(registration, check); err != nil {
 		return err
 	}
@@ -204,23 +238,40 @@ func (p *parts) run(ctx context.Context, c *Config) error {
 	registered, unregister := context.WithCancel(working)
 	defer unregister()
 	defer context.AfterFunc(ctx, unregister)()
+	defer p.drain.beginWith(ctx)()
 
-	group.Go(func() error { return p.certs.Start(working) })
+	group.Go(func() error { return p.served.start(working) })
 	group.Go(func() error { return p.rules.Watch(working) })
 	group.Go(func() error { return p.manager.Start(working) })
 	group.Go(func() error { return check.Run(working) })
 	group.Go(func() error {
 		defer stop()
-		return p.register(registered, registration)
+		err := p.register(registered, registration)
+		p.drain.wait(working)
+		return err
 	})
 	return group.Wait()
 }
 
+// registration is nil where a user's certificate is served: the caBundle is the user's, too.
+func (p *parts) registration(c *Config) *register.Registration {
+	if p.served.own == nil {
+		return nil
+	}
+	return register.New(register.Config{
+		Client: p.live, Namespace: c.Namespace, URL: c.WebhookURL, Certs: p.served.own, Log: p.log,
+	})
+}
+
 // register waits for all that an admission request needs before the API server sends one.
 func (p *parts) register(ctx context.Context, registration *register.Registration) error {
+	if registration == nil {
+		<-ctx.Done()
+		return nil
+	}
 	within, cancel := context.WithTimeout(ctx, certificateWithin)
 	defer cancel()
-	if err := p.certs.Wait(within); err != nil {
+	if err := p.served.own.Wait(within); err != nil {
 		return ignoreEnded(ctx, err)
 	}
 	select {
@@ -248,19 +299,20 @@ func (p *parts) selfCheck(c *Config) *ready.Check {
 			New:     func() client.Object { return &networkingv1.NetworkPolicy{} },
 			Options: []client.ListOption{client.MatchingLabels{baseline.LabelManagedBy: baseline.ManagedByOnboarding}},
 		},
+		{Kind: profile.GroupVersion.WithKind("Profile"), New: func() client.Object { return &profile.Profile{} }},
 	}
 	for _, watch := range watches {
 		watch.Cached, watch.Live = p.manager.GetClient(), p.live
 	}
 	return ready.New(ready.Config{
 		Address: net.JoinHostPort(c.host, strconv.Itoa(c.port)), Name: c.names[0],
-		CA: p.certs.CA, Watches: watches, Log: p.log,
+		CA: p.served.trusted, Watches: watches, Log: p.log,
 	})
 }
 
 func (p *parts) addChecks(registration *register.Registration, check *ready.Check) error {
 	checks := map[string]healthz.Checker{
-		"certificate": p.certs.Ready,
+		"ending": p.drain.ready,
 		"caches": func(*http.Request) error {
 			select {
 			case <-p.manager.Elected():
@@ -269,8 +321,10 @@ func (p *parts) addChecks(registration *register.Registration, check *ready.Chec
 				return errors.New("caches are not synced yet")
 			}
 		},
-		"registered": registration.Ready,
-		"answers":    check.Ready,
+		"answers": check.Ready,
+	}
+	if registration != nil {
+		checks["certificate"], checks["registered"] = p.served.own.Ready, registration.Ready
 	}
 	for name, check := range checks {
 		if err := p.manager.AddReadyzCheck(name, check); err != nil {

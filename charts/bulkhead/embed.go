@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package bulkhead embeds the part of the Helm chart that the binaries need as well: the admission
-// objects, which the webhook registers by itself when it runs outside a cluster.
+// objects and custom resource definitions, which the webhook applies by itself when it runs outside a
+// cluster.
 package bulkhead
 
 import "embed"
@@ -11,3 +12,8 @@ import "embed"
 //
 //go:embed admission/*.yaml
 var Admission embed.FS
+
+// CRDs holds crd/*.yaml: one CustomResourceDefinition a file, generated from policies/profile.
+//
+//go:embed crd/*.yaml
+var CRDs embed.FS

@@ -32,10 +32,7 @@ func TestPoliciesAsYAML(t *testing.T) {
 		corev1.ServicePort{Port: 9153, Protocol: corev1.ProtocolTCP},
 		corev1.ServicePort{Port: 53, Protocol: corev1.ProtocolSCTP},
 	)
-	targets, err := DetectDNS(service, netip.MustParseAddr("169.254.20.10"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	targets := DiscoverDNS(DNSSources{Services: []*corev1.Service{service}, NodeLocal: []netip.Addr{netip.MustParseAddr("169.254.20.10")}})
 	deny, dns := DefaultDeny("shop"), DNS("shop", targets)
 	for name, test := range map[string]struct {
 		object any
@@ -85,13 +82,11 @@ policyTypes:
 	}
 }
 
-func TestDetectDNSTargetPortDefaultsToPort(t *testing.T) {
-	targets, err := DetectDNS(dnsService(corev1.ServicePort{Port: 53, Protocol: corev1.ProtocolUDP}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := targets.Pods[0].Ports[0].Port.IntValue(); got != 53 {
-		t.Errorf("port %d, want 53", got)
+func TestDNSTargetPortDefaultsToPort(t *testing.T) {
+	service := dnsService(corev1.ServicePort{Port: 53, Protocol: corev1.ProtocolUDP})
+	targets := DiscoverDNS(DNSSources{Services: []*corev1.Service{service}})
+	if got := targets.Pods[0].Ports; len(got) != 1 || got[0].Port.IntValue() != 53 {
+		t.Errorf("ports %v, want UDP 53 alone", got)
 	}
 	if targets.NodeLocal != nil {
 		t.Errorf("no node-local cache was named, got %v", targets.NodeLocal)
@@ -99,7 +94,7 @@ func TestDetectDNSTargetPortDefaultsToPort(t *testing.T) {
 }
 
 func TestNodeLocalCachesWithoutTheService(t *testing.T) {
-	spec := DNS("shop", DefaultDNS(netip.MustParseAddr("169.254.20.10"), netip.MustParseAddr("fd00::a"))).Spec
+	spec := DNS("shop", DiscoverDNS(DNSSources{NodeLocal: []netip.Addr{netip.MustParseAddr("169.254.20.10"), netip.MustParseAddr("fd00::a")}})).Spec
 	var blocks []string
 	for _, rule := range spec.Egress {
 		for _, peer := range rule.To {
@@ -113,17 +108,12 @@ func TestNodeLocalCachesWithoutTheService(t *testing.T) {
 	}
 }
 
-func TestDetectDNSRefuses(t *testing.T) {
-	noSelector := dnsService(corev1.ServicePort{Port: 53})
-	noSelector.Spec.Selector = nil
-	for want, service := range map[string]*corev1.Service{
-		"kube-system/kube-dns has no selector":               noSelector,
-		"kube-system/kube-dns has no UDP or TCP port 53":     dnsService(corev1.ServicePort{Port: 5353}),
-		"kube-dns has no UDP or TCP port 53: name the Servi": dnsService(),
-	} {
-		if _, err := DetectDNS(service); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want %q", err, want)
-		}
+func TestAddressOfAServiceFromYAML(t *testing.T) {
+	service := dnsService(corev1.ServicePort{Port: 53})
+	service.Spec.ClusterIP, service.Spec.ClusterIPs = "10.96.0.10", nil
+	targets := DiscoverDNS(DNSSources{Services: []*corev1.Service{service}, NodeLocal: []netip.Addr{usualNodeLocal}})
+	if !slices.Contains(targets.NodeLocal, netip.MustParsePrefix("10.96.0.10/32")) {
+		t.Errorf("caches answer at %v, want the Service's address among them", targets.NodeLocal)
 	}
 }
 

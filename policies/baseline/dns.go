@@ -40,26 +40,14 @@ type DNSPort struct {
 }
 
 // DefaultDNS is what nearly every cluster has: pods k8s-app=kube-dns in kube-system on port 53.
-// It serves where the DNS Service cannot be read. nodeLocal are as for DetectDNS.
-func DefaultDNS(nodeLocal ...netip.Addr) DNSTargets {
+// It serves where no DNS Service can be read.
+func DefaultDNS() DNSTargets {
 	pods := DNSPods{Namespace: "kube-system", Selector: map[string]string{"k8s-app": "kube-dns"}, Ports: untranslated()}
-	return DNSTargets{Pods: []DNSPods{pods}, NodeLocal: nodeLocalPrefixes(nodeLocal, nil)}
+	return DNSTargets{Pods: []DNSPods{pods}}
 }
 
-// DetectDNS reads the targets from one DNS Service: its selector and the target ports behind its
-// port 53. nodeLocal are the addresses of node-local caches; when there are any, the Service's own
-// addresses are added, because such a cache also answers on those, from the node.
-//
-// It is an error when the Service has no selector or no UDP or TCP port 53: then nothing can be
-// said about the pods that answer.
-func DetectDNS(service *corev1.Service, nodeLocal ...netip.Addr) (DNSTargets, error) {
-	pods, err := podsBehind(service)
-	if err != nil {
-		return DNSTargets{}, err
-	}
-	return DNSTargets{Pods: []DNSPods{pods}, NodeLocal: nodeLocalPrefixes(nodeLocal, service.Spec.ClusterIPs)}, nil
-}
-
+// podsBehind reads one DNS Service: its selector and the target ports behind its port 53. It is an error
+// when it has no selector or no UDP or TCP port 53: then nothing can be said about the pods that answer.
 func podsBehind(service *corev1.Service) (DNSPods, error) {
 	name := service.Namespace + "/" + service.Name
 	if len(service.Spec.Selector) == 0 {
@@ -99,7 +87,8 @@ func untranslated() []DNSPort {
 	}
 }
 
-// nodeLocalPrefixes are the addresses as prefixes, each once: caches are often told the Service's, too.
+// nodeLocalPrefixes are the addresses of caches as prefixes, each once, and where there are any, the DNS
+// Services' own: such a cache answers on those, too, from the node.
 func nodeLocalPrefixes(nodeLocal []netip.Addr, clusterIPs []string) []netip.Prefix {
 	if len(nodeLocal) == 0 {
 		return nil

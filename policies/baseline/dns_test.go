@@ -213,7 +213,9 @@ func TestConfiguredDNSOverridesWhatIsDetected(t *testing.T) {
 }
 
 func TestWhereNoDNSIsFound(t *testing.T) {
-	noPort := dnsService(corev1.ServicePort{Port: 9153})
+	noPort, noPorts := dnsService(corev1.ServicePort{Port: 9153}), dnsService()
+	noSelector := dnsService(corev1.ServicePort{Port: 53})
+	noSelector.Spec.Selector = nil
 	forged := dnsService(corev1.ServicePort{Port: 53})
 	forged.Namespace = "shop"
 	for name, test := range map[string]struct {
@@ -222,6 +224,8 @@ func TestWhereNoDNSIsFound(t *testing.T) {
 	}{
 		"nothing":           {DNSSources{}, "no DNS Service was found"},
 		"no port":           {DNSSources{Services: []*corev1.Service{noPort}}, "kube-system/kube-dns has no UDP or TCP port 53"},
+		"no ports":          {DNSSources{Services: []*corev1.Service{noPorts}}, "kube-dns has no UDP or TCP port 53: name the Servi"},
+		"no selector":       {DNSSources{Services: []*corev1.Service{noSelector}}, "kube-system/kube-dns has no selector"},
 		"another namespace": {DNSSources{Services: []*corev1.Service{forged}}, "no DNS Service was found"},
 		"caches are named":  {DNSSources{NodeLocal: []netip.Addr{usualNodeLocal}}, ""},
 	} {

@@ -50,6 +50,7 @@ func DiscoverDNS(sources DNSSources) DNSTargets {
 		}
 		targets.Pods = addPods(targets.Pods, pods)
 		clusterIPs = append(clusterIPs, service.Spec.ClusterIPs...)
+		clusterIPs = append(clusterIPs, service.Spec.ClusterIP) // YAML may have this one alone
 	}
 	addrs, caches := sources.nodeLocal()
 	if len(targets.Pods) == 0 {

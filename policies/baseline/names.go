@@ -12,17 +12,20 @@ import (
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
-// Labels and annotations. All are on Namespaces except LabelManagedBy and
+// Labels and annotations. All are on Namespaces except LabelManagedBy, AnnotationNamespaceUID and
 // AnnotationApprovedCommit, which are on NetworkPolicies.
 const (
 	// LabelMode says where a namespace stands: observe, audit or enforce. Absent means observe.
 	LabelMode = "bulkhead.dev/mode"
-	// LabelProfile names the set of expectations a namespace is held to. Absent means DefaultProfile.
+	// LabelProfile names the set of expectations a namespace is held to. Absent: the profile that selects it.
 	LabelProfile = "bulkhead.dev/profile"
 	// LabelOwner names the team that answers for the namespace. It is required.
 	LabelOwner = "bulkhead.dev/owner"
 	// LabelManagedBy marks a policy that is written by Bulkhead, not by people.
 	LabelManagedBy = "bulkhead.dev/managed-by"
+	// AnnotationNamespaceUID is on the policies that onboarding makes: the uid of the namespace that they
+	// were made for. A namespace that was deleted and made again is another one.
+	AnnotationNamespaceUID = "bulkhead.dev/namespace-uid"
 	// AnnotationApprovedCommit is the Git commit that approved a synced policy.
 	AnnotationApprovedCommit = netpol.CommitAnnotation
 )
@@ -30,7 +33,7 @@ const (
 // Values of the labels above.
 const (
 	DefaultProfile      = "standard"
-	ManagedByOnboarding = "onboarding" // the two baseline policies
+	ManagedByOnboarding = "onboarding" // the two baseline policies, and those of profiles
 	ManagedByGitOps     = "gitops"     // policies synced from Git
 )
 

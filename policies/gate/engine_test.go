@@ -350,8 +350,8 @@ func TestFolderReplacesEmbeddedRule(t *testing.T) {
 	write(t, filepath.Join(dir, "team/sample/rule_test.rego"), passingTest)
 
 	e := engine(t, Config{Rules: []Source{Embedded(), Folder(dir)}})
-	if got := e.Rules(); len(got) != 7 {
-		t.Errorf("rules %q, want the six and team/sample", got)
+	if got := e.Rules(); len(got) != 8 {
+		t.Errorf("rules %q, want the seven and team/sample", got)
 	}
 	r := evaluate(t, e, Input{})
 	if len(r) != 2 || r[0].Message != "ours" || r[1].Message != "always" {

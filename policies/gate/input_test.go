@@ -19,11 +19,13 @@ func TestInputDocument(t *testing.T) {
 		Object:    map[string]any{"kind": "NetworkPolicy", "n": int64(1), "f": 1.5},
 		Operation: "CREATE",
 		User:      User{Username: "dev", Groups: []string{"a"}, MayWeaken: true},
+		Profile:   &Profile{Name: "lax", Selected: "standard", Exists: true, StartingMode: "audit", MinimumMode: "observe"},
 		Policy:    &netpol.PolicyView{Namespace: "shop", Name: "api", Isolates: []string{"Ingress"}, Allows: []netpol.RuleView{}},
 	}
 	want := `{"namespace":null,"object":{"f":1.5,"kind":"NetworkPolicy","n":1},"oldObject":null,"oldPolicy":null,"operation":"CREATE",` +
 		`"params":{"x":"y"},"policy":{"allows":[],"isolates":["Ingress"],"name":"api","namespace":"shop","selectsAll":false},` +
-		`"user":{"groups":["a"],"mayWeaken":true,"trusted":false,"username":"dev"}}`
+		`"profile":{"exists":true,"minimumMode":"observe","name":"lax","requiredLabels":[],"selected":"standard","startingMode":"audit"},` +
+		`"user":{"groups":["a"],"mayLeave":false,"mayWeaken":true,"trusted":false,"username":"dev"}}`
 	if got := seen(t, in, `{"x": "y"}`); got != want {
 		t.Errorf("input is\n%s\nwant\n%s", got, want)
 	}
@@ -31,8 +33,8 @@ func TestInputDocument(t *testing.T) {
 
 // A rule can rely on every field being there, whatever the caller left out.
 func TestEmptyInputDocument(t *testing.T) {
-	want := `{"namespace":null,"object":null,"oldObject":null,"oldPolicy":null,"operation":"","params":{},"policy":null,` +
-		`"user":{"groups":[],"mayWeaken":false,"trusted":false,"username":""}}`
+	want := `{"namespace":null,"object":null,"oldObject":null,"oldPolicy":null,"operation":"","params":{},"policy":null,"profile":null,` +
+		`"user":{"groups":[],"mayLeave":false,"mayWeaken":false,"trusted":false,"username":""}}`
 	if got := seen(t, Input{}, `{}`); got != want {
 		t.Errorf("input is\n%s\nwant\n%s", got, want)
 	}
@@ -72,5 +74,9 @@ func TestSchemaIsTheDocument(t *testing.T) {
 	user := properties["user"].(map[string]any)["properties"].(map[string]any)
 	if got, want := slices.Sorted(maps.Keys(user)), slices.Sorted(maps.Keys(User{}.fields())); !slices.Equal(got, want) {
 		t.Errorf("schema of user has %q, the document %q", got, want)
+	}
+	profile := properties["profile"].(map[string]any)["properties"].(map[string]any)
+	if got, want := slices.Sorted(maps.Keys(profile)), slices.Sorted(maps.Keys((&Profile{}).fields().(map[string]any))); !slices.Equal(got, want) {
+		t.Errorf("schema of profile has %q, the document %q", got, want)
 	}
 }

@@ -63,7 +63,7 @@ func TestRefusedParams(t *testing.T) {
 		"namespace/reserved_name: {prefixes: [1]}":                          `parameter prefixes is [1]; give one like its default ["kube-", "openshift-"]`,
 		"networkpolicy/allow_all: {maxPorts: many}":                         `parameter maxPorts is "many"; give one like its default 1000`,
 		"namespace/owner_required: {label: [a]}":                            `parameter label is ["a"]; give one like its default "bulkhead.dev/owner"`,
-		"namespace/mode_weakened: {mode: audit}":                            "it has no parameter mode; it has defaultMode, exempt",
+		"namespace/mode_weakened: {mode: audit}":                            "it has no parameter mode; it has exempt",
 		"namespace/owner_required:\n  label: " + strings.Repeat("x", 65537): "larger than 65536 bytes",
 	} {
 		_, err := New(t.Context(), Config{Rules: []Source{Embedded(), source(t, map[string]string{ParamsFile: params})}})

@@ -20,14 +20,14 @@ import (
 	rules "github.com/bulkhead-dev/bulkhead/policies/rego"
 )
 
-// The six rules that come with Bulkhead compile strictly and pass their own tests: New does both.
+// The seven rules that come with Bulkhead compile strictly and pass their own tests: New does both.
 func TestEmbeddedRules(t *testing.T) {
 	e, err := New(t.Context(), Config{Rules: []Source{Embedded()}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
-		"namespace/mode_weakened", "namespace/owner_required", "namespace/reserved_name",
+		"namespace/mode_weakened", "namespace/owner_required", "namespace/profile_unmet", "namespace/reserved_name",
 		"networkpolicy/allow_all", "networkpolicy/every_address", "networkpolicy/managed",
 	}
 	if got := e.Rules(); !slices.Equal(got, want) {
@@ -40,8 +40,8 @@ func TestEmbeddedRulesAreFormatted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) != 12 {
-		t.Errorf("%d files, want 12: %q", len(files), files)
+	if len(files) != 14 {
+		t.Errorf("%d files, want 14: %q", len(files), files)
 	}
 	for _, name := range files {
 		text, err := fs.ReadFile(rules.Files, name)

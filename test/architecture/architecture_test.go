@@ -35,6 +35,11 @@ var rules = []rule{
 		"policies say what a policy means; the binaries depend on them, not the other way round",
 	},
 	{
+		"policies/profile",
+		[]string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime", "github.com/open-policy-agent", module + "policies/gate"},
+		"profiles are values, so that they can be judged and rendered without a cluster",
+	},
+	{
 		"enforcer",
 		[]string{"github.com/open-policy-agent", "github.com/go-git", module + "policies/gate", module + "webhook", module + "generator"},
 		"the enforcer runs on every node with capabilities: it links neither Rego nor Git",

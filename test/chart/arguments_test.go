@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -42,6 +43,28 @@ func TestBinariesTakeTheRenderedArguments(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestBothWriteTheSameDNS: the webhook and the generator are told the same of where DNS answers.
+func TestBothWriteTheSameDNS(t *testing.T) {
+	both := []string{"--dns-node-local=169.254.20.10", "--dns-node-local=fd00::10"}
+	for values, want := range map[string]map[string][]string{
+		"everything": {
+			"bulkhead-webhook":   append([]string{"--dns-namespace=openshift-dns", "--dns-service=dns-default"}, both...),
+			"bulkhead-generator": append([]string{"--dns-service=openshift-dns/dns-default"}, both...),
+		},
+		"generator": {"bulkhead-webhook": nil, "bulkhead-generator": nil},
+	} {
+		got := map[string][]string{}
+		for _, w := range workloads(t, render(t, variants(t)[values])) {
+			got[w.name] = slices.DeleteFunc(w.container(t).Args, func(arg string) bool { return !strings.HasPrefix(arg, "--dns-") })
+		}
+		for name, args := range want {
+			if given, ok := got[name]; !ok || !slices.Equal(given, args) {
+				t.Errorf("%s: %s has %v, want %v", values, name, given, args)
+			}
+		}
 	}
 }
 

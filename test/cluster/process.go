@@ -66,6 +66,9 @@ func (p *Process) keep(started chan<- error) {
 // Done is closed when the child has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
+// Pid is the child's process id.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
 // Signal sends the child a signal, such as SIGSTOP to see what others do without
 // it.
 func (p *Process) Signal(s os.Signal) error {

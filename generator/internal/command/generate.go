@@ -5,6 +5,7 @@ package command
 import (
 	"context"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 
@@ -23,7 +24,9 @@ type writing struct {
 	inventory  cluster
 	name       string
 	namespaces []string
-	dns        string
+	dnsService string
+	nodeLocal  []string
+	dns        proposal.DNS // what the two say; filled by checkTarget
 }
 
 func (w *writing) flags(f *pflag.FlagSet) {
@@ -35,7 +38,8 @@ func (w *writing) flags(f *pflag.FlagSet) {
 func (w *writing) target(f *pflag.FlagSet) {
 	f.StringVar(&w.name, "cluster", "", "name of the cluster in the repository")
 	f.StringSliceVarP(&w.namespaces, "namespace", "n", nil, "namespace to write policies for; may be repeated (empty: all that were seen, but the system's)")
-	f.StringVar(&w.dns, "dns-service", "kube-system/kube-dns", "namespace/name of the cluster's DNS Service")
+	f.StringVar(&w.dnsService, "dns-service", "", "namespace/name of the cluster's DNS Service (empty, or it is not there: detected)")
+	f.StringSliceVar(&w.nodeLocal, "dns-node-local", nil, "addresses of node-local DNS caches, e.g. 169.254.20.10; separated by commas (empty: detected)")
 }
 
 // checkTarget finds what is wrong with the flags of target.
@@ -48,10 +52,9 @@ func (w *writing) checkTarget() error {
 			return fmt.Errorf("--namespace %q: %s", n, problems[0])
 		}
 	}
-	if _, err := proposal.ParseDNS(w.dns); err != nil {
-		return fmt.Errorf("--dns-service: %w", err)
-	}
-	return nil
+	var err error
+	w.dns, err = proposal.ParseDNS(w.dnsService, w.nodeLocal)
+	return err
 }
 
 // check finds what is wrong with the flags before anything is read.
@@ -87,10 +90,18 @@ func (w *writing) make(ctx context.Context) (*proposal.Proposal, flows.Stats, er
 	return p, stats, err
 }
 
+// sayAssumed says on standard error what was assumed because it was not in the inventory.
+func sayAssumed(errOut io.Writer, p *proposal.Proposal) {
+	if p.AssumedDNS != "" {
+		fmt.Fprintf(errOut, "no DNS found, the baseline allows pods k8s-app=kube-dns in kube-system on port 53: %s\n", printable(p.AssumedDNS))
+	}
+}
+
 // reproduce is the command that writes the same policies again.
 func (w *writing) reproduce(namespace string) string {
 	words := append([]string{"bulkhead", "generate"}, w.source.words()...)
 	words = append(words, w.inventory.words()...)
+	words = append(words, w.dns.Words()...)
 	words = append(words, "--cluster", quote(w.name), "--namespace", quote(namespace), "--out", "policies")
 	return strings.Join(words, " ")
 }
@@ -127,6 +138,7 @@ the same bytes. Files that a person changed in the directory are kept.`,
 			if err != nil {
 				return err
 			}
+			sayAssumed(cmd.ErrOrStderr(), p)
 			return write(cmd, p, out)
 		},
 	}

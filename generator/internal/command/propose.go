@@ -82,6 +82,7 @@ that carries a person's commit is left alone, and the exit status is 1.`,
 			if err != nil {
 				return err
 			}
+			sayAssumed(cmd.ErrOrStderr(), p)
 			outcomes, err := service.Propose(cmd.Context(), repository, p, w.reproduce)
 			if len(outcomes) == 0 {
 				return err

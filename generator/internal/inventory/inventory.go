@@ -7,6 +7,7 @@ package inventory
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -20,6 +21,7 @@ import (
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/manifest"
+	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 )
 
 // Workload is what owns pods: the object that a person wrote, not the ReplicaSet or Job in between.
@@ -54,6 +56,7 @@ type Inventory struct {
 	nodes      map[netip.Addr]string // address → node name
 	namespaces []*corev1.Namespace
 	byName     map[types.NamespacedName]*corev1.Service
+	daemonSets map[types.NamespacedName]*appsv1.DaemonSet
 	known      map[string]bool // namespaces of any object
 }
 
@@ -77,15 +80,16 @@ func FromSet(set *manifest.Set) *Inventory { return New(set.Runtime()) }
 // objects, edges are attributed by what the flows themselves say.
 func New(objects []runtime.Object) *Inventory {
 	inv := &Inventory{
-		workloads: map[edge.Endpoint]*Workload{},
-		pods:      map[types.NamespacedName]*corev1.Pod{},
-		owner:     map[types.NamespacedName]edge.Endpoint{},
-		between:   map[edge.Endpoint]edge.Endpoint{},
-		byAddr:    map[netip.Addr][]*corev1.Pod{},
-		services:  map[netip.Addr]*corev1.Service{},
-		nodes:     map[netip.Addr]string{},
-		byName:    map[types.NamespacedName]*corev1.Service{},
-		known:     map[string]bool{},
+		workloads:  map[edge.Endpoint]*Workload{},
+		pods:       map[types.NamespacedName]*corev1.Pod{},
+		owner:      map[types.NamespacedName]edge.Endpoint{},
+		between:    map[edge.Endpoint]edge.Endpoint{},
+		byAddr:     map[netip.Addr][]*corev1.Pod{},
+		services:   map[netip.Addr]*corev1.Service{},
+		nodes:      map[netip.Addr]string{},
+		byName:     map[types.NamespacedName]*corev1.Service{},
+		daemonSets: map[types.NamespacedName]*appsv1.DaemonSet{},
+		known:      map[string]bool{},
 	}
 	for _, o := range objects {
 		inv.add(o)
@@ -120,6 +124,7 @@ func (inv *Inventory) add(object runtime.Object) {
 	case *appsv1.StatefulSet:
 		inv.addWorkload("StatefulSet", o, o.Spec.Selector, o.Spec.Template)
 	case *appsv1.DaemonSet:
+		inv.daemonSets[nameOf(o)] = o
 		inv.addWorkload("DaemonSet", o, o.Spec.Selector, o.Spec.Template)
 	case *batchv1.CronJob:
 		inv.addWorkload("CronJob", o, nil, o.Spec.JobTemplate.Spec.Template)
@@ -209,9 +214,12 @@ func (inv *Inventory) Namespaces() []*corev1.Namespace { return inv.namespaces }
 // HasNamespace reports whether there is a Namespace object of this name, or anything in it.
 func (inv *Inventory) HasNamespace(name string) bool { return name != "" && inv.known[name] }
 
-// Service returns a Service by name, or nil.
-func (inv *Inventory) Service(namespace, name string) *corev1.Service {
-	return inv.byName[types.NamespacedName{Namespace: namespace, Name: name}]
+// DNSSources returns the objects that tell where the cluster's DNS answers, in no order.
+func (inv *Inventory) DNSSources() baseline.DNSSources {
+	return baseline.DNSSources{
+		Services:   slices.Collect(maps.Values(inv.byName)),
+		DaemonSets: slices.Collect(maps.Values(inv.daemonSets)),
+	}
 }
 
 func nameOf(o metav1.Object) types.NamespacedName {

@@ -56,5 +56,5 @@ func large(b *testing.B, workloads, peers, others int) proposal.Input {
 	for i := range others {
 		add(end("other", i))
 	}
-	return proposal.Input{Cluster: "c", Edges: fold.Edges(), Inventory: inventory.New(objects), DNS: "kube-system/kube-dns"}
+	return proposal.Input{Cluster: "c", Edges: fold.Edges(), Inventory: inventory.New(objects)}
 }

@@ -10,8 +10,6 @@ import (
 	"strings"
 
 	networkingv1 "k8s.io/api/networking/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
@@ -30,10 +28,8 @@ type Input struct {
 	Namespaces []string
 	Edges      []edge.Edge
 	Inventory  *inventory.Inventory
-	// DNS is the namespace/name of the cluster's DNS Service. Where the inventory does not have
-	// it, the baseline assumes pods k8s-app=kube-dns in kube-system on port 53.
-	DNS  string
-	Loss tree.Loss
+	DNS        DNS
+	Loss       tree.Loss
 }
 
 // Namespace is the proposal for one namespace.
@@ -55,6 +51,9 @@ type Proposal struct {
 	Missing []string
 	// Elsewhere are listed edges that no namespace of the proposal takes part in.
 	Elsewhere []evidence.Listed
+	// AssumedDNS says why no DNS was found in the inventory, so that the baseline allows pods
+	// k8s-app=kube-dns in kube-system on port 53. Empty: it was found.
+	AssumedDNS string
 }
 
 // NotProvenError says that policies were written and could not be proven. Nothing of them may
@@ -89,11 +88,8 @@ func Make(in Input) (*Proposal, error) {
 	if err != nil {
 		return nil, err
 	}
-	dns, err := targets(in)
-	if err != nil {
-		return nil, err
-	}
-	p := &Proposal{Cluster: in.Cluster}
+	dns := in.DNS.targets(in.Inventory)
+	p := &Proposal{Cluster: in.Cluster, AssumedDNS: dns.Assumed}
 	names := namespaces(in.Namespaces, &found)
 	names = slices.DeleteFunc(names, func(n string) bool {
 		missing := len(in.Namespaces) > 0 && !in.Inventory.HasNamespace(n)
@@ -154,27 +150,6 @@ func namespaces(asked []string, found *evidence.Evidence) []string {
 
 func touching(listed []evidence.Listed, namespace string) []evidence.Listed {
 	return slices.DeleteFunc(slices.Clone(listed), func(l evidence.Listed) bool { return !l.Touches(namespace) })
-}
-
-// ParseDNS reads the name of a DNS Service, namespace/name.
-func ParseDNS(service string) (types.NamespacedName, error) {
-	namespace, name, _ := strings.Cut(service, "/")
-	if len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Label(name)) > 0 {
-		return types.NamespacedName{}, fmt.Errorf("DNS Service %q: give it as namespace/name, e.g. kube-system/kube-dns", service)
-	}
-	return types.NamespacedName{Namespace: namespace, Name: name}, nil
-}
-
-func targets(in Input) (baseline.DNSTargets, error) {
-	dns, err := ParseDNS(in.DNS)
-	if err != nil {
-		return baseline.DNSTargets{}, err
-	}
-	service := in.Inventory.Service(dns.Namespace, dns.Name)
-	if service == nil {
-		return baseline.DefaultDNS(), nil
-	}
-	return baseline.DetectDNS(service)
 }
 
 // ProveFinal judges the files as they will be in the repository, with what people changed in them.

@@ -48,7 +48,7 @@ func load(t *testing.T, dir string, keep func(line string) bool) proposal.Input 
 		t.Fatal(err)
 	}
 	return proposal.Input{
-		Cluster: "demo", Edges: fold.Edges(), Inventory: inv, DNS: "kube-system/kube-dns",
+		Cluster: "demo", Edges: fold.Edges(), Inventory: inv,
 		Loss: tree.Loss{Lost: stats.Lost, Malformed: stats.Malformed},
 	}
 }
@@ -86,7 +86,7 @@ func golden(t *testing.T, p *proposal.Proposal, n *proposal.Namespace) tree.File
 	}
 	files := maps.Clone(n.Files)
 	files["pull-request.md"] = []byte(review.Body(&review.Change{
-		Cluster: p.Cluster, Namespace: n, Merged: merged, Final: n.Report, Command: "bulkhead generate --flows flows.jsonl",
+		Cluster: p.Cluster, Namespace: n, Merged: merged, Final: n.Report, AssumedDNS: p.AssumedDNS, Command: "bulkhead generate --flows flows.jsonl",
 	}))
 	return files
 }
@@ -205,7 +205,6 @@ func TestBadInput(t *testing.T) {
 	for name, change := range map[string]func(*proposal.Input){
 		`cluster name "../x"`: func(in *proposal.Input) { in.Cluster = "../x" },
 		`cluster name ""`:     func(in *proposal.Input) { in.Cluster = "" },
-		`DNS Service "dns"`:   func(in *proposal.Input) { in.DNS = "dns" },
 	} {
 		bad := in
 		change(&bad)

@@ -26,6 +26,8 @@ type Change struct {
 	Merged    *tree.Merged
 	Final     *proof.Report // of the merged files
 	Command   string        // reproduces the policies
+	// AssumedDNS is as in proposal.Proposal.
+	AssumedDNS string
 }
 
 // maxRows bounds each list; what is left out is counted, and evidence.json has it all.

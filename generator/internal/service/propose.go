@@ -40,7 +40,7 @@ func Propose(ctx context.Context, r *repo.Repository, p *proposal.Proposal, repr
 		faults   []error
 	)
 	for _, n := range p.Namespaces {
-		o, err := propose(ctx, r, base, p.Cluster, n, reproduce(n.Name))
+		o, err := propose(ctx, r, base, p, n, reproduce(n.Name))
 		if err != nil {
 			o.Error = err.Error()
 			faults = append(faults, fmt.Errorf("propose policies of namespace %s: %w", n.Name, err))
@@ -50,9 +50,9 @@ func Propose(ctx context.Context, r *repo.Repository, p *proposal.Proposal, repr
 	return outcomes, errors.Join(faults...)
 }
 
-func propose(ctx context.Context, r *repo.Repository, base *object.Commit, cluster string, n *proposal.Namespace, command string) (Outcome, error) {
-	dir := tree.Dir(cluster, n.Name)
-	o := Outcome{Namespace: n.Name, Branch: repo.Branch(cluster, n.Name)}
+func propose(ctx context.Context, r *repo.Repository, base *object.Commit, p *proposal.Proposal, n *proposal.Namespace, command string) (Outcome, error) {
+	dir := tree.Dir(p.Cluster, n.Name)
+	o := Outcome{Namespace: n.Name, Branch: repo.Branch(p.Cluster, n.Name)}
 	existing, err := repo.Files(base, dir)
 	if err != nil {
 		return o, err
@@ -69,7 +69,9 @@ func propose(ctx context.Context, r *repo.Repository, base *object.Commit, clust
 	if err != nil {
 		return o, err
 	}
-	o.Body = review.Body(&review.Change{Cluster: cluster, Namespace: n, Base: existing, Merged: merged, Final: final, Command: command})
+	o.Body = review.Body(&review.Change{
+		Cluster: p.Cluster, Namespace: n, Base: existing, Merged: merged, Final: final, Command: command, AssumedDNS: p.AssumedDNS,
+	})
 	proposed, err := r.Proposed(o.Branch, dir)
 	if err != nil {
 		return o, err
@@ -81,7 +83,7 @@ func propose(ctx context.Context, r *repo.Repository, base *object.Commit, clust
 			return o, nil
 		}
 	}
-	commit, err := r.Propose(ctx, o.Branch, dir, merged.Files, fmt.Sprintf("Network policies of %s in %s\n\n%s", n.Name, cluster, o.Body))
+	commit, err := r.Propose(ctx, o.Branch, dir, merged.Files, fmt.Sprintf("Network policies of %s in %s\n\n%s", n.Name, p.Cluster, o.Body))
 	if err != nil {
 		return o, err
 	}

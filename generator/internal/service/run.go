@@ -36,7 +36,7 @@ type Config struct {
 	Dialer       flows.Dialer
 	Cluster      string
 	Namespaces   []string // to propose for; empty: all that were seen, but the system's
-	DNS          string   // namespace/name of the DNS Service
+	DNS          proposal.DNS
 	ProposeEvery time.Duration
 	SyncEvery    time.Duration
 	ObserveFor   time.Duration // before the first proposal, unless State has earlier observations
@@ -132,6 +132,9 @@ func (s *server) propose(ctx context.Context) error {
 	if len(p.Missing) > 0 {
 		s.cfg.Log.Warn("asked for namespaces that the cluster does not have", "namespaces", p.Missing)
 	}
+	if p.AssumedDNS != "" {
+		s.cfg.Log.Warn("no DNS found, the baseline allows the usual DNS pods instead", "reason", p.AssumedDNS)
+	}
 	outcomes, err := Propose(ctx, s.repo, p, s.reproduce)
 	for _, o := range outcomes {
 		s.meter.proposed(o)
@@ -148,6 +151,7 @@ func (s *server) propose(ctx context.Context) error {
 
 func (s *server) reproduce(namespace string) string {
 	words := append([]string{"bulkhead generate --hubble", strings.Join(s.cfg.Observers, ",")}, s.cfg.Dialer.TLS.Words()...)
+	words = append(words, s.cfg.DNS.Words()...)
 	return strings.Join(append(words, "--cluster", s.cfg.Cluster, "--namespace", namespace, "--out policies"), " ")
 }
 

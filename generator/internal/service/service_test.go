@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows/flowstest"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/gittest"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/proposal"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/repo"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/service"
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
@@ -59,8 +61,9 @@ func TestLoop(t *testing.T) {
 	}
 	listener := flowstest.Listen(t, "127.0.0.1:0")
 	cfg := service.Config{
-		Observers: []string{flowstest.Serve(t, flowstest.Flow("a"), flowstest.Lost(3), flowstest.Flow("b"), flowstest.Flow("b"))},
-		Cluster:   "prod", DNS: "kube-system/kube-dns",
+		Observers:    []string{flowstest.Serve(t, flowstest.Flow("a"), flowstest.Lost(3), flowstest.Flow("b"), flowstest.Flow("b"))},
+		Cluster:      "prod",
+		DNS:          proposal.DNS{NodeLocal: []netip.Addr{netip.MustParseAddr("169.254.20.10")}},
 		ProposeEvery: 200 * time.Millisecond, SyncEvery: 200 * time.Millisecond, ObserveFor: time.Second,
 		State: filepath.Join(dir, "edges.json"), BodyDir: dir, Listener: listener,
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
@@ -76,7 +79,7 @@ func TestLoop(t *testing.T) {
 	}
 	until(t, "the pull request's text is written", func() bool {
 		text, err := os.ReadFile(filepath.Join(dir, "shop.md"))
-		return err == nil && strings.Contains(string(text), "## Risks")
+		return err == nil && strings.Contains(string(text), "## Risks") && strings.Contains(string(text), "--dns-node-local 169.254.20.10 --cluster prod")
 	})
 	gittest.Run(t, clone, "fetch", "-q")
 	gittest.Run(t, clone, "merge", "-q", "--no-ff", "-m", "approved", "origin/"+branch)

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -25,27 +24,19 @@ import (
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 	"github.com/bulkhead-dev/bulkhead/policies/gate"
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
-	"github.com/bulkhead-dev/bulkhead/webhook/internal/ready"
 )
 
-const (
-	// maxFindings bounds how many violations one refusal spells out.
-	maxFindings = 10
-	// reservedName is the rule that also holds for exempt names: who takes such a name first would
-	// have a namespace without rules.
-	reservedName = "namespace/reserved_name"
-	// modeWeakened compares with the configured mode, which new namespaces do not get without DNS.
-	modeWeakened = "namespace/mode_weakened"
-)
+// reservedName is the rule that also holds for exempt names: who takes such a name first would have a
+// namespace without rules.
+const reservedName = "namespace/reserved_name"
 
 // Judge refuses what the rules deny and passes on what they warn of.
 type Judge struct {
 	Gate *gate.Engine
 	// Exempt namespaces, and policies in them, are not judged. Only whether the user may take such a
 	// name is.
-	Exempt []string
-	// Starting returns the mode that a namespace gets now, as in Stamp. Nobody is refused for it.
-	Starting func(context.Context) baseline.Mode
+	Exempt   []string
+	Profiles *Profiles
 	Users    *Users
 	Cached   client.Reader // Namespaces, from a cache
 	Live     client.Reader // Namespaces that the cache does not know yet
@@ -62,6 +53,9 @@ func (j *Judge) Handle(ctx context.Context, request admission.Request) admission
 		return admission.Allowed("")
 	}
 	input, err := j.input(ctx, request)
+	if err == nil && isNamespace(request.Kind) && !exempt {
+		err = j.expect(ctx, request, &input)
+	}
 	if err != nil {
 		var bad *malformed
 		if errors.As(err, &bad) {
@@ -77,47 +71,9 @@ func (j *Judge) Handle(ctx context.Context, request admission.Request) admission
 	if exempt {
 		results = slices.DeleteFunc(results, func(r gate.Result) bool { return r.Rule != reservedName })
 	}
-	if createsNamespace(request) && j.startsAsUsual(ctx, input.Object) {
-		results = slices.DeleteFunc(results, func(r gate.Result) bool { return r.Rule == modeWeakened })
-	}
-	return j.answer(request, results)
-}
-
-func (j *Judge) startsAsUsual(ctx context.Context, namespace map[string]any) bool {
-	mode, _, err := unstructured.NestedString(namespace, "metadata", "labels", baseline.LabelMode)
-	return err == nil && mode == j.Starting(ctx).String()
-}
-
-func (j *Judge) answer(request admission.Request, results []gate.Result) admission.Response {
-	var refusals, warnings []string
-	audit := map[string]string{}
-	for _, result := range results {
-		switch result.Action {
-		case gate.Deny:
-			refusals = append(refusals, result.String())
-		case gate.Warn:
-			warnings = append(warnings, result.String())
-		default:
-			audit[strings.ReplaceAll(result.Rule, "/", ".")] = result.String()
-		}
-	}
-	response := admission.Allowed("")
-	if len(refusals) > 0 {
-		response = admission.Denied(strings.Join(bounded(refusals), "\n"))
-	}
-	if len(refusals) > 0 && request.Name != ready.CanaryNamespace {
-		j.Log.Info("refused", "user", request.UserInfo.Username, "operation", request.Operation, "kind", request.Kind.Kind,
-			"namespace", request.Namespace, "name", request.Name, "violations", refusals)
-	}
-	response.AuditAnnotations = audit
-	return response.WithWarnings(bounded(warnings)...)
-}
-
-func bounded(findings []string) []string {
-	if more := len(findings) - maxFindings; more > 0 {
-		return append(findings[:maxFindings:maxFindings], fmt.Sprintf("and %d more", more))
-	}
-	return findings
+	var found findings
+	found.add(results...)
+	return found.response(j.Log, request)
 }
 
 func (j *Judge) input(ctx context.Context, request admission.Request) (gate.Input, error) {
@@ -132,13 +88,39 @@ func (j *Judge) input(ctx context.Context, request admission.Request) (gate.Inpu
 	if input.Object == nil && input.OldObject == nil {
 		return input, &malformed{errors.New("the admission request has neither object nor oldObject")}
 	}
-	if input.User, err = j.Users.Describe(ctx, request.UserInfo, namespaceOf(request)); err != nil {
-		return input, err
-	}
+	input.User = j.Users.Describe(request.UserInfo)
 	if request.Kind.Kind != "Namespace" {
 		input.Namespace, err = j.namespace(ctx, request.Namespace)
 	}
 	return input, err
+}
+
+// expect adds what the namespace's profile expects, and the permissions that the answer hangs on. They are
+// asked for only where it does: each is a call to the API server.
+func (j *Judge) expect(ctx context.Context, request admission.Request, input *gate.Input) error {
+	if input.Object == nil {
+		return nil
+	}
+	namespace, before := unstructured.Unstructured{Object: input.Object}, unstructured.Unstructured{Object: input.OldObject}
+	labels := namespace.GetLabels()
+	chosen, err := j.Profiles.choose(ctx, labels)
+	if err != nil {
+		return err
+	}
+	input.Profile = j.Profiles.expected(ctx, chosen)
+	if input.User.Trusted || chosen.named == nil {
+		return nil
+	}
+	mode, _ := baseline.ModeOf(labels) // what is no mode protects as little as observe
+	if createsNamespace(request) && mode.WeakerThan(j.Profiles.startingMode(ctx, chosen)) {
+		if input.User.MayWeaken, err = j.Users.may(ctx, request.UserInfo, mayWeaken, namespace.GetName()); err != nil {
+			return err
+		}
+	}
+	if _, had := before.GetLabels()[baseline.LabelProfile]; !had && chosen.named != chosen.selected {
+		input.User.MayLeave, err = j.Users.may(ctx, request.UserInfo, mayLeave, chosen.selected.Name)
+	}
+	return err
 }
 
 // namespace reads a namespace as rules see it. One that was made a moment ago may not be cached yet.

@@ -44,6 +44,29 @@ func FuzzReview(f *testing.F) {
 	})
 }
 
+// FuzzProfileReview sends anything to the handler that judges profiles. What is allowed is a review of a Profile.
+func FuzzProfileReview(f *testing.F) {
+	for _, request := range []admission.Request{
+		profileRequest(created, "new", "", withPolicy(ofTeam)), profileRequest(created, "strict", "", withPolicy(open)),
+		profileRequest(updated, "web", audit, withPolicy(ofTeam)), profileRequest(deleted, "web", audit, ""),
+	} {
+		f.Add(profileReview(request))
+	}
+	handler := Bound(&webhook.Admission{Handler: newProfileJudge(f)})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		answer := send(t, handler, bytes.NewReader(body))
+		if !answer.Allowed {
+			if answer.Result == nil || strings.Contains(answer.Result.Message, "panic") {
+				t.Fatalf("%+v", answer)
+			}
+			return
+		}
+		if uid, kind := decode(t, body); uid != answer.UID || !isProfile(kind) {
+			t.Fatalf("allowed: %s of kind %v, answered to %s", uid, kind, answer.UID)
+		}
+	})
+}
+
 // newJudge has the namespace shop and a user who may do nothing in particular.
 func newJudge(t testing.TB) *Judge {
 	t.Helper()
@@ -53,7 +76,7 @@ func newJudge(t testing.TB) *Judge {
 	}
 	namespaces := fake.NewClientBuilder().WithObjects(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}).Build()
 	return &Judge{
-		Gate: engine, Exempt: []string{"calm"}, Starting: always(baseline.Enforce), Users: &Users{Reviews: nobodyMay{}},
+		Gate: engine, Exempt: []string{"calm"}, Profiles: expecting(baseline.Enforce), Users: &Users{Reviews: nobodyMay{}},
 		Cached: namespaces, Live: namespaces, Log: slog.New(slog.DiscardHandler),
 	}
 }
@@ -80,13 +103,15 @@ func decode(t *testing.T, body []byte) (types.UID, metav1.GroupVersionKind) {
 
 func TestUnknownKindsAreRefused(t *testing.T) {
 	judge := newJudge(t)
-	stamp := &Stamp{Starting: always(baseline.Enforce)}
+	stamp := &Stamp{Profiles: expecting(baseline.Enforce)}
+	profiles := newProfileJudge(t)
 	for _, kind := range []metav1.GroupVersionKind{
 		{}, {Version: "v1", Kind: "Pod"}, {Group: "example.com", Version: "v1", Kind: "Namespace"}, {Version: "v1", Kind: "NetworkPolicy"},
 	} {
 		request := create("calm", `{}`)
 		request.Kind = kind
-		for _, response := range []admission.Response{judge.Handle(t.Context(), request), stamp.Handle(t.Context(), request)} {
+		for _, handler := range []admission.Handler{judge, stamp, profiles} {
+			response := handler.Handle(t.Context(), request)
 			if response.Allowed || response.Result.Code != http.StatusBadRequest || !strings.Contains(response.Result.Message, "nothing is known of kind") {
 				t.Errorf("%v: %+v", kind, response)
 			}

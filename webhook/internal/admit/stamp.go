@@ -1,25 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package admit answers the API server's admission requests: Stamp completes new namespaces, Judge
-// runs the Rego rules on namespaces and NetworkPolicies.
+// Package admit answers the API server's admission requests: Stamp completes namespaces, Judge runs the
+// Rego rules on namespaces and NetworkPolicies, and ProfileJudge on what profiles would make.
 package admit
 
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 
+	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 )
 
-// Stamp gives new namespaces the labels mode and profile where they are absent.
+// Stamp gives new namespaces the labels mode and profile where they are absent, and those that are
+// enrolled, in mode audit or enforce, the label profile.
 type Stamp struct {
-	// Starting returns the mode that a namespace gets now.
-	Starting func(context.Context) baseline.Mode
+	Profiles *Profiles
 	// Exempt namespaces are stamped observe: they are left alone, and can be seen to be. A mode that
 	// somebody gave is somebody's decision, and stays.
 	Exempt []string
@@ -30,7 +32,7 @@ func (s *Stamp) Handle(ctx context.Context, request admission.Request) admission
 	if !isNamespace(request.Kind) {
 		return admission.Errored(http.StatusBadRequest, unknownKind(request.Kind))
 	}
-	if !createsNamespace(request) || baseline.IsSystemNamespace(request.Name) {
+	if baseline.IsSystemNamespace(request.Name) {
 		return admission.Allowed("")
 	}
 	// Not the typed Namespace: fields that are newer than this program would be patched away.
@@ -38,22 +40,44 @@ func (s *Stamp) Handle(ctx context.Context, request admission.Request) admission
 	if err := json.Unmarshal(request.Object.Raw, &namespace.Object); err != nil {
 		return admission.Errored(http.StatusBadRequest, &malformed{err})
 	}
-	mode := s.Starting(ctx)
-	if slices.Contains(s.Exempt, request.Name) {
-		mode = baseline.Observe
+	if request.Operation != admissionv1.Create && !isEnrolled(namespace) {
+		return admission.Allowed("")
 	}
-	labels := namespace.GetLabels()
-	if labels == nil {
-		labels = map[string]string{}
+	if err := s.stamp(ctx, request, namespace); err != nil {
+		return admission.Errored(http.StatusInternalServerError, fmt.Errorf("bulkhead cannot tell the namespace's profile, retry: %w", err))
 	}
-	setDefault(labels, baseline.LabelMode, mode.String())
-	setDefault(labels, baseline.LabelProfile, baseline.DefaultProfile)
-	namespace.SetLabels(labels)
 	stamped, err := json.Marshal(namespace.Object)
 	if err != nil {
 		return admission.Errored(http.StatusInternalServerError, err)
 	}
 	return admission.PatchResponseFromRaw(request.Object.Raw, stamped)
+}
+
+func (s *Stamp) stamp(ctx context.Context, request admission.Request, namespace *unstructured.Unstructured) error {
+	labels := namespace.GetLabels()
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	chosen, err := s.Profiles.choose(ctx, labels)
+	if err != nil {
+		return err
+	}
+	if request.Operation == admissionv1.Create {
+		mode := baseline.Observe
+		if !slices.Contains(s.Exempt, request.Name) {
+			mode = s.Profiles.startingMode(ctx, chosen)
+		}
+		setDefault(labels, baseline.LabelMode, mode.String())
+	}
+	setDefault(labels, baseline.LabelProfile, chosen.selected.Name)
+	namespace.SetLabels(labels)
+	return nil
+}
+
+// isEnrolled reports whether a namespace that exists needs a profile.
+func isEnrolled(namespace *unstructured.Unstructured) bool {
+	mode, err := baseline.ModeOf(namespace.GetLabels())
+	return err == nil && mode.NeedsBaseline() && namespace.GetDeletionTimestamp() == nil
 }
 
 func setDefault(labels map[string]string, key, value string) {

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
+	"github.com/bulkhead-dev/bulkhead/policies/profile"
 )
 
 func create(name, raw string) admission.Request {
@@ -23,25 +24,58 @@ func create(name, raw string) admission.Request {
 	}}
 }
 
-func always(mode baseline.Mode) func(context.Context) baseline.Mode {
-	return func(context.Context) baseline.Mode { return mode }
+func update(name, raw string) admission.Request {
+	request := create(name, raw)
+	request.Operation = admissionv1.Update
+	return request
 }
 
+// expecting has the shipped profiles, of which standard starts in the given mode, and others.
+func expecting(starting baseline.Mode, others ...*profile.Profile) *Profiles {
+	return &Profiles{
+		Set:      func(context.Context) (*profile.Set, error) { return profile.NewSet(starting, others), nil },
+		Starting: func(_ context.Context, mode baseline.Mode) baseline.Mode { return mode },
+	}
+}
+
+// selecting is a profile that starts in audit and selects namespaces by label team=NAME.
+func selecting(name string, priority int32) *profile.Profile {
+	return &profile.Profile{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: profile.Spec{
+		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": "web"}}, Priority: priority, StartingMode: "audit",
+	}}
+}
+
+const (
+	modePath    = "/metadata/labels/bulkhead.dev~1mode"
+	profilePath = "/metadata/labels/bulkhead.dev~1profile"
+)
+
 func TestStamp(t *testing.T) {
-	stamp := &Stamp{Starting: always(baseline.Audit), Exempt: []string{"calm"}}
-	const mode, profile = "/metadata/labels/bulkhead.dev~1mode=audit", "/metadata/labels/bulkhead.dev~1profile=standard"
+	low := selecting("low", 1)
+	high := selecting("high", 2)
+	stamp := &Stamp{Profiles: expecting(baseline.Enforce, low, high), Exempt: []string{"calm"}}
+	const enforce, standard = modePath + "=enforce", profilePath + "=standard"
 	for name, test := range map[string]struct {
-		namespace, raw string
-		want           []string // path=value of added labels
+		request admission.Request
+		want    []string // path=value of added labels
 	}{
-		"labels are added":       {"shop", `{"metadata":{"name":"shop","labels":{"a":"b"}}}`, []string{mode, profile}},
-		"a mode that is given":   {"shop", `{"metadata":{"name":"shop","labels":{"bulkhead.dev/mode":"enforce"}}}`, []string{profile}},
-		"exempt":                 {"calm", `{"metadata":{"name":"calm","labels":{"a":"b"}}}`, []string{"/metadata/labels/bulkhead.dev~1mode=observe", profile}},
-		"newer fields survive":   {"shop", `{"metadata":{"name":"shop","labels":{"a":"b"}},"spec":{"newer":[1]}}`, []string{mode, profile}},
-		"a system namespace":     {"kube-system", `{"metadata":{"name":"kube-system"}}`, nil},
-		"all labels are present": {"shop", `{"metadata":{"name":"shop","labels":{"bulkhead.dev/mode":"audit","bulkhead.dev/profile":"x"}}}`, nil},
+		"labels are added":          {create("shop", `{"metadata":{"name":"shop","labels":{"a":"b"}}}`), []string{enforce, standard}},
+		"a mode that is given":      {create("shop", `{"metadata":{"name":"shop","labels":{"bulkhead.dev/mode":"audit"}}}`), []string{standard}},
+		"exempt":                    {create("calm", `{"metadata":{"name":"calm","labels":{"a":"b"}}}`), []string{modePath + "=observe", standard}},
+		"newer fields survive":      {create("shop", `{"metadata":{"name":"shop","labels":{"a":"b"}},"spec":{"newer":[1]}}`), []string{enforce, standard}},
+		"a system namespace":        {create("kube-system", `{"metadata":{"name":"kube-system"}}`), nil},
+		"all labels are present":    {create("shop", `{"metadata":{"name":"shop","labels":{"bulkhead.dev/mode":"audit","bulkhead.dev/profile":"x"}}}`), nil},
+		"selected by priority":      {create("shop", `{"metadata":{"name":"shop","labels":{"team":"web"}}}`), []string{modePath + "=audit", profilePath + "=high"}},
+		"a profile that is given":   {create("shop", `{"metadata":{"name":"shop","labels":{"bulkhead.dev/profile":"observe"}}}`), []string{modePath + "=observe"}},
+		"a profile that is unknown": {create("shop", `{"metadata":{"name":"shop","labels":{"bulkhead.dev/profile":"x","team":"web"}}}`), []string{modePath + "=audit"}},
+		"enrolled":                  {update("shop", `{"metadata":{"name":"shop","labels":{"bulkhead.dev/mode":"audit"}}}`), []string{standard}},
+		"enrolled and selected":     {update("shop", `{"metadata":{"name":"shop","labels":{"bulkhead.dev/mode":"enforce","team":"web"}}}`), []string{profilePath + "=high"}},
+		"enrolled with a profile":   {update("shop", `{"metadata":{"name":"shop","labels":{"bulkhead.dev/mode":"audit","bulkhead.dev/profile":"x"}}}`), nil},
+		"not enrolled":              {update("shop", `{"metadata":{"name":"shop","labels":{"a":"b"}}}`), nil},
+		"observed":                  {update("shop", `{"metadata":{"name":"shop","labels":{"bulkhead.dev/mode":"observe"}}}`), nil},
+		"going away":                {update("shop", `{"metadata":{"name":"shop","deletionTimestamp":"2026-01-01T00:00:00Z","labels":{"bulkhead.dev/mode":"audit"}}}`), nil},
 	} {
-		response := stamp.Handle(t.Context(), create(test.namespace, test.raw))
+		response := stamp.Handle(t.Context(), test.request)
 		if !response.Allowed {
 			t.Errorf("%s: refused: %v", name, response.Result)
 		}
@@ -64,13 +98,15 @@ func TestStamp(t *testing.T) {
 	}
 }
 
-func TestStampAddsTheFirstLabels(t *testing.T) {
-	response := (&Stamp{Starting: always(baseline.Enforce)}).Handle(t.Context(), create("shop", `{"metadata":{"name":"shop"}}`))
+func TestStampWithoutDNS(t *testing.T) {
+	profiles := expecting(baseline.Enforce)
+	profiles.Starting = func(_ context.Context, mode baseline.Mode) baseline.Mode { return min(mode, baseline.Audit) }
+	response := (&Stamp{Profiles: profiles}).Handle(t.Context(), create("shop", `{"metadata":{"name":"shop"}}`))
 	text, err := json.Marshal(response.Patches)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `[{"op":"add","path":"/metadata/labels","value":{"bulkhead.dev/mode":"enforce","bulkhead.dev/profile":"standard"}}]`
+	const want = `[{"op":"add","path":"/metadata/labels","value":{"bulkhead.dev/mode":"audit","bulkhead.dev/profile":"standard"}}]`
 	if string(text) != want {
 		t.Errorf("got %s, want %s", text, want)
 	}

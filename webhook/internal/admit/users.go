@@ -13,14 +13,18 @@ import (
 	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 
 	"github.com/bulkhead-dev/bulkhead/policies/gate"
+	"github.com/bulkhead-dev/bulkhead/policies/profile"
 )
 
-// Weakening a mode is verb weaken on namespacemodes.bulkhead.dev, named after the namespace. No
-// such objects exist; the name is there for RBAC.
-const (
-	weakenGroup    = "bulkhead.dev"
-	weakenResource = "namespacemodes"
-	weakenVerb     = "weaken"
+// permission is a verb that RBAC grants on objects of Bulkhead's group. The admission policy
+// bulkhead-namespace-mode asks for the same.
+type permission struct{ verb, resource string }
+
+var (
+	// mayWeaken is named after the namespace. No such objects exist; the name is there for RBAC.
+	mayWeaken = permission{"weaken", "namespacemodes"}
+	// mayLeave is named after the profile that a namespace would have otherwise.
+	mayLeave = permission{"leave", "profiles"}
 )
 
 // Users says of a user what rules may ask.
@@ -29,25 +33,24 @@ type Users struct {
 	Trusted []string // user names of Bulkhead's own controllers
 }
 
-// Describe asks the API server's RBAC whether the user may weaken the namespace's mode. It asks each
-// time, so that a permission that was taken away is gone at once.
-func (u *Users) Describe(ctx context.Context, user authenticationv1.UserInfo, namespace string) (gate.User, error) {
+// Describe returns what is known of a user without asking anybody.
+func (u *Users) Describe(user authenticationv1.UserInfo) gate.User {
+	return gate.User{Username: user.Username, Groups: user.Groups, Trusted: slices.Contains(u.Trusted, user.Username)}
+}
+
+// may asks the API server's RBAC. It asks each time, so that a permission that was taken away is gone at once.
+func (u *Users) may(ctx context.Context, user authenticationv1.UserInfo, what permission, name string) (bool, error) {
 	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
 		User: user.Username, Groups: user.Groups, UID: user.UID, Extra: extra(user.Extra),
 		ResourceAttributes: &authorizationv1.ResourceAttributes{
-			Group: weakenGroup, Resource: weakenResource, Verb: weakenVerb, Name: namespace,
+			Group: profile.GroupVersion.Group, Resource: what.resource, Verb: what.verb, Name: name,
 		},
 	}}
 	answer, err := u.Reviews.Create(ctx, review, metav1.CreateOptions{})
 	if err != nil {
-		return gate.User{}, fmt.Errorf("ask whether user %s may %s %s.%s: %w", user.Username, weakenVerb, weakenResource, weakenGroup, err)
+		return false, fmt.Errorf("ask whether user %s may %s %s.%s %s: %w", user.Username, what.verb, what.resource, profile.GroupVersion.Group, name, err)
 	}
-	return gate.User{
-		Username:  user.Username,
-		Groups:    user.Groups,
-		MayWeaken: answer.Status.Allowed,
-		Trusted:   slices.Contains(u.Trusted, user.Username),
-	}, nil
+	return answer.Status.Allowed, nil
 }
 
 func extra(values map[string]authenticationv1.ExtraValue) map[string]authorizationv1.ExtraValue {

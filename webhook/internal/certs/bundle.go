@@ -6,32 +6,49 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/pem"
+	"slices"
 	"time"
 )
 
-// maxAuthorities bounds a bundle: the current authority and the one before it.
-const maxAuthorities = 2
+// maxAuthorities bounds a bundle. Two are in use while one replaces the other; the rest is for
+// replacements in quick succession.
+const maxAuthorities = 4
 
-// Bundle returns the caBundle that trusts ca, and the most recent other authority in existing that
-// is still valid at now: after a rotation some replicas serve certificates of the old one for
-// a moment. What is not a certificate is dropped. The result depends only on the arguments.
-func Bundle(existing, ca []byte, now time.Time) []byte {
-	bundle := bytes.Clone(ca)
-	current, _ := pem.Decode(ca)
-	if current == nil {
-		return bundle
+// Bundle returns the caBundle that trusts wanted, PEM, and the most recent others of existing that are
+// valid at now: replicas may serve certificates of them still. It returns existing itself when
+// that is good, so that replicas which know of different authorities do not undo each other's writes. What
+// is not a certificate is dropped.
+func Bundle(existing, wanted []byte, now time.Time) []byte {
+	before, needed := parse(existing), parse(wanted)
+	all := slices.Clone(needed)
+	for _, certificate := range before {
+		if now.Before(certificate.NotAfter) && !contains(all, certificate) {
+			all = append(all, certificate)
+		}
 	}
-	kept := 1
-	for block, rest := pem.Decode(existing); block != nil && kept < maxAuthorities; block, rest = pem.Decode(rest) {
-		if bytes.Equal(block.Bytes, current.Bytes) {
-			continue
-		}
-		certificate, err := x509.ParseCertificate(block.Bytes)
-		if err != nil || now.After(certificate.NotAfter) {
-			continue
-		}
-		bundle = append(bundle, pem.EncodeToMemory(block)...)
-		kept++
+	slices.SortStableFunc(all[len(needed):], func(a, b *x509.Certificate) int { return b.NotBefore.Compare(a.NotBefore) })
+	all = all[:min(len(all), max(maxAuthorities, len(needed)))]
+	if len(all) == len(before) && !slices.ContainsFunc(all, func(c *x509.Certificate) bool { return !contains(before, c) }) {
+		return existing
+	}
+	var bundle []byte
+	for _, certificate := range all {
+		bundle = append(bundle, encode(certificate.Raw)...)
 	}
 	return bundle
+}
+
+func contains(all []*x509.Certificate, one *x509.Certificate) bool {
+	return slices.ContainsFunc(all, func(c *x509.Certificate) bool { return bytes.Equal(c.Raw, one.Raw) })
+}
+
+// parse returns the certificates in text, each once.
+func parse(text []byte) (all []*x509.Certificate) {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err == nil && !contains(all, certificate) {
+			all = append(all, certificate)
+		}
+	}
+	return all
 }

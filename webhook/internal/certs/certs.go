@@ -7,146 +7,280 @@
 // before they expire, without a restart and without a mounted volume, so the same code serves
 // inside a cluster and outside it.
 //
-// The work is done by cert-manager's server/tls packages, which its own webhook is built on. The other
-// well-kept candidate, open-policy-agent/cert-controller, keeps leaf keys in a Secret and waits for
-// the kubelet to mount them as files: that does not exist outside a cluster.
+// A new authority is trusted before it is used. Whoever replaces it writes the Secret; every replica sees to it
+// that the caBundles contain the new one beside the old one, and goes on signing with the old one until
+// they have done so for Config.Settle. So it does not matter which replica is first, and when an
+// authority is deleted or expires nothing else has to happen.
+//
+// The libraries for this do not do that. cert-manager's server/tls, which its own webhook is built on,
+// signs with a new authority the moment that it exists; open-policy-agent/cert-controller needs a mounted volume.
 package certs
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
+	"sync"
 	"time"
 
-	servertls "github.com/cert-manager/cert-manager/pkg/server/tls"
-	"github.com/cert-manager/cert-manager/pkg/server/tls/authority"
-	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // SecretName is the Secret that holds the certificate authority, in Config.Namespace.
 const SecretName = "bulkhead-webhook-ca"
 
-// caKey is the Secret's entry with the authority's certificate, PEM.
-const caKey = "ca.crt"
+const (
+	// DefaultSettle is ample for API servers to hear of a caBundle, which takes milliseconds.
+	DefaultSettle = 10 * time.Second
+	// settledAfter so long every API server has heard of an authority that any replica has made.
+	settledAfter = time.Minute
+	// checkEvery is the time between two looks at the Secret, and firstEvery until there is an authority.
+	checkEvery, firstEvery = 3 * time.Second, 100 * time.Millisecond
+	// checkWithin bounds one look.
+	checkWithin = 10 * time.Second
+)
 
-// Config of the certificates. All fields are required.
+// Config of the certificates. All fields but those with a zero meaning are required.
 type Config struct {
-	REST      *rest.Config
+	Client    client.Client // reads from the API server, not from a cache
 	Namespace string
 	Hosts     []string // DNS names and IP addresses that the webhook is called by
-	// Log should show warnings and errors only: the library reports each of its first attempts.
-	Log *slog.Logger
+	Log       *slog.Logger
+	Authority Lifetime      // zero: AuthorityLifetime
+	Leaf      Lifetime      // zero: LeafLifetime
+	Settle    time.Duration // zero: DefaultSettle
+	Clock     clock.Clock   // nil: the machine's
 }
 
-// Certificates serves a certificate that is always valid. Start it, then use it.
+// Certificates serves a certificate that is always valid. Start it, then use it. It is safe for
+// concurrent use.
 type Certificates struct {
-	config    Config
-	authority *signer
-	source    *servertls.DynamicSource
-	client    kubernetes.Interface
+	config  Config
+	changed chan struct{}
+
+	mu        sync.Mutex
+	newest    *authority // nil: none yet
+	published time.Time  // since when every caBundle has had newest; zero: not yet
+	leaf      *leaf      // nil: none yet
+	failure   error      // of the last look at the Secret
 }
 
 // New prepares the certificates of a server. Nothing is read or written before Start.
-func New(config Config) (*Certificates, error) {
-	client, err := kubernetes.NewForConfig(config.REST)
-	if err != nil {
-		return nil, fmt.Errorf("client for the certificate Secret: %w", err)
+func New(config Config) *Certificates {
+	if config.Authority == (Lifetime{}) {
+		config.Authority = AuthorityLifetime
 	}
-	names, addresses := split(config.Hosts)
-	signer := &signer{
-		DynamicAuthority: &authority.DynamicAuthority{
-			SecretNamespace: config.Namespace,
-			SecretName:      SecretName,
-			SecretLabels:    map[string]string{"app.kubernetes.io/part-of": "bulkhead"},
-			CommonName:      "bulkhead-webhook-ca",
-			RESTConfig:      config.REST,
-		},
-		addresses: addresses,
+	if config.Leaf == (Lifetime{}) {
+		config.Leaf = LeafLifetime
 	}
-	source := &servertls.DynamicSource{DNSNames: names, Authority: signer, RetryInterval: 50 * time.Millisecond}
-	return &Certificates{config: config, authority: signer, source: source, client: client}, nil
+	if config.Settle == 0 {
+		config.Settle = DefaultSettle
+	}
+	if config.Clock == nil {
+		config.Clock = clock.RealClock{}
+	}
+	return &Certificates{config: config, changed: make(chan struct{}, 1), failure: errors.New("not read yet")}
 }
 
-// Start creates the authority when there is none, and keeps it and the leaf renewed until ctx ends.
+// Start creates the authority when there is none, and keeps it current until ctx ends. What goes wrong is
+// logged and tried again.
 func (c *Certificates) Start(ctx context.Context) error {
-	err := c.source.Start(logr.NewContext(ctx, logr.FromSlogHandler(c.config.Log.Handler())))
-	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("keep certificate authority in Secret %s/%s: %w", c.config.Namespace, SecretName, err)
+	last := ""
+	for {
+		last = c.attempt(ctx, last)
+		pause := checkEvery
+		if c.CA() == nil {
+			pause = firstEvery
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.config.Clock.After(pause):
+		}
 	}
-	return nil
 }
 
-// Get is for tls.Config.GetCertificate. It fails until the first certificate is there.
-func (c *Certificates) Get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	return c.source.GetCertificate(hello)
-}
-
-// Ready is a readiness check: nil once a certificate is served.
-func (c *Certificates) Ready(*http.Request) error {
-	if !c.source.Healthy() {
-		return errors.New("no certificate yet")
+// attempt looks once and returns what went wrong; it is logged when it is another failure than last. What goes
+// wrong before there is an authority is told by Wait.
+func (c *Certificates) attempt(ctx context.Context, last string) string {
+	err := c.check(ctx)
+	if err == nil {
+		return ""
 	}
-	return nil
+	if err.Error() != last && ctx.Err() == nil && c.CA() != nil {
+		c.config.Log.Error("certificate authority not looked after, trying again until it is", "error", err)
+	}
+	return err.Error()
 }
 
-// Wait returns when a certificate is served, or with an error that says what to look at when
-// ctx ends before.
-func (c *Certificates) Wait(ctx context.Context) error {
-	err := wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, func(context.Context) (bool, error) {
-		return c.source.Healthy(), nil
-	})
+// check reads the Secret and replaces the authority if that is due.
+func (c *Certificates) check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, checkWithin)
+	defer cancel()
+	found, err := c.ensure(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failure = err
 	if err != nil {
-		return fmt.Errorf("no certificate: Secret %s/%s could not be made; is there a namespace %s, and may this user create Secrets in it? %w",
-			c.config.Namespace, SecretName, c.config.Namespace, err)
+		return err
+	}
+	if c.newest != nil && bytes.Equal(c.newest.pem, found.pem) {
+		return nil
+	}
+	c.newest, c.published = found, time.Time{}
+	select {
+	case c.changed <- struct{}{}:
+	default:
 	}
 	return nil
 }
 
-// CA returns the authority's current certificate, PEM.
-func (c *Certificates) CA(ctx context.Context) ([]byte, error) {
-	secret, err := c.client.CoreV1().Secrets(c.config.Namespace).Get(ctx, SecretName, metav1.GetOptions{})
+func (c *Certificates) ensure(ctx context.Context) (*authority, error) {
+	secret := &corev1.Secret{}
+	err := c.config.Client.Get(ctx, client.ObjectKey{Namespace: c.config.Namespace, Name: SecretName}, secret)
+	if apierrors.IsNotFound(err) {
+		return c.replace(ctx, nil, c.CA())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read Secret %s/%s: %w", c.config.Namespace, SecretName, err)
 	}
-	return secret.Data[caKey], nil
-}
-
-// Rotated returns a channel that receives when the authority was replaced. Call it before Start.
-func (c *Certificates) Rotated() <-chan struct{} {
-	rotated := make(chan struct{}, 1)
-	c.authority.WatchRotation(rotated)
-	return rotated
-}
-
-// signer adds IP addresses to the certificates, which the library does for DNS names only: a webhook
-// that is registered by URL is often called by address.
-type signer struct {
-	*authority.DynamicAuthority
-	addresses []net.IP
-}
-
-// Sign implements the library's Authority.
-func (s *signer) Sign(template *x509.Certificate) (*x509.Certificate, error) {
-	template.IPAddresses = s.addresses
-	return s.DynamicAuthority.Sign(template)
-}
-
-func split(hosts []string) (names []string, addresses []net.IP) {
-	for _, host := range hosts {
-		if ip := net.ParseIP(host); ip != nil {
-			addresses = append(addresses, ip)
-			continue
-		}
-		names = append(names, host)
+	found, err := readAuthority(secret.Data)
+	if err != nil {
+		c.config.Log.Warn("certificate authority replaced, because the Secret holds none", "reason", err)
+		return c.replace(ctx, secret, c.CA())
 	}
-	return names, addresses
+	if found.due(c.config.Clock.Now(), c.config.Authority.Renew) {
+		return c.replace(ctx, secret, found.pem)
+	}
+	return found, nil
+}
+
+// replace makes another authority, in a new Secret where existing is nil. When another replica was
+// faster, the next look finds its one.
+func (c *Certificates) replace(ctx context.Context, existing *corev1.Secret, previous []byte) (*authority, error) {
+	made, data, err := newAuthority(c.config.Clock.Now(), c.config.Authority.Valid, previous)
+	if err != nil {
+		return nil, fmt.Errorf("make a certificate authority: %w", err)
+	}
+	if existing == nil {
+		err = c.config.Client.Create(ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: c.config.Namespace, Name: SecretName,
+				Labels: map[string]string{"app.kubernetes.io/part-of": "bulkhead"},
+			},
+			Data: data,
+		})
+	} else {
+		existing.Data = data // its resourceVersion lets one replica win
+		err = c.config.Client.Update(ctx, existing)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("write Secret %s/%s: %w", c.config.Namespace, SecretName, err)
+	}
+	c.config.Log.Info("certificate authority made", "secret", c.config.Namespace+"/"+SecretName, "until", made.certificate.NotAfter)
+	return made, nil
+}
+
+// Get is for tls.Config.GetCertificate. It makes a leaf when one is due; so a leaf is never too old, however
+// far the clock has jumped. It fails until there is an authority.
+func (c *Certificates) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.config.Clock.Now()
+	by := c.signer(now)
+	if by == nil {
+		return nil, fmt.Errorf("no certificate authority yet: %w", c.failure)
+	}
+	if c.leaf == nil || c.leaf.by != by || c.leaf.due(now, c.config.Leaf.Renew) {
+		made, err := by.sign(c.config.Hosts, now, c.config.Leaf.Valid)
+		if err != nil {
+			return nil, err
+		}
+		c.leaf = made
+	}
+	return &c.leaf.Certificate, nil
+}
+
+// signer is the authority to sign with: the newest as soon as it is trusted, and until then the one that
+// signed the last leaf.
+func (c *Certificates) signer(now time.Time) *authority {
+	if c.leaf == nil || !c.leaf.by.valid(now) || c.settled(now) {
+		return c.newest
+	}
+	return c.leaf.by
+}
+
+func (c *Certificates) settled(now time.Time) bool {
+	return !c.published.IsZero() && now.Sub(c.published) >= c.config.Settle
+}
+
+// CA returns what API servers are to trust, PEM: the newest authority, the one before it, and the one
+// that signs. Nil: there is none yet.
+func (c *Certificates) CA() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.newest == nil {
+		return nil
+	}
+	others := bytes.Clone(c.newest.previous)
+	if c.leaf != nil {
+		others = append(others, c.leaf.by.pem...)
+	}
+	return Bundle(others, c.newest.pem, c.config.Clock.Now())
+}
+
+// Published says what every caBundle contains now, PEM; nil: that is not known. It is to be called
+// again and again.
+func (c *Certificates) Published(ca []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.newest == nil {
+		return
+	}
+	if !contains(parse(ca), c.newest.certificate) {
+		c.published = time.Time{}
+	} else if c.published.IsZero() {
+		c.published = c.config.Clock.Now()
+	}
+}
+
+// Changed receives after the authority was replaced.
+func (c *Certificates) Changed() <-chan struct{} { return c.changed }
+
+// Ready is a readiness check: nil once a certificate can be served that API servers trust. A replica that starts
+// right after a replacement has only the new authority, and waits for it to be known.
+func (c *Certificates) Ready(*http.Request) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.newest == nil {
+		return fmt.Errorf("no certificate authority yet: %w", c.failure)
+	}
+	now := c.config.Clock.Now()
+	replaced := c.newest.previous != nil && now.Sub(c.newest.made()) < settledAfter
+	if replaced && c.signer(now) == c.newest && !c.settled(now) {
+		return errors.New("the certificate authority was replaced a moment ago; waiting until API servers know the new one")
+	}
+	return nil
+}
+
+// Wait returns when there is an authority, or with an error that says what to look at when ctx
+// ends before.
+func (c *Certificates) Wait(ctx context.Context) error {
+	select {
+	case <-c.changed:
+		return nil
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return fmt.Errorf("no certificate: Secret %s/%s could not be made; is there a namespace %s, and may this user create Secrets in it? %w",
+		c.config.Namespace, SecretName, c.config.Namespace, errors.Join(ctx.Err(), c.failure))
 }

@@ -96,7 +96,7 @@ type following struct {
 
 // followDNS answers a change of a Service or DaemonSet that may have to do with DNS. When DNS answers
 // elsewhere now, every DNS policy is another one.
-func (r *Reconciler) followDNS(ctx context.Context, _ client.Object) []reconcile.Request {
+func (r *Reconciler) followDNS(ctx context.Context, cause client.Object) []reconcile.Request {
 	r.following.mu.Lock()
 	defer r.following.mu.Unlock()
 	targets, err := r.config.DNS.Targets(ctx)
@@ -107,20 +107,11 @@ func (r *Reconciler) followDNS(ctx context.Context, _ client.Object) []reconcile
 	if reflect.DeepEqual(targets, r.following.targets) {
 		return nil
 	}
-	var namespaces corev1.NamespaceList
-	if err := r.client.List(ctx, &namespaces, client.UnsafeDisableDeepCopy); err != nil {
-		r.config.Log.Error("list namespaces after a change of DNS", "error", err)
-		return nil
-	}
 	r.following.targets = targets
 	if targets.Assumed != "" {
 		r.config.Log.Warn("no DNS found, policies allow the usual DNS pods instead", "reason", targets.Assumed)
 	} else {
 		r.config.Log.Info("DNS found", "deployments", len(targets.Pods), "nodeLocal", len(targets.NodeLocal))
 	}
-	var requests []reconcile.Request
-	for _, namespace := range namespaces.Items {
-		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Name: namespace.Name}})
-	}
-	return requests
+	return r.everyNamespace(ctx, cause)
 }

@@ -62,12 +62,12 @@ func (a *arrivals) forget(namespace string) {
 	delete(a.seen, namespace)
 }
 
-// observe records the latency of a namespace that was noted, once.
-func (a *arrivals) observe(namespace string) {
+// settle drops a namespace that has its policies, and records the latency if they were applied now.
+func (a *arrivals) settle(namespace string, applied bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if since, ok := a.seen[namespace]; ok {
+	if since, ok := a.seen[namespace]; ok && applied {
 		onboardingSeconds.Observe(time.Since(since).Seconds())
-		delete(a.seen, namespace)
 	}
+	delete(a.seen, namespace)
 }

@@ -22,8 +22,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
+	"github.com/bulkhead-dev/bulkhead/policies/profile"
 )
 
 const (
@@ -35,14 +37,16 @@ const (
 	onceWithin = 10 * time.Second
 )
 
-// CacheFor says what the controller needs cached: all namespaces, of the policies only the
-// baseline's, and what tells where DNS answers. dnsService is as in DNS.
+// CacheFor says what the controllers need cached: all namespaces and profiles, of the policies only those
+// that onboarding made, and what tells where DNS answers. dnsService is as in DNS.
 func CacheFor(dnsService types.NamespacedName) map[client.Object]cache.ByObject {
 	return map[client.Object]cache.ByObject{
 		&corev1.Namespace{}: {},
 		&networkingv1.NetworkPolicy{}: {
 			Label: labels.SelectorFromSet(labels.Set{baseline.LabelManagedBy: baseline.ManagedByOnboarding}),
 		},
+		&profile.Profile{}:  {Transform: trimmed},
+		&profile.Bulkhead{}: {Transform: trimmed},
 		&corev1.Service{}:   servicesFor(dnsService),
 		&appsv1.DaemonSet{}: nodeLocalCaches(),
 	}
@@ -60,9 +64,11 @@ func Add(mgr manager.Manager, config Config) error {
 	err := builder.ControllerManagedBy(mgr).
 		Named("onboarding").
 		Watches(&corev1.Namespace{}, r.namespaceHandler()).
+		WatchesRawSource(source.Func(r.unprotectedFirst)).
 		Watches(&networkingv1.NetworkPolicy{}, handler.EnqueueRequestsFromMapFunc(namespaceOf), builder.WithPredicates(drifted)).
-		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.followDNS)).
-		Watches(&appsv1.DaemonSet{}, handler.EnqueueRequestsFromMapFunc(r.followDNS)).
+		Watches(&profile.Profile{}, behind(handler.EnqueueRequestsFromMapFunc(r.everyNamespace)), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&corev1.Service{}, behind(handler.EnqueueRequestsFromMapFunc(r.followDNS))).
+		Watches(&appsv1.DaemonSet{}, behind(handler.EnqueueRequestsFromMapFunc(r.followDNS))).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: concurrency,
 			ReconciliationTimeout:   onceWithin,
@@ -96,4 +102,18 @@ func (r *Reconciler) namespaceHandler() handler.EventHandler {
 
 func namespaceOf(_ context.Context, policy client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: policy.GetNamespace()}}}
+}
+
+// everyNamespace answers a change of what all depend on.
+func (r *Reconciler) everyNamespace(ctx context.Context, cause client.Object) []reconcile.Request {
+	var namespaces corev1.NamespaceList
+	if err := r.client.List(ctx, &namespaces, client.UnsafeDisableDeepCopy); err != nil {
+		r.config.Log.Error("namespaces could not be listed after a change", "of", cause.GetName(), "error", err)
+		return nil
+	}
+	requests := make([]reconcile.Request, len(namespaces.Items))
+	for i := range namespaces.Items {
+		requests[i].Name = namespaces.Items[i].Name
+	}
+	return requests
 }

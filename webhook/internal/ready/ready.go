@@ -33,7 +33,7 @@ var errUnfit = errors.New("not fit to serve")
 type Config struct {
 	Address string // host:port that the replica serves on; an empty host is this machine
 	Name    string // DNS name or address that the API server calls the replica by
-	// CA returns the authority that the API server is given, PEM.
+	// CA returns the authorities that the API server is given, PEM; empty: those of the machine.
 	CA      func(context.Context) ([]byte, error)
 	Watches []*Watch // nil: none
 	Log     *slog.Logger

@@ -15,7 +15,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -24,7 +23,6 @@ import (
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 	"github.com/bulkhead-dev/bulkhead/policies/gate"
-	"github.com/bulkhead-dev/bulkhead/webhook/internal/certs"
 )
 
 const (
@@ -94,7 +92,6 @@ func stamped(r *admissionv1.AdmissionResponse) bool {
 type caller struct {
 	address, name string
 	ca            func(context.Context) ([]byte, error)
-	bundle        []byte // as in the caBundle: the authority and the one before it
 }
 
 func (c *caller) check(ctx context.Context) error {
@@ -102,9 +99,11 @@ func (c *caller) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.bundle = certs.Bundle(c.bundle, ca, time.Now())
-	trusted := x509.NewCertPool()
-	trusted.AppendCertsFromPEM(c.bundle)
+	var trusted *x509.CertPool
+	if len(ca) > 0 {
+		trusted = x509.NewCertPool()
+		trusted.AppendCertsFromPEM(ca)
+	}
 	client := &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: trusted, ServerName: c.name},
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {

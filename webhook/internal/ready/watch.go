@@ -87,6 +87,9 @@ func (w *Watch) readPage(ctx context.Context, now time.Time) error {
 		w.next = ""
 		return nil
 	}
+	if apierrors.IsNotFound(err) { // the definition of a custom resource is gone: there is nothing to be told of
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("list %s to compare with the cache: %w", w.Kind.Kind, err)
 	}

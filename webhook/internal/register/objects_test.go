@@ -55,7 +55,7 @@ func TestFailurePoliciesByRisk(t *testing.T) {
 	want := map[string]admissionv1.FailurePolicyType{
 		"stamp.bulkhead.dev": admissionv1.Ignore, "namespaces.bulkhead.dev": admissionv1.Fail, "networkpolicies.bulkhead.dev": admissionv1.Fail,
 		"namespace-updates.bulkhead.dev": admissionv1.Ignore, "networkpolicy-deletes.bulkhead.dev": admissionv1.Ignore,
-		"hold.bulkhead.dev": admissionv1.Ignore,
+		"hold.bulkhead.dev": admissionv1.Ignore, "profiles.bulkhead.dev": admissionv1.Fail, "profile-deletes.bulkhead.dev": admissionv1.Ignore,
 	}
 	for _, object := range objects(t) {
 		webhooks, _, err := unstructured.NestedSlice(object.Object, "webhooks")
@@ -79,11 +79,13 @@ func TestFailurePoliciesByRisk(t *testing.T) {
 // What a webhook that is down could be in the way of: nothing but these.
 func TestRulesAreNarrow(t *testing.T) {
 	want := map[string]string{
-		"stamp.bulkhead.dev":                 "/namespaces CREATE Cluster",
+		"stamp.bulkhead.dev":                 "/namespaces,namespaces/status,namespaces/finalize CREATE,UPDATE Cluster",
 		"hold.bulkhead.dev":                  "/pods CREATE Namespaced",
-		"namespaces.bulkhead.dev":            "/namespaces CREATE,UPDATE Cluster",
+		"namespaces.bulkhead.dev":            "/namespaces,namespaces/status,namespaces/finalize CREATE,UPDATE Cluster",
 		"namespace-updates.bulkhead.dev":     "/namespaces UPDATE Cluster",
 		"networkpolicies.bulkhead.dev":       "networking.k8s.io/networkpolicies CREATE,UPDATE Namespaced",
+		"profiles.bulkhead.dev":              "bulkhead.dev/profiles CREATE,UPDATE Cluster",
+		"profile-deletes.bulkhead.dev":       "bulkhead.dev/profiles DELETE Cluster",
 		"networkpolicy-deletes.bulkhead.dev": "networking.k8s.io/networkpolicies DELETE Namespaced",
 	}
 	for _, object := range objects(t) {
@@ -122,7 +124,7 @@ func TestByURL(t *testing.T) {
 		for _, w := range webhooks {
 			config := w.(map[string]any)["clientConfig"].(map[string]any)
 			path := strings.TrimPrefix(config["url"].(string), "https://127.0.0.1:9443")
-			if !slices.Contains([]string{"/stamp", "/hold", "/validate"}, path) || config["caBundle"] != "Q0E=" || config["service"] != nil {
+			if !slices.Contains([]string{"/stamp", "/hold", "/validate", "/validate-profile"}, path) || config["caBundle"] != "Q0E=" || config["service"] != nil {
 				t.Errorf("%s: %v", describe(object), config)
 			}
 		}

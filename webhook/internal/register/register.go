@@ -19,6 +19,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/bulkhead-dev/bulkhead/webhook/internal/certs"
@@ -45,10 +46,9 @@ type Config struct {
 	Namespace string        // of Bulkhead
 	// URL at which the API server reaches this process, e.g. https://127.0.0.1:9443. Empty: the
 	// objects and a Service are there already, and only their caBundle is kept.
-	URL     string
-	CA      func(context.Context) ([]byte, error) // the current authority, PEM
-	Rotated <-chan struct{}                       // receives when CA has changed
-	Log     *slog.Logger
+	URL   string
+	Certs *certs.Certificates // is told what the caBundles contain
+	Log   *slog.Logger
 }
 
 // Registration is the state of our objects in the cluster.
@@ -85,7 +85,7 @@ func (r *Registration) Run(ctx context.Context) (err error) {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-r.config.Rotated:
+		case <-r.config.Certs.Changed():
 		case <-ticker.C:
 		}
 	}
@@ -106,10 +106,6 @@ func (r *Registration) attempt(ctx context.Context, last string) string {
 }
 
 func (r *Registration) apply(ctx context.Context) error {
-	ca, err := r.config.CA(ctx)
-	if err != nil {
-		return err
-	}
 	objects, err := Objects(r.config.Namespace)
 	if err != nil {
 		return err
@@ -117,7 +113,7 @@ func (r *Registration) apply(ctx context.Context) error {
 	slices.SortStableFunc(objects, bindingsLast)
 	url := strings.TrimSuffix(r.config.URL, "/")
 	for _, object := range objects {
-		if err := byURL(object, url, base64.StdEncoding.EncodeToString(ca)); err != nil {
+		if err := byURL(object, url, base64.StdEncoding.EncodeToString(r.config.Certs.CA())); err != nil {
 			return fmt.Errorf("chart object %s: %w", describe(object), err)
 		}
 		if err := r.applyOne(ctx, object); err != nil {
@@ -169,16 +165,13 @@ func (r *Registration) leave(ctx context.Context) error {
 	})
 }
 
-// inject writes the caBundle where it is not ours. It never creates an object: one that is gone was
-// taken away by somebody who meant it.
+// inject writes the caBundle where it is not ours, and tells the certificates what it is now. It never
+// creates an object: one that is gone was taken away by somebody who meant it.
 func (r *Registration) inject(ctx context.Context) error {
-	ca, err := r.config.CA(ctx)
-	if err != nil {
-		return err
-	}
+	ca := r.config.Certs.CA()
 	validating := &admissionv1.ValidatingWebhookConfiguration{}
 	mutating := &admissionv1.MutatingWebhookConfiguration{}
-	err = errors.Join(
+	err := errors.Join(
 		r.patch(ctx, validating, func() (changed bool) {
 			for i := range validating.Webhooks {
 				changed = setBundle(&validating.Webhooks[i].ClientConfig, ca) || changed
@@ -192,26 +185,33 @@ func (r *Registration) inject(ctx context.Context) error {
 			return changed
 		}),
 	)
-	if err == nil {
-		r.done.Store(true)
+	if err != nil {
+		r.config.Certs.Published(nil)
+		return err
 	}
-	return err
+	r.config.Certs.Published(ca)
+	r.done.Store(true)
+	return nil
 }
 
+// patch begins anew when somebody else has written in between: another replica, with another authority perhaps.
 func (r *Registration) patch(ctx context.Context, object client.Object, edit func() bool) error {
-	err := r.config.Client.Get(ctx, client.ObjectKey{Name: configName}, object)
-	if err != nil {
-		return fmt.Errorf("read %T %s: %w", object, configName, err)
-	}
-	before := object.DeepCopyObject().(client.Object)
-	if !edit() {
+	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		err := r.config.Client.Get(ctx, client.ObjectKey{Name: configName}, object)
+		if err != nil {
+			return fmt.Errorf("read %T %s: %w", object, configName, err)
+		}
+		before := object.DeepCopyObject().(client.Object)
+		if !edit() {
+			return nil
+		}
+		unchanged := client.StrategicMergeFrom(before, client.MergeFromWithOptimisticLock{})
+		if err := r.config.Client.Patch(ctx, object, unchanged); err != nil {
+			return fmt.Errorf("write caBundle of %T %s: %w", object, configName, err)
+		}
+		r.config.Log.Info("caBundle written", "object", fmt.Sprintf("%T %s", object, configName))
 		return nil
-	}
-	if err := r.config.Client.Patch(ctx, object, client.StrategicMergeFrom(before)); err != nil {
-		return fmt.Errorf("write caBundle of %T %s: %w", object, configName, err)
-	}
-	r.config.Log.Info("caBundle written", "object", fmt.Sprintf("%T %s", object, configName))
-	return nil
+	})
 }
 
 func setBundle(config *admissionv1.WebhookClientConfig, ca []byte) (changed bool) {
@@ -219,6 +219,19 @@ func setBundle(config *admissionv1.WebhookClientConfig, ca []byte) (changed bool
 	changed = !bytes.Equal(bundle, config.CABundle)
 	config.CABundle = bundle
 	return changed
+}
+
+// CABundle returns the caBundle of the first webhook that refuses, PEM; empty: API servers trust the
+// authorities of their machine.
+func CABundle(ctx context.Context, from client.Reader) ([]byte, error) {
+	found := &admissionv1.ValidatingWebhookConfiguration{}
+	if err := from.Get(ctx, client.ObjectKey{Name: configName}, found); err != nil {
+		return nil, fmt.Errorf("read %T %s: %w", found, configName, err)
+	}
+	if len(found.Webhooks) == 0 {
+		return nil, fmt.Errorf("%T %s has no webhooks", found, configName)
+	}
+	return found.Webhooks[0].ClientConfig.CABundle, nil
 }
 
 func describe(object *unstructured.Unstructured) string {
