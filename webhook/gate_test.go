@@ -25,15 +25,8 @@ func TestPodIsRefusedUntilPoliciesExist(t *testing.T) {
 	if err := admin.Create(t.Context(), newPod("calm")); err != nil {
 		t.Errorf("pod in an exempt namespace: %v", err)
 	}
-	// The gate must hold without us. Ending in order would take it away: so keep a copy.
-	kept := gateObjects(t)
-	p.stop(t)
-	for _, object := range kept {
-		if err := admin.Create(t.Context(), object); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Cleanup(func() { emergencyOff(t) })
+	// The gate must hold without us.
+	withoutTheProgram(t, p)
 
 	createNamespace(t, newNamespace("early", map[string]string{baseline.LabelMode: "audit"}))
 	eventually(t, "refusal of the early pod", func() error {
@@ -66,16 +59,55 @@ func TestPodIsRefusedUntilPoliciesExist(t *testing.T) {
 	eventually(t, "admission of the pod", func() error { return admin.Create(t.Context(), newPod("early")) })
 }
 
-// A namespace that was deleted and made again is not judged by the policies of the old one.
+// A namespace that was deleted and made again is not judged by the policies of the old one, which an API server
+// may still remember.
 func TestPodGateKnowsTheNamespace(t *testing.T) {
-	start(t)
-	namespace := createNamespace(t, newNamespace("born-again", nil))
-	eventually(t, "policies", func() error { return policies(t.Context(), namespace.Name) })
-	eventually(t, "admission of a pod", func() error { return admin.Create(t.Context(), newPod(namespace.Name)) })
-	for name, hooks := range map[string][]byte{"kept": []byte(namespace.UID), "earlier": []byte("another")} {
-		_ = name
-		_ = hooks
+	p := start(t)
+	gateIsActive(t)
+	withoutTheProgram(t, p)
+	namespace := createNamespace(t, newNamespace("born-again", map[string]string{baseline.LabelMode: "audit"}))
+	deny, dns := baseline.DefaultDeny(namespace.Name), baseline.DNS(namespace.Name, baseline.DefaultDNS())
+	own := string(namespace.UID)
+	for _, c := range []struct{ deny, dns, want string }{ // uids; empty: no annotation
+		{own, own, ""},
+		{"another", own, "NetworkPolicy bulkhead-default-deny was made for an earlier namespace"},
+		{own, "another", "NetworkPolicy bulkhead-allow-dns was made for an earlier namespace"},
+		{"", "", ""},
+	} {
+		for policy, uid := range map[*networkingv1.NetworkPolicy]string{deny: c.deny, dns: c.dns} {
+			policy.Annotations, policy.ResourceVersion = map[string]string{baseline.AnnotationNamespaceUID: uid}, ""
+			if uid == "" {
+				policy.Annotations = nil
+			}
+			err := admin.Update(t.Context(), policy)
+			if apierrors.IsNotFound(err) {
+				err = admin.Create(t.Context(), policy)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, "answer to "+c.deny+" and "+c.dns, func() error {
+			err := admin.Create(t.Context(), newPod(namespace.Name), client.DryRunAll)
+			if c.want == "" && err == nil || c.want != "" && apierrors.IsForbidden(err) && strings.Contains(err.Error(), c.want) {
+				return nil
+			}
+			return fmt.Errorf("got %w", err)
+		})
 	}
+}
+
+// withoutTheProgram stops it and leaves the pod gate, which it would take away, as if it had crashed.
+func withoutTheProgram(t *testing.T, p *process) {
+	t.Helper()
+	kept := gateObjects(t)
+	p.stop(t)
+	for _, object := range kept {
+		if err := admin.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { emergencyOff(t) })
 }
 
 // gateIsActive returns when the API server applies the pod gate, which it does a moment after the

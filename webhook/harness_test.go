@@ -143,7 +143,7 @@ func launch(t testing.TB, args ...string) *process {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
 	args = append([]string{
-		"--kubeconfig", kubeconfig, "--health-addr", p.health, "--metrics-addr", p.metrics,
+		"--kubeconfig", kubeconfig, "--health-addr", p.health, "--metrics-addr", p.metrics, "--drain", "100ms",
 	}, args...)
 	go func() {
 		defer close(p.done)

@@ -35,9 +35,7 @@ func fromYAML(t *testing.T, name, spec string) *profile.Profile {
 func keepProfile(t *testing.T, name, spec string) {
 	t.Helper()
 	p := fromYAML(t, name, spec)
-	if err := admin.Create(t.Context(), p); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "profile "+name, func() error { return admin.Create(t.Context(), p) }) // the last test's webhook may linger
 	t.Cleanup(func() {
 		if err := client.IgnoreNotFound(admin.Delete(context.WithoutCancel(t.Context()), p)); err != nil {
 			t.Error(err)
@@ -58,7 +56,8 @@ func TestProfileIsStamped(t *testing.T) {
 	keepProfile(t, "low", `{namespaceSelector: {matchLabels: {tier: gold}}, priority: 1, startingMode: enforce}`)
 	keepProfile(t, "high", `{namespaceSelector: {matchLabels: {tier: gold}}, priority: 2, startingMode: audit}`)
 	for _, name := range []string{"enrolled", "enrolled-by-status", "enrolled-by-finalize"} {
-		createNamespace(t, newNamespace(name, map[string]string{"tier": "gold"}))
+		before := newNamespace(name, map[string]string{"tier": "gold"})
+		eventually(t, "a namespace without Bulkhead", func() error { return admin.Create(t.Context(), before) })
 	}
 	start(t)
 	hasLabels(t, createNamespace(t, newNamespace("stamped-usual", nil)), "enforce", "standard")
@@ -244,11 +243,11 @@ func TestNewNamespacesMeetTheirProfile(t *testing.T) {
 func TestProfilesAreJudged(t *testing.T) {
 	start(t)
 	for want, spec := range map[string]string{
-		"networkpolicy/allow_all: spec.policies[1].spec.ingress[0]: ":                 `{startingMode: audit, policies: [{name: a, spec: {podSelector: {}}}, {name: b, spec: {podSelector: {}, ingress: [{}]}}]}`,
-		"networkpolicy/every_address: spec.policies[0].spec.egress[0]: ":              `{startingMode: audit, policies: [{name: a, spec: {podSelector: {}, egress: [{to: [{ipBlock: {cidr: 0.0.0.0/0}}]}]}}]}`,
-		"spec.policies[0].spec.podSelector.matchLabels[a]: ":                          `{startingMode: audit, policies: [{name: a, spec: {podSelector: {matchLabels: {a: "x$(namespace)"}}}}]}`,
-		"spec.policies[0].spec.ingress[0].from[0].ipBlock.cidr: ":                     `{startingMode: audit, policies: [{name: a, spec: {podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/40}}]}]}}]}`,
-		"spec.namespaceSelector.matchLabels: Invalid value: \"a b\": ":                `{startingMode: audit, namespaceSelector: {matchLabels: {a b: c}}}`,
+		"networkpolicy/allow_all: spec.policies[1].spec.ingress[0]: ":                  `{startingMode: audit, policies: [{name: a, spec: {podSelector: {}}}, {name: b, spec: {podSelector: {}, ingress: [{}]}}]}`,
+		"networkpolicy/every_address: spec.policies[0].spec.egress[0]: ":               `{startingMode: audit, policies: [{name: a, spec: {podSelector: {}, egress: [{to: [{ipBlock: {cidr: 0.0.0.0/0}}]}]}}]}`,
+		"spec.policies[0].spec.podSelector.matchLabels[a]: ":                           `{startingMode: audit, policies: [{name: a, spec: {podSelector: {matchLabels: {a: "x$(namespace)"}}}}]}`,
+		"spec.policies[0].spec.ingress[0].from[0].ipBlock.cidr: ":                      `{startingMode: audit, policies: [{name: a, spec: {podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/40}}]}]}}]}`,
+		"spec.namespaceSelector.matchLabels: Invalid value: \"a b\": ":                 `{startingMode: audit, namespaceSelector: {matchLabels: {a b: c}}}`,
 		"spec.namespaceSelector.matchExpressions[0].operator: Invalid value: \"Is\": ": `{startingMode: audit, namespaceSelector: {matchExpressions: [{key: a, operator: Is}]}}`,
 	} {
 		refused(t, admin.Create(t.Context(), fromYAML(t, "judged", spec)), want)

@@ -44,6 +44,7 @@ func TestRulesRefuse(t *testing.T) {
 
 func TestWeakeningTheModeNeedsPermission(t *testing.T) {
 	start(t)
+	gateIsActive(t)
 	createNamespace(t, newNamespace("guarded", nil))
 	verbs := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: []string{"get", "patch"}}
 	weaken := rbacv1.PolicyRule{APIGroups: []string{"bulkhead.dev"}, Resources: []string{"namespacemodes"}, Verbs: []string{"weaken"}}
@@ -51,7 +52,7 @@ func TestWeakeningTheModeNeedsPermission(t *testing.T) {
 	grant(t, "lead", verbs, weaken)
 	observe := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"bulkhead.dev/mode":"observe"}}}`))
 	target := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "guarded"}}
-	refused(t, clientAs(t, "dev").Patch(t.Context(), target, observe), "user dev may not weaken")
+	refused(t, clientAs(t, "dev").Patch(t.Context(), target, observe), "user dev may not weaken namespace guarded")
 	if err := clientAs(t, "lead").Patch(t.Context(), target, observe); err != nil {
 		t.Errorf("who may weaken is refused: %v", err)
 	}

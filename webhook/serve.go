@@ -55,8 +55,8 @@ import (
 const (
 	// certificateWithin bounds the wait for the first certificate.
 	certificateWithin = 15 * time.Second
-	// drainWithin bounds the wait for requests under way when the process ends.
-	drainWithin = 5 * time.Second
+	// endWithin bounds the wait for requests under way when the process ends.
+	endWithin = 5 * time.Second
 )
 
 // scheme has the kinds of Kubernetes and Bulkhead's own.
@@ -71,7 +71,7 @@ func init() {
 type parts struct {
 	log     *slog.Logger
 	served  *certificate
-	drain   *drain
+	server  *server
 	rules   *reload.Rules
 	manager manager.Manager
 	dns     *onboard.DNS
@@ -102,7 +102,7 @@ func serve(ctx context.Context, c *Config, logs io.Writer) error {
 }
 
 func build(ctx context.Context, c *Config, api *rest.Config, log *slog.Logger) (*parts, error) {
-	p := &parts{log: log, drain: &drain{lasts: c.Drain}}
+	p := &parts{log: log}
 	var err error
 	if p.live, err = client.New(api, client.Options{Scheme: scheme}); err != nil {
 		return nil, fmt.Errorf("client for %s: %w", api.Host, err)
@@ -120,7 +120,12 @@ func build(ctx context.Context, c *Config, api *rest.Config, log *slog.Logger) (
 	if p.served, err = newCertificate(c, p.live, log); err != nil {
 		return nil, err
 	}
-	if p.manager, err = newManager(c, api, p.served); err != nil {
+	drain := c.Drain
+	if c.WebhookURL != "" {
+		drain = 0 // nobody calls what is not registered any more
+	}
+	p.server = newServer(drain, p.served.get)
+	if p.manager, err = newManager(c, api); err != nil {
 		return nil, err
 	}
 	p.dns = &onboard.DNS{Client: p.manager.GetClient(), Service: dnsService(c), NodeLocal: c.nodeLocal}
@@ -157,22 +162,15 @@ func dnsService(c *Config) types.NamespacedName {
 	return types.NamespacedName{Namespace: c.DNSNamespace, Name: c.DNSService}
 }
 
-func newManager(c *Config, api *rest.Config, served *certificate) (manager.Manager, error) {
+func newManager(c *Config, api *rest.Config) (manager.Manager, error) {
 	mgr, err := ctrl.NewManager(api, manager.Options{
 		Scheme:                  scheme,
 		Cache:                   cache.Options{ByObject: onboard.CacheFor(dnsService(c))},
 		Metrics:                 server.Options{BindAddress: c.MetricsAddr},
 		HealthProbeBindAddress:  c.HealthAddr,
-		GracefulShutdownTimeout: ptr.To(drainWithin),
+		GracefulShutdownTimeout: ptr.To(endWithin),
 		// Names of controllers are unique a process; tests run several managers in one.
 		Controller: config.Controller{SkipNameValidation: ptr.To(true)},
-		WebhookServer: webhook.NewServer(webhook.Options{
-			Host: c.host, Port: c.port,
-			TLSOpts: []func(*tls.Config){func(t *tls.Config) {
-				t.MinVersion = tls.VersionTLS13
-				t.GetCertificate = served.get
-			}},
-		}),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up the server: %w", err)
@@ -195,28 +193,31 @@ func (p *parts) addWebhooks(ctx context.Context, c *Config, api *rest.Config) er
 		"system:serviceaccount:" + c.Namespace + ":" + baseline.WebhookServiceAccount,
 		"system:serviceaccount:" + c.Namespace + ":" + baseline.GeneratorServiceAccount,
 	}, c.TrustedUsers...)
-	answer := func(path string, handler admission.Handler) {
-		p.manager.GetWebhookServer().Register(path, p.drain.around(admit.Bound(&webhook.Admission{Handler: handler})))
-	}
 	expected := &admit.Profiles{Set: p.profiles.Set, Starting: p.dns.StartingMode}
 	users := &admit.Users{Reviews: clients.AuthorizationV1().SubjectAccessReviews(), Trusted: trusted}
-	answer("/stamp", &admit.Stamp{Profiles: expected, Exempt: c.Exempt})
-	answer("/validate-profile", &admit.ProfileJudge{Gate: p.rules.Gate, Users: users, Cached: p.manager.GetClient(), Log: p.log})
-	answer("/validate", &admit.Judge{
-		Gate:     p.rules.Gate,
-		Exempt:   slices.Concat(c.Exempt, baseline.SystemNamespaces(), []string{c.Namespace}),
-		Profiles: expected,
-		Users:    users,
-		Cached:   p.manager.GetClient(),
-		Live:     p.live,
-		Log:      p.log,
-	})
 	holding, err := hold.New(ctx, p.manager.GetCache())
 	if err != nil {
 		return err
 	}
-	answer("/hold", holding)
-	return nil
+	for path, handler := range map[string]admission.Handler{
+		"/stamp":            &admit.Stamp{Profiles: expected, Exempt: c.Exempt},
+		"/validate-profile": &admit.ProfileJudge{Gate: p.rules.Gate, Users: users, Cached: p.manager.GetClient(), Log: p.log},
+		"/validate": &admit.Judge{
+			Gate:     p.rules.Gate,
+			Exempt:   slices.Concat(c.Exempt, baseline.SystemNamespaces(), []string{c.Namespace}),
+			Profiles: expected,
+			Users:    users,
+			Cached:   p.manager.GetClient(),
+			Live:     p.live,
+			Log:      p.log,
+		},
+		"/hold": holding,
+	} {
+		if err := p.server.answer(path, handler); err != nil {
+			return err
+		}
+	}
+	return p.server.addTo(p.manager, c.host, c.port)
 }
 
 // run starts the parts in the order in which they need each other. When ctx ends, the
@@ -237,8 +238,10 @@ func (p *parts) run(ctx context.Context, c *Config) error {
 	defer stop()
 	registered, unregister := context.WithCancel(working)
 	defer unregister()
-	defer context.AfterFunc(ctx, unregister)()
-	defer p.drain.beginWith(ctx)()
+	defer context.AfterFunc(ctx, func() {
+		p.server.end()
+		unregister()
+	})()
 
 	group.Go(func() error { return p.served.start(working) })
 	group.Go(func() error { return p.rules.Watch(working) })
@@ -247,7 +250,7 @@ func (p *parts) run(ctx context.Context, c *Config) error {
 	group.Go(func() error {
 		defer stop()
 		err := p.register(registered, registration)
-		p.drain.wait(working)
+		p.server.unused(working)
 		return err
 	})
 	return group.Wait()
@@ -312,7 +315,7 @@ func (p *parts) selfCheck(c *Config) *ready.Check {
 
 func (p *parts) addChecks(registration *register.Registration, check *ready.Check) error {
 	checks := map[string]healthz.Checker{
-		"ending": p.drain.ready,
+		"ending": p.server.ready,
 		"caches": func(*http.Request) error {
 			select {
 			case <-p.manager.Elected():

@@ -179,9 +179,10 @@ func TestBulkheadsOwnProfilesAreKept(t *testing.T) {
 			return err
 		})
 	}
-	if err := admin.Delete(t.Context(), &profile.Profile{ObjectMeta: metav1.ObjectMeta{Name: "strict"}}); err != nil {
-		t.Fatal(err)
-	}
+	emergencyOff(t) // in the way of the deletion
+	eventually(t, "deletion", func() error {
+		return admin.Delete(t.Context(), &profile.Profile{ObjectMeta: metav1.ObjectMeta{Name: "strict"}})
+	})
 	eventually(t, "strict again", func() error {
 		return admin.Get(t.Context(), client.ObjectKey{Name: "strict"}, &profile.Profile{})
 	})

@@ -82,7 +82,7 @@ type Spec struct {
 	Policies []Template `json:"policies,omitempty"`
 }
 
-// Template is a NetworkPolicy to be made in each namespace. In values of labels that it selects by,
+// Template is a NetworkPolicy to be made in each namespace. As the whole value of a label that it selects by,
 // $(namespace) is the namespace's name, and $(labels['KEY']) the value of the namespace's label KEY.
 type Template struct {
 	// The policy's name is bulkhead- and this.

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -33,7 +34,7 @@ type outcome struct {
 
 func (r *race) onboard(ctx context.Context, forNamespace, forPod kubernetes.Interface, name string) (o outcome, err error) {
 	o.namespace = name
-	o.nsRefusals, err = r.insist(ctx, func() error {
+	o.nsRefusals, err = insist(ctx, &r.over, func() error {
 		_, err := r.lab.createNamespace(ctx, forNamespace, name)
 		return err
 	})
@@ -44,7 +45,7 @@ func (r *race) onboard(ctx context.Context, forNamespace, forPod kubernetes.Inte
 	if r.created.Add(1) == int64(r.n+1)/2 {
 		close(r.half)
 	}
-	o.refusals, err = r.insist(ctx, func() error {
+	o.refusals, err = insist(ctx, &r.over, func() error {
 		admitted, err := forPod.CoreV1().Pods(name).Create(ctx, pod(), metav1.CreateOptions{})
 		if err == nil {
 			o.version = admitted.ResourceVersion
@@ -63,17 +64,18 @@ func ignoreGivenUp(err error) error {
 	return err
 }
 
-// insist calls until the API server does not refuse and returns how often it did.
-func (r *race) insist(ctx context.Context, call func() error) (refusals int, err error) {
+// insist calls until the API server does not refuse and returns how often it did. Once over is true, it
+// gives up after some refusals. Nil: it never does.
+func insist(ctx context.Context, over *atomic.Bool, call func() error) (refusals int, err error) {
 	inVain := 0
 	for {
-		over := r.over.Load()
+		vain := over != nil && over.Load()
 		err := call()
 		if err == nil || !refusal(err) {
 			return refusals, err
 		}
 		refusals++
-		if over {
+		if vain {
 			inVain++
 		}
 		if inVain == giveUpAfter {

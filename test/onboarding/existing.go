@@ -38,8 +38,12 @@ func (l *lab) bringExisting(ctx context.Context, n int) (*existing, error) {
 	if err := creators.Wait(); err != nil {
 		return nil, fmt.Errorf("create namespaces: %w", err)
 	}
+	webhook, err := l.replica("")
+	if err != nil {
+		return nil, err
+	}
 	begin := time.Now()
-	if err := l.start(ctx); err != nil {
+	if err := webhook.start(ctx); err != nil {
 		return nil, err
 	}
 	if err := seen.until(ctx, n); err != nil {

@@ -25,28 +25,34 @@ import (
 	"github.com/bulkhead-dev/bulkhead/test/cluster"
 )
 
-// lab is a control plane and a bulkhead-webhook that is started and killed.
+// setup is what every lab needs.
+type setup struct {
+	webhook    string // the binary
+	chart      string // folder of the Helm chart
+	apiServers int    // on one etcd
+}
+
+// lab is a control plane with the webhook's roles, and replicas of bulkhead-webhook beside it.
 type lab struct {
-	config   config
-	dir      string
-	plane    *cluster.ControlPlane
-	apis     []kubernetes.Interface // of the API servers, as administrator
-	webhook  kubernetes.Interface   // as the webhook, which may delete managed policies
-	args     []string               // of the process
-	health   string                 // its address
-	process  *cluster.Process       // nil: not started
-	progress io.Writer
+	setup      setup
+	dir        string
+	plane      *cluster.ControlPlane
+	apis       []kubernetes.Interface // of the API servers, as administrator
+	asWebhook  kubernetes.Interface   // may delete managed policies
+	kubeconfig string                 // of the webhook
+	replicas   []*replica
+	progress   io.Writer
 }
 
 // inLab runs do in a new lab, with the webhook's roles and without the webhook.
-func inLab(ctx context.Context, c config, progress io.Writer, do func(*lab) error) (err error) {
+func inLab(ctx context.Context, s setup, progress io.Writer, do func(*lab) error) (err error) {
 	dir, err := os.MkdirTemp("", "bulkhead-onboarding-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	l := &lab{config: c, dir: dir, progress: progress}
-	l.plane, err = cluster.Start(ctx, cluster.Options{Log: progress, APIServers: c.apiServers})
+	l := &lab{setup: s, dir: dir, progress: progress}
+	l.plane, err = cluster.Start(ctx, cluster.Options{Log: progress, APIServers: s.apiServers})
 	if err != nil {
 		return err
 	}
@@ -57,7 +63,11 @@ func inLab(ctx context.Context, c config, progress io.Writer, do func(*lab) erro
 	if err := l.install(ctx); err != nil {
 		return fmt.Errorf("install the webhook's roles: %w", err)
 	}
-	defer func() { err = errors.Join(err, l.kill()) }()
+	defer func() {
+		for _, r := range l.replicas {
+			err = errors.Join(err, r.kill())
+		}
+	}()
 	return do(l)
 }
 
@@ -69,27 +79,16 @@ func (l *lab) connect() error {
 		}
 		l.apis = append(l.apis, api)
 	}
-	kubeconfig, err := l.plane.Kubeconfig(baseline.ServiceAccountUser(baseline.WebhookServiceAccount))
+	var err error
+	if l.kubeconfig, err = l.plane.Kubeconfig(baseline.ServiceAccountUser(baseline.WebhookServiceAccount)); err != nil {
+		return err
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", l.kubeconfig)
 	if err != nil {
 		return err
 	}
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-	if err != nil {
-		return err
-	}
-	if l.webhook, err = kubernetes.NewForConfig(config); err != nil {
-		return err
-	}
-	addresses, err := cluster.FreeAddresses(3)
-	if err != nil {
-		return err
-	}
-	l.health = addresses[1]
-	l.args = []string{
-		"--kubeconfig=" + kubeconfig, "--webhook-url=https://" + addresses[0],
-		"--health-addr=" + addresses[1], "--metrics-addr=" + addresses[2],
-	}
-	return nil
+	l.asWebhook, err = kubernetes.NewForConfig(config)
+	return err
 }
 
 // resources of what the chart's file of roles holds.
@@ -102,7 +101,7 @@ func (l *lab) install(ctx context.Context) error {
 	if _, err := l.createNamespace(ctx, l.apis[0], baseline.ProjectNamespace); err != nil {
 		return err
 	}
-	parsed, err := template.ParseFiles(filepath.Join(l.config.chart, "rbac", "webhook.yaml"))
+	parsed, err := template.ParseFiles(filepath.Join(l.setup.chart, "rbac", "webhook.yaml"))
 	if err != nil {
 		return err
 	}

@@ -32,12 +32,10 @@ func main() {
 
 // config is what the flags say.
 type config struct {
-	webhook    string // the binary
-	chart      string // folder of the Helm chart
-	namespaces int    // of each race
+	setup
+	namespaces int // of each race
 	parallel   []int
 	states     []string
-	apiServers int
 	existing   int // 0: that measurement is left out
 	output     string
 }
@@ -86,14 +84,17 @@ Exit status 1: a pod was early, or the measurement failed.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&c.webhook, "webhook", "bin/bulkhead-webhook", "the bulkhead-webhook to run")
-	f.StringVar(&c.chart, "chart", "charts/bulkhead", "folder of the Helm chart, for the webhook's role")
 	f.IntVar(&c.namespaces, "namespaces", 2000, "namespaces of each race")
 	f.IntSliceVar(&c.parallel, "parallel", []int{1, 16, 64}, "creators at a time, one race for each")
 	f.StringSliceVar(&c.states, "states", states, "states of the webhook, one race for each")
 	f.IntVar(&c.apiServers, "api-servers", 1, "API servers on one etcd: 1 or 2")
 	f.IntVar(&c.existing, "existing", 5000, "namespaces that exist before the webhook (0: do not measure this)")
 	f.StringVarP(&c.output, "output", "o", "table", "table or json")
+	p := cmd.PersistentFlags()
+	p.StringVar(&c.webhook, "webhook", "bin/bulkhead-webhook", "the bulkhead-webhook to run")
+	p.StringVar(&c.chart, "chart", "charts/bulkhead", "folder of the Helm chart, for the webhook's role")
+	cmd.AddCommand(newLoad(&c.setup), newCrash(&c.setup))
+	cmd.CompletionOptions.HiddenDefaultCmd = true
 	return cmd
 }
 
@@ -141,7 +142,7 @@ func (r *report) measure(ctx context.Context, c config, progress io.Writer) erro
 	for _, state := range c.states {
 		for _, parallel := range c.parallel {
 			fmt.Fprintf(progress, "%s, %d at a time: %d namespaces\n", state, parallel, c.namespaces)
-			err := inLab(ctx, c, progress, func(l *lab) error {
+			err := inLab(ctx, c.setup, progress, func(l *lab) error {
 				result, err := l.race(ctx, state, parallel, c.namespaces)
 				if err == nil {
 					r.Races = append(r.Races, result)
@@ -157,7 +158,7 @@ func (r *report) measure(ctx context.Context, c config, progress io.Writer) erro
 		return nil
 	}
 	fmt.Fprintf(progress, "existing: %d namespaces\n", c.existing)
-	return inLab(ctx, c, progress, func(l *lab) (err error) {
+	return inLab(ctx, c.setup, progress, func(l *lab) (err error) {
 		r.Existing, err = l.bringExisting(ctx, c.existing)
 		return err
 	})

@@ -24,8 +24,8 @@ func TestNoPodIsEarly(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]config{
-		"one API server":  {apiServers: 1, states: states, existing: 200},
-		"two API servers": {apiServers: 2, states: []string{running}},
+		"one API server":  {setup: setup{apiServers: 1}, states: states, existing: 200},
+		"two API servers": {setup: setup{apiServers: 2}, states: []string{running}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.webhook, c.chart = filepath.Join(dir, "bulkhead-webhook"), "../../charts/bulkhead"

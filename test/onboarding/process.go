@@ -23,24 +23,58 @@ const (
 	readyWithin = 60 * time.Second
 )
 
-// start runs the webhook and returns when it says that it is ready.
-func (l *lab) start(ctx context.Context) (err error) {
-	l.process, err = cluster.StartProcess(l.config.webhook, filepath.Join(l.dir, "webhook.log"), l.args)
+// replica is a bulkhead-webhook that is started and killed, always at the same addresses.
+type replica struct {
+	command                 []string
+	listen, health, metrics string
+	log                     string
+	process                 *cluster.Process // nil: not running
+}
+
+// replica prepares one that the API server calls at url; empty: at the replica's own address. The wrapper is
+// a command that runs the command after it. Empty: none.
+func (l *lab) replica(url string, wrapper ...string) (*replica, error) {
+	addresses, err := cluster.FreeAddresses(3)
 	if err != nil {
+		return nil, err
+	}
+	r := &replica{
+		listen: addresses[0], health: addresses[1], metrics: addresses[2],
+		log: filepath.Join(l.dir, fmt.Sprintf("webhook-%d.log", len(l.replicas))),
+	}
+	if url == "" {
+		url = "https://" + r.listen
+	}
+	r.command = append(wrapper, l.setup.webhook,
+		"--kubeconfig="+l.kubeconfig, "--webhook-url="+url, "--listen="+r.listen,
+		"--health-addr="+r.health, "--metrics-addr="+r.metrics)
+	l.replicas = append(l.replicas, r)
+	return r, nil
+}
+
+// start runs the replica and returns when it says that it is ready.
+func (r *replica) start(ctx context.Context) error {
+	if err := r.launch(); err != nil {
 		return err
 	}
-	return l.poll(ctx, "bulkhead-webhook is ready", func(ctx context.Context) (bool, error) {
+	return poll(ctx, "bulkhead-webhook is ready", func(ctx context.Context) (bool, error) {
 		select {
-		case <-l.process.Done():
-			return false, l.process.EndedByItself()
+		case <-r.process.Done():
+			return false, r.process.EndedByItself()
 		default:
-			return l.ready(ctx), nil
+			return r.ready(ctx), nil
 		}
 	})
 }
 
-func (l *lab) ready(ctx context.Context) bool {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+l.health+"/readyz", nil)
+// launch runs the replica and does not wait.
+func (r *replica) launch() (err error) {
+	r.process, err = cluster.StartProcess(r.command[0], r.log, r.command[1:])
+	return err
+}
+
+func (r *replica) ready(ctx context.Context) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.health+"/readyz", nil)
 	if err != nil {
 		return false
 	}
@@ -52,42 +86,50 @@ func (l *lab) ready(ctx context.Context) bool {
 	return response.StatusCode == http.StatusOK
 }
 
-// kill ends the webhook without a chance to unregister. A webhook that is asked to end takes its
+// kill ends the replica without a chance to unregister. A webhook that is asked to end takes its
 // admission objects along when it registered itself, and then nothing is refused any more; in a cluster
 // they are Helm's and stay, as they do here.
-func (l *lab) kill() error {
-	if l.process == nil {
+func (r *replica) kill() error {
+	if r.process == nil {
 		return nil
 	}
-	err := l.process.Stop(0)
-	l.process = nil
+	err := r.process.Stop(0)
+	r.process = nil
 	return err
+}
+
+// tail is the end of the log, also of a replica that was killed.
+func (r *replica) tail() []byte {
+	if r.process == nil {
+		return nil
+	}
+	return r.process.LogTail()
 }
 
 // untilGateIsShut waits until every API server refuses a pod where one of the policies is missing. They
 // learn of admission policies a second or two after those were made. The webhook is halted meanwhile,
 // or it would put the policy back.
-func (l *lab) untilGateIsShut(ctx context.Context) error {
+func (l *lab) untilGateIsShut(ctx context.Context, webhook *replica) error {
 	if _, err := l.createNamespace(ctx, l.apis[0], "gate"); err != nil {
 		return err
 	}
 	for _, policy := range []string{baseline.DefaultDenyName, baseline.AllowDNSName} {
 		admitted := func(want bool) error {
-			return l.poll(ctx, fmt.Sprintf("a pod is admitted: %t (%s)", want, policy), func(ctx context.Context) (bool, error) {
+			return poll(ctx, fmt.Sprintf("a pod is admitted: %t (%s)", want, policy), func(ctx context.Context) (bool, error) {
 				return l.allAdmit(ctx, "gate", want), nil
 			})
 		}
 		if err := admitted(true); err != nil {
 			return err
 		}
-		if err := l.process.Signal(syscall.SIGSTOP); err != nil {
+		if err := webhook.process.Signal(syscall.SIGSTOP); err != nil {
 			return err
 		}
-		err := l.webhook.NetworkingV1().NetworkPolicies("gate").Delete(ctx, policy, metav1.DeleteOptions{})
+		err := l.asWebhook.NetworkingV1().NetworkPolicies("gate").Delete(ctx, policy, metav1.DeleteOptions{})
 		if err == nil {
 			err = admitted(false)
 		}
-		if err := errors.Join(err, l.process.Signal(syscall.SIGCONT)); err != nil {
+		if err := errors.Join(err, webhook.process.Signal(syscall.SIGCONT)); err != nil {
 			return err
 		}
 	}
@@ -105,7 +147,7 @@ func (l *lab) allAdmit(ctx context.Context, namespace string, want bool) bool {
 	return true
 }
 
-func (l *lab) poll(ctx context.Context, what string, done wait.ConditionWithContextFunc) error {
+func poll(ctx context.Context, what string, done wait.ConditionWithContextFunc) error {
 	if err := wait.PollUntilContextTimeout(ctx, pollEvery, readyWithin, true, done); err != nil {
 		return fmt.Errorf("wait until %s: %w", what, err)
 	}

@@ -31,6 +31,7 @@ const (
 // race is one measurement under way.
 type race struct {
 	lab     *lab
+	webhook *replica
 	seen    *arrivals
 	state   string
 	created atomic.Int64  // namespaces
@@ -50,13 +51,17 @@ func (l *lab) race(ctx context.Context, state string, parallel, n int) (result, 
 	if err != nil {
 		return result{}, fmt.Errorf("watch NetworkPolicies: %w", err)
 	}
-	if err := l.start(ctx); err != nil {
+	webhook, err := l.replica("")
+	if err != nil {
 		return result{}, err
 	}
-	if err := l.untilGateIsShut(ctx); err != nil {
+	if err := webhook.start(ctx); err != nil {
 		return result{}, err
 	}
-	r := &race{lab: l, seen: seen, state: state, n: n, half: make(chan struct{})}
+	if err := l.untilGateIsShut(ctx, webhook); err != nil {
+		return result{}, err
+	}
+	r := &race{lab: l, webhook: webhook, seen: seen, state: state, n: n, half: make(chan struct{})}
 	begin := time.Now()
 	restarts, err := r.run(ctx, parallel)
 	if err != nil {
@@ -92,15 +97,15 @@ func (r *race) disturb(ctx context.Context) (restarts int, err error) {
 	case running:
 		select {
 		case <-ctx.Done():
-		case <-r.lab.process.Done():
-			err = r.lab.process.EndedByItself()
+		case <-r.webhook.process.Done():
+			err = r.webhook.process.EndedByItself()
 		}
 	case restarting:
 		for ctx.Err() == nil {
-			if err := r.lab.kill(); err != nil {
+			if err := r.webhook.kill(); err != nil {
 				return restarts, err
 			}
-			if err := r.lab.start(context.WithoutCancel(ctx)); err != nil {
+			if err := r.webhook.start(context.WithoutCancel(ctx)); err != nil {
 				return restarts, err
 			}
 			restarts++
@@ -110,7 +115,7 @@ func (r *race) disturb(ctx context.Context) (restarts int, err error) {
 		select {
 		case <-ctx.Done():
 		case <-r.half:
-			err = r.lab.kill()
+			err = r.webhook.kill()
 			r.over.Store(true)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -17,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+	"sigs.k8s.io/yaml"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 	"github.com/bulkhead-dev/bulkhead/policies/gate"
@@ -163,6 +166,31 @@ func TestProfileJudgingIsBounded(t *testing.T) {
 	response := judge.Handle(t.Context(), profileRequest(updated, "wide", audit, spec))
 	if !response.Allowed || len(response.Warnings) != 1 || !strings.Contains(response.Warnings[0], fmt.Sprintf("of the profile's %d namespaces", maxTried+1)) {
 		t.Errorf("%+v", response)
+	}
+}
+
+var documented = regexp.MustCompile("(?s)```yaml\n(apiVersion: bulkhead.dev/v1alpha1\nkind: Profile\n.*?)```")
+
+// The profiles on the documentation's page are accepted.
+func TestDocumentedProfiles(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/onboarding.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := documented.FindAllSubmatch(page, -1)
+	if len(examples) < 2 {
+		t.Fatalf("the page has %d profiles, want at least 2", len(examples))
+	}
+	for _, example := range examples {
+		object, err := yaml.YAMLToJSONStrict(example[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		request := profileRequest(created, "documented", "", audit)
+		request.Object.Raw = object
+		if response := newProfileJudge(t).Handle(t.Context(), request); !response.Allowed || len(response.Warnings) > 0 {
+			t.Errorf("%s\n%v %q", example[1], response.Result, response.Warnings)
+		}
 	}
 }
 
