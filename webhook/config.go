@@ -19,6 +19,7 @@ import (
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 	"github.com/bulkhead-dev/bulkhead/policies/gate"
+	"github.com/bulkhead-dev/bulkhead/webhook/internal/ready"
 )
 
 // Config is what the flags say. Fields below "parsed" are filled by complete.
@@ -155,6 +156,9 @@ func (c *Config) parseRules() error {
 		action, err := gate.ParseAction(text)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("--rule-action %s: %w", rule, err))
+		}
+		if rule == ready.CanaryRule {
+			errs = append(errs, fmt.Errorf("--rule-action %s: by this rule the webhook checks itself, so it always denies", rule))
 		}
 		c.actions[rule] = action
 	}

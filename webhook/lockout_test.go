@@ -92,18 +92,8 @@ func prepareLockout(t *testing.T, name string) *lockout {
 // startReplica runs the program as a process of its own, which can be killed.
 func startReplica(t *testing.T) *cluster.Process {
 	t.Helper()
-	kubeconfig, err := plane.Kubeconfig(baseline.ServiceAccountUser(baseline.WebhookServiceAccount))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv(asProgram, "1")
-	health := freeAddress(t)
-	replica, err := cluster.StartProcess(os.Args[0], filepath.Join(t.TempDir(), "webhook.log"), []string{
-		"--kubeconfig", kubeconfig, "--webhook-url", "https://" + freeAddress(t), "--health-addr", health, "--metrics-addr", "0",
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	run, health := replicaOf(t)
+	replica := run()
 	t.Cleanup(func() {
 		_ = replica.Stop(0) // an error says that the test has killed it already
 		emergencyOff(t)
@@ -111,6 +101,27 @@ func startReplica(t *testing.T) *cluster.Process {
 	eventually(t, "readiness", func() error { return get("http://" + health + "/readyz") })
 	gateIsActive(t)
 	return replica
+}
+
+// replicaOf returns a function that starts the program as a process of its own, again and again with the
+// same addresses, and the one at which it says whether it is ready.
+func replicaOf(t *testing.T) (run func() *cluster.Process, health string) {
+	t.Helper()
+	kubeconfig, err := plane.Kubeconfig(baseline.ServiceAccountUser(baseline.WebhookServiceAccount))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(asProgram, "1")
+	health = freeAddress(t)
+	args := []string{"--kubeconfig", kubeconfig, "--webhook-url", "https://" + freeAddress(t), "--health-addr", health, "--metrics-addr", "0"}
+	log := filepath.Join(t.TempDir(), "webhook.log")
+	return func() *cluster.Process {
+		replica, err := cluster.StartProcess(os.Args[0], log, args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return replica
+	}, health
 }
 
 func (d *lockout) mustWork(t *testing.T) {

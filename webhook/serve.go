@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -35,7 +34,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
-	"sigs.k8s.io/controller-runtime/pkg/webhook"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
@@ -71,7 +69,7 @@ func init() {
 type parts struct {
 	log     *slog.Logger
 	served  *certificate
-	server  *server
+	server  *reviewServer
 	rules   *reload.Rules
 	manager manager.Manager
 	dns     *onboard.DNS
@@ -124,7 +122,7 @@ func build(ctx context.Context, c *Config, api *rest.Config, log *slog.Logger) (
 	if c.WebhookURL != "" {
 		drain = 0 // nobody calls what is not registered any more
 	}
-	p.server = newServer(drain, p.served.get)
+	p.server = newReviewServer(drain, p.served.get)
 	if p.manager, err = newManager(c, api); err != nil {
 		return nil, err
 	}

@@ -33,13 +33,13 @@ const (
 	headerWithin, maxHeaderBytes = 10 * time.Second, 1 << 16
 )
 
-// server answers admission reviews, and ends without a call that fails.
+// reviewServer answers admission reviews, and ends without a call that fails.
 //
 // A pod gets SIGTERM at the moment at which the Service begins to forget it, so API servers go on opening
 // connections for a while: drain. And those that they have stay with the pod: webhooks are called over
 // HTTP/1.1, where a server can ask for the end of a connection only in an answer, and API servers keep several,
 // some of which are used again after a minute. So the server goes on until they have closed the last one.
-type server struct {
+type reviewServer struct {
 	http   http.Server
 	mux    *http.ServeMux
 	drain  time.Duration // zero: it ends at once
@@ -47,8 +47,8 @@ type server struct {
 	open   atomic.Int64 // connections
 }
 
-func newServer(drain time.Duration, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) *server {
-	s := &server{drain: drain, mux: http.NewServeMux()}
+func newReviewServer(drain time.Duration, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)) *reviewServer {
+	s := &reviewServer{drain: drain, mux: http.NewServeMux()}
 	s.http = http.Server{
 		Handler: http.HandlerFunc(s.serve), ConnState: s.count,
 		TLSConfig:   &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}, GetCertificate: certificate},
@@ -58,7 +58,7 @@ func newServer(drain time.Duration, certificate func(*tls.ClientHelloInfo) (*tls
 }
 
 // answer reviews that are sent to a path.
-func (s *server) answer(path string, handler admission.Handler) error {
+func (s *reviewServer) answer(path string, handler admission.Handler) error {
 	review, err := admission.StandaloneWebhook(&admission.Webhook{Handler: handler}, admission.StandaloneOptions{MetricsPath: path})
 	if err != nil {
 		return fmt.Errorf("serve %s: %w", path, err)
@@ -68,7 +68,7 @@ func (s *server) answer(path string, handler admission.Handler) error {
 }
 
 // addTo has the manager run the server, and end it after all that it needs.
-func (s *server) addTo(mgr manager.Manager, host string, port int) error {
+func (s *reviewServer) addTo(mgr manager.Manager, host string, port int) error {
 	listener, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
@@ -78,14 +78,14 @@ func (s *server) addTo(mgr manager.Manager, host string, port int) error {
 	})
 }
 
-func (s *server) serve(w http.ResponseWriter, r *http.Request) {
+func (s *reviewServer) serve(w http.ResponseWriter, r *http.Request) {
 	if s.ending.Load() {
 		w.Header().Set("Connection", "close")
 	}
 	s.mux.ServeHTTP(w, r)
 }
 
-func (s *server) count(_ net.Conn, state http.ConnState) {
+func (s *reviewServer) count(_ net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
 		s.open.Add(1)
@@ -95,7 +95,7 @@ func (s *server) count(_ net.Conn, state http.ConnState) {
 }
 
 // ready is a readiness check.
-func (s *server) ready(*http.Request) error {
+func (s *reviewServer) ready(*http.Request) error {
 	if s.ending.Load() {
 		return errors.New("it is about to end")
 	}
@@ -103,10 +103,10 @@ func (s *server) ready(*http.Request) error {
 }
 
 // end makes the server not ready, and ask for the end of each connection that is used.
-func (s *server) end() { s.ending.Store(true) }
+func (s *reviewServer) end() { s.ending.Store(true) }
 
 // unused returns when no API server calls any more, or ctx ends; at once unless end was called.
-func (s *server) unused(ctx context.Context) {
+func (s *reviewServer) unused(ctx context.Context) {
 	if !s.ending.Load() || s.drain == 0 {
 		return
 	}

@@ -60,11 +60,18 @@ type ControlPlane struct {
 	ca        *authority
 	urls      []string // of the API servers
 	admin     keyPair
+	launches  []launch   // in the order to start them
 	servers   []*Process // in the order to stop them
 
 	writing sync.Mutex // of kubeconfigs
 	stop    sync.Once
 	stopErr error
+}
+
+// launch is how a server was started.
+type launch struct {
+	binary, name string
+	args         []string
 }
 
 // Start builds etcd and kube-apiserver if that has not been done (about three
@@ -150,6 +157,28 @@ func (c *ControlPlane) Stop() error {
 		c.stopErr = errors.Join(c.endServers(), c.removeTemporary())
 	})
 	return c.stopErr
+}
+
+// Restart ends all servers and starts them again with their data, at the same addresses, as after an
+// outage. It calls down in between. On error none of them is left.
+func (c *ControlPlane) Restart(ctx context.Context, down func()) error {
+	if err := c.endServers(); err != nil {
+		return err
+	}
+	down()
+	launches := c.launches
+	c.launches = nil
+	for _, l := range launches {
+		if err := c.launch(l.binary, l.name, l.args); err != nil {
+			return errors.Join(err, c.endServers())
+		}
+	}
+	for _, url := range c.urls {
+		if err := c.waitReady(ctx, url); err != nil {
+			return errors.Join(err, c.endServers())
+		}
+	}
+	return nil
 }
 
 func (c *ControlPlane) endServers() error {

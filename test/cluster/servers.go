@@ -29,6 +29,7 @@ func (c *ControlPlane) run(ctx context.Context, etcd, apiserver string, n int, e
 	if err := os.RemoveAll(c.path("etcd")); err != nil {
 		return fmt.Errorf("clear etcd's data: %w", err)
 	}
+	c.launches = nil
 	clients, peers := "http://"+ports[0], "http://"+ports[1]
 	err = c.launch(etcd, "etcd", etcdArgs(c.path("etcd"), clients, peers))
 	if err == nil {
@@ -65,6 +66,7 @@ func (c *ControlPlane) launch(binary, name string, args []string) error {
 	p, err := StartProcess(binary, c.path(name+".log"), args)
 	if err == nil {
 		c.servers = append([]*Process{p}, c.servers...)
+		c.launches = append(c.launches, launch{binary, name, args})
 	}
 	return err
 }

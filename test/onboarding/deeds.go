@@ -184,7 +184,7 @@ func (a *administrators) editPolicy(ctx context.Context) error {
 		return err
 	}
 	if rand.IntN(2) == 0 {
-		policy.Spec.Ingress = append(policy.Spec.Ingress, ingressTemplate("", 1234).Spec.Ingress...)
+		policy.Spec.Ingress = append(policy.Spec.Ingress, networkingv1.NetworkPolicyIngressRule{}) // from everywhere
 	} else {
 		policy.Spec.PodSelector.MatchLabels = map[string]string{"app": "none"}
 	}

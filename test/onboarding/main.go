@@ -93,7 +93,7 @@ Exit status 1: a pod was early, or the measurement failed.`,
 	p := cmd.PersistentFlags()
 	p.StringVar(&c.webhook, "webhook", "bin/bulkhead-webhook", "the bulkhead-webhook to run")
 	p.StringVar(&c.chart, "chart", "charts/bulkhead", "folder of the Helm chart, for the webhook's role")
-	cmd.AddCommand(newLoad(&c.setup), newCrash(&c.setup))
+	cmd.AddCommand(newLoad(&c.setup), newCrash(&c.setup), newHandover(&c.setup))
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	return cmd
 }

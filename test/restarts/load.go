@@ -98,7 +98,7 @@ func (r *request) judge(wrong string, err error) (kind int, message string) {
 		return noAnswer, wrong
 	case err == nil || r.rule != "" && apierrors.IsForbidden(err) && strings.Contains(err.Error(), r.rule):
 		return rightly, ""
-	case strings.Contains(err.Error(), "failed calling webhook"):
+	case strings.Contains(err.Error(), "failed calling webhook"), strings.Contains(err.Error(), "did not answer"):
 		return noAnswer, err.Error()
 	default:
 		return refused, err.Error()

@@ -14,7 +14,7 @@ import (
 )
 
 // endWithin is terminationGracePeriodSeconds of the chart.
-const endWithin = 20 * time.Second
+const endWithin = 110 * time.Second
 
 // replica is a pod of the webhook.
 type replica struct {

@@ -27,7 +27,7 @@ import (
 
 // right answers every canary as it should be.
 func right(path string, request *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
-	refusal := &admissionv1.AdmissionResponse{Result: &metav1.Status{Code: http.StatusForbidden, Message: canaryRule + ": no"}}
+	refusal := &admissionv1.AdmissionResponse{Result: &metav1.Status{Code: http.StatusForbidden, Message: CanaryRule + ": no"}}
 	switch {
 	case path == "/stamp" && string(request.Object.Raw) == "[]":
 		return refusal
@@ -130,7 +130,7 @@ func TestCanaryRule(t *testing.T) {
 	}
 	input := gate.Input{Operation: "CREATE", Object: map[string]any{"kind": "Namespace", "metadata": map[string]any{"name": CanaryNamespace}}}
 	results, err := engine.Evaluate(t.Context(), input)
-	if err != nil || len(results) == 0 || results[0].Rule != canaryRule || results[0].Action != gate.Deny {
+	if err != nil || len(results) == 0 || results[0].Rule != CanaryRule || results[0].Action != gate.Deny {
 		t.Errorf("%v, %v", results, err)
 	}
 }

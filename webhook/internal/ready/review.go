@@ -28,7 +28,8 @@ import (
 const (
 	// CanaryNamespace cannot exist: the name of a namespace has no dots.
 	CanaryNamespace = "canary.bulkhead.dev"
-	canaryRule      = "admission/canary"
+	// CanaryRule refuses it.
+	CanaryRule = "admission/canary"
 	// maxAnswerBytes bounds an answer.
 	maxAnswerBytes = 1 << 20
 )
@@ -57,7 +58,7 @@ type canary struct {
 // canaries has for each path one review to be refused and one to be allowed. What is allowed are reviews
 // that no rule of a site can refuse.
 var canaries = []canary{
-	{"/validate", about(CanaryNamespace, admissionv1.Create, object(CanaryNamespace)), refusedByRule, "a refusal by rule " + canaryRule},
+	{"/validate", about(CanaryNamespace, admissionv1.Create, object(CanaryNamespace)), refusedByRule, "a refusal by rule " + CanaryRule},
 	{"/validate", about("kube-system", admissionv1.Update, object("kube-system")), allowed, "no refusal of an update of kube-system"},
 	{"/stamp", about(CanaryNamespace, admissionv1.Create, "[]"), refused, "a refusal of what is no object"},
 	{"/stamp", about(CanaryNamespace, admissionv1.Create, object(CanaryNamespace)), stamped, "label " + baseline.LabelMode + " on a new namespace"},
@@ -81,7 +82,7 @@ func allowed(r *admissionv1.AdmissionResponse) bool { return r.Allowed }
 func refused(r *admissionv1.AdmissionResponse) bool { return !r.Allowed && r.Result != nil }
 
 func refusedByRule(r *admissionv1.AdmissionResponse) bool {
-	return refused(r) && strings.Contains(r.Result.Message, canaryRule+": ")
+	return refused(r) && strings.Contains(r.Result.Message, CanaryRule+": ")
 }
 
 func stamped(r *admissionv1.AdmissionResponse) bool {
