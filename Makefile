@@ -62,6 +62,20 @@ bench-onboarding: control-plane ## Measure that no pod is faster than its polici
 	@$(call compile,bin/onboarding,./test/onboarding)
 	@bin/onboarding $(ARGS)
 
+bench-restarts: control-plane ## Measure that restarts of the webhook are not noticed (ARGS=--help explains; takes most of an hour)
+	@mkdir -p bin
+	@$(call compile,bin/bulkhead-webhook,./webhook)
+	@$(call compile,bin/restarts,./test/restarts)
+	@bin/restarts $(ARGS)
+
+bench-webhook: control-plane ## Measure the webhook's memory, answers under load, crashes and hand-over (takes 10 minutes; needs two cores)
+	@mkdir -p bin
+	@$(call compile,bin/bulkhead-webhook,./webhook)
+	@$(call compile,bin/onboarding,./test/onboarding)
+	@taskset -c 1 bin/onboarding load $(ARGS)
+	@bin/onboarding crash
+	@bin/onboarding handover
+
 coverage: ## Show what of the policy engine the random clusters do not reach; fail if it is in what decides
 	@mkdir -p bin
 	go test -run Agrees -coverprofile bin/coverage.out ./policies/netpol
@@ -90,4 +104,4 @@ control-plane:
 compiler:
 	@test/install-packages clang-14:clang-14 llvm-strip-14:llvm-14
 
-.PHONY: help build demo test lint fmt generate verify bench bench-onboarding coverage fuzz clean packages control-plane compiler
+.PHONY: help build demo test lint fmt generate verify bench bench-onboarding bench-webhook bench-restarts coverage fuzz clean packages control-plane compiler

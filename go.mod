@@ -3,7 +3,6 @@ module github.com/bulkhead-dev/bulkhead
 go 1.26.0
 
 require (
-	github.com/cert-manager/cert-manager v1.21.2
 	github.com/cespare/xxhash/v2 v2.3.0
 	github.com/cilium/cilium v1.20.2
 	github.com/cilium/ebpf v0.22.0

@@ -28,11 +28,16 @@ func newCertificate(c *Config, live client.Client, log *slog.Logger) (*certifica
 		own := certs.New(certs.Config{Client: live, Namespace: c.Namespace, Hosts: c.names, Log: log})
 		return &certificate{own: own, live: live}, nil
 	}
-	files, err := certwatcher.New(filepath.Join(c.CertDir, "tls.crt"), filepath.Join(c.CertDir, "tls.key"))
+	files, err := certwatcher.New(certFiles(c.CertDir))
 	if err != nil {
 		return nil, fmt.Errorf("--cert-dir: %w", err)
 	}
 	return &certificate{files: files, live: live}, nil
+}
+
+// certFiles are named as the entries of a Secret of type kubernetes.io/tls.
+func certFiles(dir string) (crt, key string) {
+	return filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
 }
 
 // start keeps the certificate current until ctx ends.

@@ -6,17 +6,22 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	admissionreviewv1 "k8s.io/api/admission/v1"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/cert"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
@@ -87,6 +92,77 @@ func served(t *testing.T, address string) []byte {
 	}
 	defer connection.Close()
 	return connection.ConnectionState().PeerCertificates[0].AuthorityKeyId
+}
+
+// TestAUsersCertificateIsLeftAlone: nothing of an authority of Bulkhead's own is made, and what the user's Secret
+// is changed to is served.
+func TestAUsersCertificateIsLeftAlone(t *testing.T) {
+	if err := forgetAuthority(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	dir, address := t.TempDir(), freeAddress(t)
+	first, second := newServing(t), newServing(t)
+	bundle := append(bytes.Clone(first.ca), second.ca...)
+	first.write(t, dir)
+	callAt(t, address, bundle)
+	launch(t, "--listen", address, "--cert-dir", dir, "--drain", "0s")
+	eventually(t, "a call over the user's certificate", func() error { return createDry(t.Context(), "users") })
+	before := served(t, address)
+	second.write(t, dir)
+	eventually(t, "the user's next certificate", func() error {
+		if bytes.Equal(before, served(t, address)) {
+			return errors.New("still the first one")
+		}
+		return createDry(t.Context(), "users")
+	})
+	config := &admissionv1.ValidatingWebhookConfiguration{}
+	if err := admin.Get(t.Context(), client.ObjectKey{Name: "bulkhead-webhook"}, config); err != nil {
+		t.Fatal(err)
+	}
+	if config.Generation != 1 || !bytes.Equal(config.Webhooks[0].ClientConfig.CABundle, bundle) {
+		t.Errorf("the webhook configuration was written: generation %d", config.Generation)
+	}
+	err := admin.Get(t.Context(), client.ObjectKey{Namespace: baseline.ProjectNamespace, Name: certs.SecretName}, &corev1.Secret{})
+	if !apierrors.IsNotFound(err) {
+		t.Errorf("an authority was made: %v", err)
+	}
+}
+
+// A certificate that API servers do not trust is no readiness, and the message says so.
+func TestAUsersCertificateThatNobodyTrusts(t *testing.T) {
+	dir, address := t.TempDir(), freeAddress(t)
+	served, other := newServing(t), newServing(t)
+	served.write(t, dir)
+	callAt(t, address, other.ca)
+	p := begin(t, "--listen", address, "--cert-dir", dir, "--drain", "0s")
+	eventually(t, "an answer that says why", func() error {
+		err := get("http://" + p.health + "/readyz")
+		if err == nil || !strings.Contains(err.Error(), "[-]answers") {
+			return fmt.Errorf("readyz: %v", err)
+		}
+		return nil
+	})
+}
+
+// serving is a certificate for the webhook's Service, and its authority, PEM.
+type serving struct{ crt, key, ca []byte }
+
+func newServing(t *testing.T) serving {
+	t.Helper()
+	chain, key, err := cert.GenerateSelfSignedCertKey(serviceName, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, ca := pem.Decode(chain)
+	return serving{chain, key, ca}
+}
+
+func (s serving) write(t *testing.T, dir string) {
+	t.Helper()
+	err := errors.Join(os.WriteFile(filepath.Join(dir, "tls.crt"), s.crt, 0o600), os.WriteFile(filepath.Join(dir, "tls.key"), s.key, 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestMalformedReviewsAreRefused(t *testing.T) {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -187,6 +188,11 @@ func (c *Config) checkServing() error {
 	var errs []error
 	if c.CertDir != "" && c.WebhookURL != "" {
 		errs = append(errs, errors.New("--cert-dir and --webhook-url: a process that registers itself writes the caBundle of its own authority; give one of the two"))
+	}
+	if c.CertDir != "" {
+		if _, err := tls.LoadX509KeyPair(certFiles(c.CertDir)); err != nil {
+			errs = append(errs, fmt.Errorf("--cert-dir: %w", err))
+		}
 	}
 	if c.Drain < 0 || c.Drain > maxDrain {
 		errs = append(errs, fmt.Errorf("--drain %s is not between 0 and %s", c.Drain, maxDrain))

@@ -28,7 +28,7 @@ func TestPodIsRefusedUntilPoliciesExist(t *testing.T) {
 	// The gate must hold without us.
 	withoutTheProgram(t, p)
 
-	createNamespace(t, newNamespace("early", map[string]string{baseline.LabelMode: "audit"}))
+	createNamespace(t, newNamespace("early", stampedAudit))
 	eventually(t, "refusal of the early pod", func() error {
 		err := admin.Create(t.Context(), newPod("early"), client.DryRunAll)
 		if isRefusal(err) {
@@ -65,7 +65,7 @@ func TestPodGateKnowsTheNamespace(t *testing.T) {
 	p := start(t)
 	gateIsActive(t)
 	withoutTheProgram(t, p)
-	namespace := createNamespace(t, newNamespace("born-again", map[string]string{baseline.LabelMode: "audit"}))
+	namespace := createNamespace(t, newNamespace("born-again", stampedAudit))
 	deny, dns := baseline.DefaultDeny(namespace.Name), baseline.DNS(namespace.Name, baseline.DefaultDNS())
 	own := string(namespace.UID)
 	for _, c := range []struct{ deny, dns, want string }{ // uids; empty: no annotation
@@ -96,6 +96,9 @@ func TestPodGateKnowsTheNamespace(t *testing.T) {
 		})
 	}
 }
+
+// stampedAudit are the labels of a namespace that the webhook has seen, as the API server wants them a moment longer.
+var stampedAudit = map[string]string{baseline.LabelMode: "audit", baseline.LabelProfile: baseline.DefaultProfile}
 
 // withoutTheProgram stops it and leaves the pod gate, which it would take away, as if it had crashed.
 func withoutTheProgram(t *testing.T, p *process) {

@@ -131,9 +131,23 @@ func start(t testing.TB, args ...string) *process {
 	return p
 }
 
-// launch runs the whole program as its service account until the test ends or stop is called. It
-// returns when /readyz says so.
+// launch runs the whole program, as begin does, and returns when /readyz says so.
 func launch(t testing.TB, args ...string) *process {
+	t.Helper()
+	p := begin(t, args...)
+	eventually(t, "readiness", func() error {
+		select {
+		case <-p.done:
+			t.Fatalf("ended: %v\n%s", p.err, p.logs)
+		default:
+		}
+		return get("http://" + p.health + "/readyz")
+	})
+	return p
+}
+
+// begin runs the whole program as its service account until the test ends or stop is called.
+func begin(t testing.TB, args ...string) *process {
 	t.Helper()
 	kubeconfig, err := plane.Kubeconfig(baseline.ServiceAccountUser(baseline.WebhookServiceAccount))
 	if err != nil {
@@ -150,14 +164,6 @@ func launch(t testing.TB, args ...string) *process {
 		p.err = run(ctx, args, p.logs, p.logs)
 	}()
 	t.Cleanup(func() { p.stop(t) })
-	eventually(t, "readiness", func() error {
-		select {
-		case <-p.done:
-			t.Fatalf("ended: %v\n%s", p.err, p.logs)
-		default:
-		}
-		return get("http://" + p.health + "/readyz")
-	})
 	return p
 }
 

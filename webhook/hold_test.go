@@ -14,8 +14,6 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 )
 
 // Without the hold about every fourth first pod is refused once.
@@ -101,7 +99,7 @@ func TestHoldBlocksNobodyWhenTheWebhookIsDead(t *testing.T) {
 		}
 		return nil
 	})
-	createNamespace(t, newNamespace("unheld-early", map[string]string{baseline.LabelMode: "audit"}))
+	createNamespace(t, newNamespace("unheld-early", stampedAudit))
 	eventually(t, "the gate's refusal", func() error {
 		if err := admin.Create(t.Context(), newPod("unheld-early"), client.DryRunAll); !isRefusal(err) || !strings.Contains(err.Error(), "retry-when-bulkhead-") {
 			return fmt.Errorf("got %w", err)

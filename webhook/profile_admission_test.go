@@ -124,7 +124,6 @@ func TestWeakeningNeedsPermissionAnyWay(t *testing.T) {
 	grant(t, "way-lead", reach, permits("weaken", "namespacemodes", guarded), permits("leave", "profiles", "standard"), permits("leave", "profiles", "lax"))
 	grant(t, "way-other", reach, permits("weaken", "namespacemodes", "another"), permits("leave", "profiles", "strict"))
 	createNamespace(t, newNamespace(guarded, nil))
-	createNamespace(t, newNamespace("without-profile", nil))
 	refuseAnyWay(t, guarded)
 	withoutWebhooks(t)
 	refuseAnyWay(t, guarded)
@@ -235,6 +234,7 @@ func TestNewNamespacesMeetTheirProfile(t *testing.T) {
 	owned := createNamespace(t, newNamespace("cost-owned", cost()))
 	dev := clientAs(t, "new-dev")
 	refused(t, byPatch(t.Context(), dev, owned.Name, baseline.LabelProfile, "none"), "profile")
+	refused(t, byPatch(t.Context(), dev, owned.Name, "example.com/cost-center", ""), "metadata.labels[example.com/cost-center]: namespace cost-owned has no label")
 	if err := byPatch(t.Context(), dev, owned.Name, "example.com/cost-center", "8"); err != nil {
 		t.Error(err)
 	}
@@ -257,6 +257,10 @@ func TestProfilesAreJudged(t *testing.T) {
 	good := fromYAML(t, "judged", `{namespaceSelector: {matchLabels: {tier: judged}}, startingMode: audit}`)
 	if err := admin.Create(t.Context(), good); err != nil {
 		t.Fatal(err)
+	}
+	together := newNamespace("judged-together", map[string]string{baseline.LabelProfile: "judged"})
+	if err := admin.Create(t.Context(), together, client.DryRunAll); err != nil {
+		t.Errorf("a namespace that is applied together with its profile: %v", err)
 	}
 	eventually(t, "a namespace of the profile", func() error {
 		namespace := newNamespace("judged-1", map[string]string{"tier": "judged"})

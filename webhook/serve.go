@@ -191,7 +191,7 @@ func (p *parts) addWebhooks(ctx context.Context, c *Config, api *rest.Config) er
 		"system:serviceaccount:" + c.Namespace + ":" + baseline.WebhookServiceAccount,
 		"system:serviceaccount:" + c.Namespace + ":" + baseline.GeneratorServiceAccount,
 	}, c.TrustedUsers...)
-	expected := &admit.Profiles{Set: p.profiles.Set, Starting: p.dns.StartingMode}
+	expected := &admit.Profiles{Set: p.profiles.Set, Starting: p.dns.StartingMode, Live: p.live}
 	users := &admit.Users{Reviews: clients.AuthorizationV1().SubjectAccessReviews(), Trusted: trusted}
 	holding, err := hold.New(ctx, p.manager.GetCache())
 	if err != nil {

@@ -60,6 +60,10 @@ func TestBadValuesAreRefused(t *testing.T) {
 		"enforcer.flowBuffer=-1":                                    "enforcer/flowBuffer",
 		"logLevel=loud":                                             "logLevel",
 		"generator.persistence.size=x":                              "generator/persistence/size",
+		"webhook.tls.secret=A":                                      "webhook/tls/secret",
+		"webhook.tls.injectCAFrom=a/b":                              "webhook.tls: injectCAFrom and caBundle are about",
+		"webhook.tls.secret=a,webhook.tls.injectCAFrom=b":           "webhook/tls/injectCAFrom",
+		"webhook.tls.secret=a,webhook.tls.caBundle=b":               "webhook/tls/caBundle",
 		"generator.observers={node}":                                "generator/observers/0",
 		"generator.hubble.ca=a":                                     "generator/hubble",
 		"enforcer.hubble.tlsSecret=A":                               "enforcer/hubble/tlsSecret",
@@ -125,7 +129,13 @@ func helm(t *testing.T, command string, args ...string) ([]byte, error) {
 // render returns the chart's objects under the values of a file.
 func render(t *testing.T, values string) []*unstructured.Unstructured {
 	t.Helper()
-	out, err := helm(t, "template", "--values", values)
+	return renderWith(t, "--values", values)
+}
+
+// renderWith returns the chart's objects under arguments of helm.
+func renderWith(t *testing.T, args ...string) []*unstructured.Unstructured {
+	t.Helper()
+	out, err := helm(t, "template", args...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -123,7 +123,11 @@ func (c *crash) round(ctx context.Context, webhook *replica, admin *administrato
 // converged waits until nothing is different from what is asked for.
 func converged(ctx context.Context, admin *administrators, begin time.Time) (time.Duration, error) {
 	for {
-		wrong, err := admin.differences(ctx)
+		now, err := admin.look(ctx)
+		if err != nil {
+			return 0, err
+		}
+		wrong, err := now.differences()
 		if err != nil {
 			return 0, err
 		}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 	"github.com/bulkhead-dev/bulkhead/policies/profile"
@@ -54,6 +56,7 @@ var deeds = map[string]func(*administrators, context.Context) error{
 }
 
 func newAdministrators(l *lab) (*administrators, error) {
+	log.SetLogger(logr.Discard()) // else controller-runtime complains that nobody did
 	kinds := runtime.NewScheme()
 	if err := errors.Join(scheme.AddToScheme(kinds), profile.AddToScheme(kinds)); err != nil {
 		return nil, err

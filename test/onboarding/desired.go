@@ -27,14 +27,19 @@ type world struct {
 	bulkheads  profile.BulkheadList
 }
 
-// differences between what the namespaces' modes, their profiles and the cluster's DNS ask for, and what there is.
-func (a *administrators) differences(ctx context.Context) ([]string, error) {
+// look reads the world as it is.
+func (a *administrators) look(ctx context.Context) (*world, error) {
 	w := &world{}
 	for _, list := range []client.ObjectList{&w.namespaces, &w.services, &w.profiles, &w.policies, &w.bulkheads} {
 		if err := a.api.List(ctx, list); err != nil {
 			return nil, err
 		}
 	}
+	return w, nil
+}
+
+// differences between what the namespaces' modes, their profiles and the cluster's DNS ask for, and what there is.
+func (w *world) differences() ([]string, error) {
 	set, targets := w.profileSet(), w.dns()
 	var wrong []string
 	for i := range w.namespaces.Items {

@@ -42,10 +42,7 @@ func (l *lab) fill(ctx context.Context, p population) error {
 			return err
 		}},
 		{"pods", p.pods, func(ctx context.Context, i int, namespace string) error {
-			_, err := insist(ctx, nil, func() error {
-				_, err := api.CoreV1().Pods(namespace).Create(ctx, teamPod(i), metav1.CreateOptions{})
-				return err
-			})
+			_, err := api.CoreV1().Pods(namespace).Create(ctx, teamPod(i), metav1.CreateOptions{})
 			return err
 		}},
 	}
@@ -54,7 +51,10 @@ func (l *lab) fill(ctx context.Context, p population) error {
 		creators, ctx := errgroup.WithContext(ctx)
 		creators.SetLimit(createAtATime)
 		for i := range step.n {
-			creators.Go(func() error { return step.create(ctx, i, fmt.Sprintf("shop-%d", i%p.namespaces)) })
+			creators.Go(func() error {
+				_, err := insist(ctx, nil, func() error { return step.create(ctx, i, fmt.Sprintf("shop-%d", i%p.namespaces)) })
+				return err
+			})
 		}
 		if err := creators.Wait(); err != nil {
 			return fmt.Errorf("create %s: %w", step.what, err)

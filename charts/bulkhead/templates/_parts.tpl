@@ -160,3 +160,49 @@ bulkhead-hubble-client
 {{- end }}
 {{- end }}
 {{- end -}}
+
+{{/* Fails where values of webhook.tls do not go together. */}}
+{{- define "bulkhead.webhookTLS" -}}
+{{- with .Values.webhook.tls }}
+{{- if and (or .injectCAFrom .caBundle) (not .secret) }}
+{{- fail "webhook.tls: injectCAFrom and caBundle are about the certificate in a secret of yours: set secret, too" }}
+{{- end }}
+{{- if and .injectCAFrom .caBundle }}
+{{- fail "webhook.tls: set injectCAFrom or caBundle, not both" }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/*
+The documents of a file, for a webhook with a certificate of the user's: webhook configurations trust its authority,
+and roles lack what only an authority of Bulkhead's own needs. Call with (list webhook.tls documents).
+*/}}
+{{- define "bulkhead.otherCertificate" -}}
+{{- $tls := index . 0 -}}
+{{- range splitList "\n---\n" (index . 1) }}
+---
+{{- $object := fromYaml . }}
+{{- if $object.webhooks }}
+{{- with $tls.injectCAFrom }}
+{{- $_ := set $object.metadata "annotations" (dict "cert-manager.io/inject-ca-from" .) }}
+{{- end }}
+{{- range $object.webhooks }}
+{{- if $tls.caBundle }}
+{{- $_ := set .clientConfig "caBundle" (b64enc $tls.caBundle) }}
+{{- end }}
+{{- end }}
+{{- else if and $object.rules (eq $object.metadata.name "bulkhead-webhook") }}
+{{- $rules := list }}
+{{- range $object.rules }}
+{{- if has "admissionregistration.k8s.io" .apiGroups }}
+{{- $_ := set . "verbs" (list "get") }}
+{{- end }}
+{{- if not (has "secrets" .resources) }}
+{{- $rules = append $rules . }}
+{{- end }}
+{{- end }}
+{{- $_ := set $object "rules" $rules }}
+{{- end }}
+{{ toYaml $object }}
+{{- end }}
+{{- end -}}

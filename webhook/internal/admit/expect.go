@@ -4,6 +4,11 @@ package admit
 
 import (
 	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 	"github.com/bulkhead-dev/bulkhead/policies/gate"
@@ -17,6 +22,7 @@ type Profiles struct {
 	// Starting returns the mode that a new namespace gets now whose profile starts in the given mode. It
 	// is weaker where DNS is not found.
 	Starting func(context.Context, baseline.Mode) baseline.Mode
+	Live     client.Reader // Profiles that Set does not know yet: they may be applied together with a namespace
 }
 
 // choice is which profile a namespace has.
@@ -32,10 +38,31 @@ func (p *Profiles) choose(ctx context.Context, labels map[string]string) (choice
 		return choice{}, err
 	}
 	selected := set.Select(labels)
-	if name, ok := labels[baseline.LabelProfile]; ok {
-		return choice{name, set.Get(name), selected}, nil
+	name, ok := labels[baseline.LabelProfile]
+	if !ok {
+		return choice{selected.Name, selected, selected}, nil
 	}
-	return choice{selected.Name, selected, selected}, nil
+	named := set.Get(name)
+	if named == nil {
+		named, err = p.read(ctx, name)
+	}
+	return choice{name, named, selected}, err
+}
+
+// read returns nil where there is no profile of that name.
+func (p *Profiles) read(ctx context.Context, name string) (*profile.Profile, error) {
+	if len(validation.IsDNS1123Subdomain(name)) > 0 {
+		return nil, nil
+	}
+	found := &profile.Profile{}
+	err := p.Live.Get(ctx, client.ObjectKey{Name: name}, found)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read profile %s: %w", name, err)
+	}
+	return found, nil
 }
 
 // startingMode is that of the profile that counts: of the selected one where there is none of the given name.

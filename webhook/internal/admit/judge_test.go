@@ -60,6 +60,7 @@ func TestPermissionsAreAskedForWhereTheyMatter(t *testing.T) {
 		"no mode":                  {create("shop", namespaceWith(standard)), []string{weaken}, "namespace/mode_weakened: "},
 		"another profile":          {create("shop", namespaceWith(enforce+web)), []string{leave}, "namespace/profile_unmet: "},
 		"both":                     {create("shop", namespaceWith(observe+web)), []string{weaken, leave}, "namespace/mode_weakened: "},
+		"one that is new":          {create("shop", namespaceWith(enforce+`,"bulkhead.dev/profile":"new"`)), []string{leave}, "namespace/profile_unmet: "},
 		"no such profile":          {create("shop", namespaceWith(observe+unknown)), nil, "there is no profile x"},
 		"a weaker mode later":      {change(enforce+standard, observe+standard), nil, ""},
 		"another profile later":    {change(enforce+standard, enforce+web), nil, ""},

@@ -11,6 +11,7 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
@@ -30,9 +31,15 @@ func update(name, raw string) admission.Request {
 	return request
 }
 
-// expecting has the shipped profiles, of which standard starts in the given mode, and others.
+// expecting has the shipped profiles, of which standard starts in the given mode, and others. The API server has
+// one more, new, which starts in audit.
 func expecting(starting baseline.Mode, others ...*profile.Profile) *Profiles {
+	scheme := runtime.NewScheme()
+	if err := profile.AddToScheme(scheme); err != nil {
+		panic(err) // the types are ours
+	}
 	return &Profiles{
+		Live:     fake.NewClientBuilder().WithScheme(scheme).WithObjects(selecting("new", 0)).Build(),
 		Set:      func(context.Context) (*profile.Set, error) { return profile.NewSet(starting, others), nil },
 		Starting: func(_ context.Context, mode baseline.Mode) baseline.Mode { return mode },
 	}
@@ -67,6 +74,7 @@ func TestStamp(t *testing.T) {
 		"all labels are present":    {create("shop", `{"metadata":{"name":"shop","labels":{"bulkhead.dev/mode":"audit","bulkhead.dev/profile":"x"}}}`), nil},
 		"selected by priority":      {create("shop", `{"metadata":{"name":"shop","labels":{"team":"web"}}}`), []string{modePath + "=audit", profilePath + "=high"}},
 		"a profile that is given":   {create("shop", `{"metadata":{"name":"shop","labels":{"bulkhead.dev/profile":"observe"}}}`), []string{modePath + "=observe"}},
+		"a profile that is new":     {create("shop", `{"metadata":{"name":"shop","labels":{"bulkhead.dev/profile":"new"}}}`), []string{modePath + "=audit"}},
 		"a profile that is unknown": {create("shop", `{"metadata":{"name":"shop","labels":{"bulkhead.dev/profile":"x","team":"web"}}}`), []string{modePath + "=audit"}},
 		"enrolled":                  {update("shop", `{"metadata":{"name":"shop","labels":{"bulkhead.dev/mode":"audit"}}}`), []string{standard}},
 		"enrolled and selected":     {update("shop", `{"metadata":{"name":"shop","labels":{"bulkhead.dev/mode":"enforce","team":"web"}}}`), []string{profilePath + "=high"}},

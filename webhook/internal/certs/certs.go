@@ -39,7 +39,7 @@ const SecretName = "bulkhead-webhook-ca"
 
 const (
 	// DefaultSettle is ample for API servers to hear of a caBundle, which takes milliseconds.
-	DefaultSettle = 10 * time.Second
+	DefaultSettle = 5 * time.Second
 	// settledAfter so long every API server has heard of an authority that any replica has made.
 	settledAfter = time.Minute
 	// checkEvery is the time between two looks at the Secret, and firstEvery until there is an authority.

@@ -58,12 +58,12 @@ any_namespace(peer) if peer.allNamespaces
 
 any_namespace(peer) if regex.match(
 	`^(,?(![^,()=]+|[^,()=]+ notin \([^()]*\)|kubernetes\.io/metadata\.name))+$`,
-	object.get(peer, "namespaceSelector", ""),
+	peer.namespaceSelector,
 )
 
 any_pod(peer) if peer.allPods
 
-any_pod(peer) if regex.match(`^(,?(![^,()=]+|[^,()=]+ notin \([^()]*\)))+$`, object.get(peer, "podSelector", ""))
+any_pod(peer) if regex.match(`^(,?(![^,()=]+|[^,()=]+ notin \([^()]*\)))+$`, peer.podSelector)
 
 size(open) := sum([ports(allow) | some allow in open])
 

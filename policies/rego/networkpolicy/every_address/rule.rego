@@ -33,7 +33,7 @@ violation contains {
 } if {
 	changed
 	some allow in input.policy.allows
-	some family in ["IPv4", "IPv6"]
+	some family in near
 	everything([allow], family)
 }
 
@@ -46,7 +46,7 @@ violation contains {
 } if {
 	changed
 	some direction in input.policy.isolates
-	some family in ["IPv4", "IPv6"]
+	some family in near
 	allows := [allow | some allow in input.policy.allows; allow.direction == direction]
 	everything(allows, family)
 	every allow in allows {
@@ -71,12 +71,34 @@ fix(direction) := sprintf(
 	[{"Ingress": "from", "Egress": "to"}[direction]],
 )
 
+# The families of which the policy names so much that looking closer is worth its while. Most name little.
+near contains family if {
+	some family, most in enough
+	sum([size(peer.cidr) |
+		some allow in input.policy.allows
+		some peer in allow.peers
+		family_of(peer.cidr) == family
+	]) > most
+}
+
+# The usual way to write it needs no cells.
+everything(allows, family) if {
+	some range in ranges(allows, family)
+	whole(range)
+}
+
 everything(allows, family) if {
 	found := ranges(allows, family)
+	every range in found { not whole(range) }
 	sum([size(range.cidr) | some range in found]) > enough[family]
 	every cell in cells[family] {
 		reached(cell, found)
 	}
+}
+
+whole(range) if {
+	prefix_length(range.cidr) == 0
+	count(range.except) == 0
 }
 
 ranges(allows, family) := [range |
