@@ -131,7 +131,8 @@ func drift(t *testing.T, what string, change func() error) {
 }
 
 func TestNamespacesFromBeforeAreObserved(t *testing.T) {
-	createNamespace(t, newNamespace("old", nil))
+	// The admission policies of a test before act a moment longer than they exist.
+	eventually(t, "a namespace without Bulkhead", func() error { return admin.Create(t.Context(), newNamespace("old", nil)) })
 	start(t)
 	createNamespace(t, newNamespace("younger", nil))
 	eventually(t, "policies of a later namespace", func() error { return policies(t.Context(), "younger") })

@@ -65,7 +65,7 @@ func TestProfileIsStamped(t *testing.T) {
 	given := map[string]string{"tier": "gold", baseline.LabelProfile: "low"}
 	hasLabels(t, createNamespace(t, newNamespace("stamped-given", given)), "enforce", "low")
 
-	for name, change := range map[string]change{"enrolled": byPatch, "enrolled-by-status": byStatus, "enrolled-by-finalize": byFinalize} {
+	for name, change := range map[string]change{"enrolled": byUpdate, "enrolled-by-status": byStatus, "enrolled-by-finalize": byFinalize} {
 		if err := change(t.Context(), admin, name, baseline.LabelMode, "audit"); err != nil {
 			t.Error(err)
 		}
@@ -80,7 +80,7 @@ func TestProfileIsStamped(t *testing.T) {
 // change is a way to give a namespace a label, or with an empty value to take it away.
 type change func(ctx context.Context, as client.Client, namespace, label, value string) error
 
-func byPatch(ctx context.Context, as client.Client, namespace, label, value string) error {
+func byUpdate(ctx context.Context, as client.Client, namespace, label, value string) error {
 	return edit(ctx, as, namespace, label, value, func(n *corev1.Namespace) error { return as.Update(ctx, n) })
 }
 
@@ -134,7 +134,7 @@ func TestWeakeningNeedsPermissionAnyWay(t *testing.T) {
 	}
 }
 
-var ways = map[string]change{"update": byPatch, "status": byStatus, "finalize": byFinalize}
+var ways = map[string]change{"update": byUpdate, "status": byStatus, "finalize": byFinalize}
 
 func refuseAnyWay(t *testing.T, namespace string) {
 	t.Helper()
@@ -145,7 +145,7 @@ func refuseAnyWay(t *testing.T, namespace string) {
 			{baseline.LabelMode, "", "enforce", "from mode enforce to observe (no label): leave"},
 			{baseline.LabelProfile, "lax", "standard", "may not move namespace " + namespace + " from profile standard to lax: leave"},
 		} {
-			if err := byPatch(t.Context(), admin, namespace, c.label, c.before); err != nil {
+			if err := byUpdate(t.Context(), admin, namespace, c.label, c.before); err != nil {
 				t.Fatal(err)
 			}
 			for _, user := range []string{"way-dev", "way-other"} {
@@ -194,9 +194,8 @@ func TestNewNamespacesMeetTheirProfile(t *testing.T) {
 	createFor(t, usualDNS())
 	keepProfile(t, "cost", `{namespaceSelector: {matchLabels: {tier: cost}}, startingMode: enforce, minimumMode: audit, requiredLabels: [example.com/cost-center]}`)
 	start(t)
-	create := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: []string{"create", "get", "update"}}
-	grant(t, "new-dev", create)
-	grant(t, "new-lead", create, permits("weaken", "namespacemodes", "weaker"), permits("leave", "profiles", "standard"))
+	grant(t, "new-dev", namespacesOf)
+	grant(t, "new-lead", namespacesOf, permits("weaken", "namespacemodes", "weaker"), permits("leave", "profiles", "standard"))
 	weaker := map[string]string{baseline.LabelMode: "audit"}
 	strict := map[string]string{baseline.LabelProfile: "strict"}
 	cost := func(more ...string) map[string]string {
@@ -233,9 +232,11 @@ func TestNewNamespacesMeetTheirProfile(t *testing.T) {
 	}
 	owned := createNamespace(t, newNamespace("cost-owned", cost()))
 	dev := clientAs(t, "new-dev")
-	refused(t, byPatch(t.Context(), dev, owned.Name, baseline.LabelProfile, "none"), "profile")
-	refused(t, byPatch(t.Context(), dev, owned.Name, "example.com/cost-center", ""), "metadata.labels[example.com/cost-center]: namespace cost-owned has no label")
-	if err := byPatch(t.Context(), dev, owned.Name, "example.com/cost-center", "8"); err != nil {
+	for _, change := range ways {
+		refused(t, change(t.Context(), admin, owned.Name, baseline.LabelProfile, "none"), "namespace/profile_unmet: metadata.labels[bulkhead.dev/profile]: there is no profile none")
+	}
+	refused(t, byUpdate(t.Context(), dev, owned.Name, "example.com/cost-center", ""), "metadata.labels[example.com/cost-center]: namespace cost-owned has no label")
+	if err := byUpdate(t.Context(), dev, owned.Name, "example.com/cost-center", "8"); err != nil {
 		t.Error(err)
 	}
 }
@@ -278,7 +279,7 @@ func TestProfilesAreJudged(t *testing.T) {
 		return fmt.Errorf("got %w", err)
 	})
 	updateProfile(t, "judged", func(p *profile.Profile) { p.Annotations = map[string]string{"a": "b"} })
-	if err := byPatch(t.Context(), admin, "judged-1", baseline.LabelProfile, "standard"); err != nil {
+	if err := byUpdate(t.Context(), admin, "judged-1", baseline.LabelProfile, "standard"); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the profile's end", func() error { return admin.Delete(t.Context(), good) })

@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -14,22 +13,11 @@ import (
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 	"github.com/bulkhead-dev/bulkhead/policies/profile"
-	"github.com/bulkhead-dev/bulkhead/test/cluster"
 )
-
-// ofRepository builds the webhook as it is now.
-func ofRepository(t *testing.T) setup {
-	t.Helper()
-	dir := t.TempDir()
-	if err := cluster.Build(t.Context(), dir); err != nil {
-		t.Fatal(err)
-	}
-	return setup{webhook: filepath.Join(dir, "bulkhead-webhook"), chart: "../../charts/bulkhead", apiServers: 1}
-}
 
 // As bin/onboarding crash does it with 200 kills.
 func TestCrashesLeaveNothingBehind(t *testing.T) {
-	c := crash{setup: ofRepository(t), rounds: 1, kills: 12}
+	c := crash{setup: ofRepository(t, 1), rounds: 1, kills: 12}
 	var out bytes.Buffer
 	if err := c.run(t.Context(), &out, t.Output()); err != nil {
 		t.Errorf("%v\n%s", err, &out)
@@ -38,7 +26,7 @@ func TestCrashesLeaveNothingBehind(t *testing.T) {
 
 // As bin/onboarding handover does it with 30 kills.
 func TestHandover(t *testing.T) {
-	c := handover{setup: ofRepository(t), kills: 3, within: 2 * time.Second}
+	c := handover{setup: ofRepository(t, 1), kills: 3, within: 2 * time.Second}
 	var out bytes.Buffer
 	if err := c.run(t.Context(), &out, t.Output()); err != nil {
 		t.Errorf("%v\n%s", err, &out)

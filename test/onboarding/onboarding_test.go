@@ -4,10 +4,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,17 +22,40 @@ import (
 	"github.com/bulkhead-dev/bulkhead/test/cluster"
 )
 
-func TestNoPodIsEarly(t *testing.T) {
-	dir := t.TempDir()
-	if err := cluster.Build(t.Context(), dir); err != nil {
+// programs is where build puts them; empty: it was not called.
+var programs string
+
+// build builds the webhook as it is now, for all tests once.
+var build = sync.OnceValue(func() (err error) {
+	if programs, err = os.MkdirTemp("", "bulkhead-onboarding-programs-"); err != nil {
+		return err
+	}
+	return cluster.Build(context.Background(), programs)
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := os.RemoveAll(programs); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func ofRepository(t *testing.T, apiServers int) setup {
+	t.Helper()
+	if err := build(); err != nil {
 		t.Fatal(err)
 	}
+	return setup{webhook: filepath.Join(programs, "bulkhead-webhook"), chart: "../../charts/bulkhead", apiServers: apiServers}
+}
+
+func TestNoPodIsEarly(t *testing.T) {
 	for name, c := range map[string]config{
-		"one API server":  {setup: setup{apiServers: 1}, states: states, existing: 200},
-		"two API servers": {setup: setup{apiServers: 2}, states: []string{running}},
+		"one API server":  {setup: ofRepository(t, 1), states: states, existing: 200},
+		"two API servers": {setup: ofRepository(t, 2), states: []string{running}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c.webhook, c.chart = filepath.Join(dir, "bulkhead-webhook"), "../../charts/bulkhead"
 			c.namespaces, c.parallel, c.output = 60, []int{16}, "json"
 			var out bytes.Buffer
 			if err := run(t.Context(), c, &out, t.Output()); err != nil {

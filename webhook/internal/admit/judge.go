@@ -145,6 +145,8 @@ func read(request admission.Request, raw []byte) (object map[string]any, view *n
 	if err := json.Unmarshal(raw, &object); err != nil {
 		return nil, nil, &malformed{err}
 	}
+	// Often the larger half, and no rule's concern.
+	unstructured.RemoveNestedField(object, "metadata", "managedFields")
 	if request.Kind.Kind != "NetworkPolicy" {
 		return object, nil, nil
 	}

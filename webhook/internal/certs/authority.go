@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	// caKey is the Secret's entry with all that is to be trusted, PEM: the authority, and after a
-	// replacement the one before it.
+	// caKey is the Secret's entry with the authority's certificate and, after a replacement, those before
+	// it, PEM. It tells replicas that start of the replacement.
 	caKey = "ca.crt"
 	// backdate of a new authority, for API servers whose clock is behind ours.
 	backdate = time.Hour
@@ -46,7 +46,7 @@ type authority struct {
 	certificate *x509.Certificate
 	key         any    // a crypto.Signer
 	pem         []byte // the certificate
-	previous    []byte // certificates to be trusted beside this one, PEM; nil: none
+	previous    []byte // certificates of those that it replaces, PEM; nil: it is the first
 }
 
 // newAuthority returns the Secret's data, too.

@@ -112,7 +112,7 @@ func (c *Certificates) Start(ctx context.Context) error {
 // wrong before there is an authority is told by Wait.
 func (c *Certificates) attempt(ctx context.Context, last string) string {
 	err := c.check(ctx)
-	if err == nil {
+	if err == nil || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) { // another replica was faster
 		return ""
 	}
 	if err.Error() != last && ctx.Err() == nil && c.CA() != nil {
@@ -222,19 +222,18 @@ func (c *Certificates) settled(now time.Time) bool {
 	return !c.published.IsZero() && now.Sub(c.published) >= c.config.Settle
 }
 
-// CA returns what API servers are to trust, PEM: the newest authority, the one before it, and the one
-// that signs. Nil: there is none yet.
+// CA returns what API servers must trust, PEM: the newest authority, and the one that signs until that is
+// known. Nil: there is none yet.
 func (c *Certificates) CA() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.newest == nil {
 		return nil
 	}
-	others := bytes.Clone(c.newest.previous)
-	if c.leaf != nil {
-		others = append(others, c.leaf.by.pem...)
+	if c.leaf == nil {
+		return c.newest.pem
 	}
-	return Bundle(others, c.newest.pem, c.config.Clock.Now())
+	return Bundle(c.leaf.by.pem, c.newest.pem, c.config.Clock.Now())
 }
 
 // Published says what every caBundle contains now, PEM; nil: that is not known. It is to be called

@@ -119,6 +119,34 @@ func TestAnAuthorityIsTrustedBeforeItIsUsed(t *testing.T) {
 	}
 }
 
+// An authority that was made for a year only, as versions before did, is replaced in good time.
+func TestAuthorityOfAYear(t *testing.T) {
+	w := newWorld(t)
+	_, data, err := newAuthority(w.clock.Now(), 365*day, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := w.secret()
+	secret.Data = data
+	if err := w.api.Create(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	a := w.replica()
+	first := w.answers("at first", w.bundle, a)
+	for _, test := range []struct {
+		after time.Duration
+		same  bool
+	}{{182 * day, true}, {day, false}} {
+		w.clock.Step(test.after)
+		w.look(a)
+		w.clock.Step(DefaultSettle)
+		w.look(a)
+		if by := w.answers("later", w.bundle, a); (by == first) != test.same {
+			t.Errorf("after %s: the same authority: %t, want %t", test.after, by == first, test.same)
+		}
+	}
+}
+
 func TestATakenCABundleDelaysTheNewAuthority(t *testing.T) {
 	w := newWorld(t)
 	a := w.replica()
