@@ -69,7 +69,7 @@ func (c *Config) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.DNSService, "dns-service", "", "name of the cluster's DNS Service (empty, or it is not there: detected)")
 	f.StringSliceVar(&c.DNSNodeLocal, "dns-node-local", nil, "addresses of node-local DNS caches, e.g. 169.254.20.10; separated by commas (empty: detected)")
 	f.StringVar(&c.CertDir, "cert-dir", "", "folder with tls.crt and tls.key to serve, as a Secret is mounted; reloaded when they change, and the caBundle is left to whoever made them (empty: Bulkhead's own certificate authority)")
-	f.DurationVar(&c.Drain, "drain", 5*time.Second, "how long to answer on after SIGTERM, not ready any more, while API servers still call (up to 5m)")
+	f.DurationVar(&c.Drain, "drain", 5*time.Second, "how long to answer on after SIGTERM, behind a Service that is only beginning to hear of it; after that until API servers have closed their connections, 95s at most (0: end at once)")
 }
 
 // complete checks the values and fills the parsed fields. All that is wrong is in one error.

@@ -173,7 +173,7 @@ var documented = regexp.MustCompile("(?s)```yaml\n(apiVersion: bulkhead.dev/v1al
 
 // The profiles on the documentation's page are accepted.
 func TestDocumentedProfiles(t *testing.T) {
-	page, err := os.ReadFile("../../../docs/onboarding.md")
+	page, err := os.ReadFile("../../../docs/profiles.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -147,6 +147,23 @@ func TestAuthorityOfAYear(t *testing.T) {
 	}
 }
 
+// A cluster that slept for years: the first replica that starts finds nothing that is valid.
+func TestStartWithAnExpiredAuthority(t *testing.T) {
+	w := newWorld(t)
+	w.replica()
+	w.clock.Step(AuthorityLifetime.Valid + day)
+	a := w.replica()
+	w.answers("started", w.bundle, a)
+	if n := len(parse(w.bundle)); n != 1 {
+		t.Errorf("the caBundle has %d authorities, want 1: the other has expired", n)
+	}
+	w.clock.Step(DefaultSettle)
+	w.look(a)
+	if err := a.Ready(nil); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestATakenCABundleDelaysTheNewAuthority(t *testing.T) {
 	w := newWorld(t)
 	a := w.replica()
