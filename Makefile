@@ -72,9 +72,9 @@ bench-webhook: control-plane ## Measure the webhook's memory, answers under load
 	@mkdir -p bin
 	@$(call compile,bin/bulkhead-webhook,./webhook)
 	@$(call compile,bin/onboarding,./test/onboarding)
-	@taskset -c 1 bin/onboarding load $(ARGS)
 	@bin/onboarding crash
 	@bin/onboarding handover
+	@taskset -c 1 bin/onboarding load $(ARGS)
 
 coverage: ## Show what of the policy engine the random clusters do not reach; fail if it is in what decides
 	@mkdir -p bin

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
@@ -185,21 +186,31 @@ func (r *release) nothingLeft(t *testing.T) {
 		"bulkhead-params-anchor": true, // matches nothing; its file says why it stays
 		"profiles.bulkhead.dev":  true, // else the profiles that people wrote would go
 	}
-	for _, kind := range []schema.GroupVersionKind{
+	var left []string
+	kinds := []schema.GroupVersionKind{
 		admission.WithKind("ValidatingWebhookConfigurationList"), admission.WithKind("MutatingWebhookConfigurationList"),
 		admission.WithKind("ValidatingAdmissionPolicyList"), admission.WithKind("ValidatingAdmissionPolicyBindingList"),
 		rbac.WithKind("ClusterRoleList"), rbac.WithKind("ClusterRoleBindingList"), rbac.WithKind("RoleList"), rbac.WithKind("RoleBindingList"),
 		resources.WithKind("CustomResourceDefinitionList"),
-	} {
-		list := &unstructured.UnstructuredList{}
-		list.SetGroupVersionKind(kind)
-		if err := r.admin.List(t.Context(), list, client.MatchingLabels{"app.kubernetes.io/part-of": "bulkhead"}); err != nil {
-			t.Error(err)
-		}
-		for _, object := range list.Items {
-			if !kept[object.GetName()] {
-				t.Errorf("%s %s is left after helm uninstall", object.GetKind(), object.GetName())
+	}
+	// The API server deletes the objects of a kind before its definition, after Helm has gone.
+	err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+		left = nil
+		for _, kind := range kinds {
+			list := &unstructured.UnstructuredList{}
+			list.SetGroupVersionKind(kind)
+			if err := r.admin.List(ctx, list, client.MatchingLabels{"app.kubernetes.io/part-of": "bulkhead"}); err != nil {
+				return false, err
+			}
+			for _, object := range list.Items {
+				if !kept[object.GetName()] {
+					left = append(left, object.GetKind()+" "+object.GetName())
+				}
 			}
 		}
+		return len(left) == 0, nil
+	})
+	if err != nil {
+		t.Errorf("left after helm uninstall: %q, %v", left, err)
 	}
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -77,6 +78,9 @@ func (c *crash) run(ctx context.Context, out, progress io.Writer) error {
 		if err := admin.prepare(ctx); err != nil {
 			return err
 		}
+		if err := admin.tryAll(ctx); err != nil {
+			return err
+		}
 		for round := range c.rounds {
 			took, err := c.round(ctx, webhook, admin)
 			if err != nil {
@@ -85,7 +89,7 @@ func (c *crash) run(ctx context.Context, out, progress io.Writer) error {
 			fmt.Fprintf(out, "round %d: %d kills; all as it is to be %.1f s after the last start\n", round+1, c.kills, took.Seconds())
 		}
 		fmt.Fprintf(out, "deeds: %s\n", admin.deedsDone())
-		return admin.idle()
+		return nil
 	})
 }
 
@@ -151,7 +155,21 @@ func (a *administrators) deedsDone() string {
 	return strings.Join(parts, ", ")
 }
 
-// idle returns an error when a kind of deed was always refused: then nothing was tested by it.
+// tryAll acts until every deed was done once. One that is always refused would test nothing.
+func (a *administrators) tryAll(ctx context.Context) error {
+	group, acting := errgroup.WithContext(ctx)
+	acting, stop := context.WithCancel(acting)
+	defer stop()
+	group.Go(func() error { return a.act(acting) })
+	group.Go(func() error {
+		defer stop()
+		err := poll(acting, "every deed was done once", func(context.Context) (bool, error) { return a.idle() == nil, nil })
+		return errors.Join(err, a.idle())
+	})
+	return group.Wait()
+}
+
+// idle returns an error when a deed was always refused.
 func (a *administrators) idle() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

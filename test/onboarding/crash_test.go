@@ -17,7 +17,7 @@ import (
 
 // As bin/onboarding crash does it with 200 kills.
 func TestCrashesLeaveNothingBehind(t *testing.T) {
-	c := crash{setup: ofRepository(t, 1), rounds: 1, kills: 12}
+	c := crash{setup: ofRepository(t, 1), rounds: 1, kills: 10}
 	var out bytes.Buffer
 	if err := c.run(t.Context(), &out, t.Output()); err != nil {
 		t.Errorf("%v\n%s", err, &out)

@@ -48,6 +48,7 @@ func TestPermissionsAreAskedForWhereTheyMatter(t *testing.T) {
 		request.OldObject = runtime.RawExtension{Raw: []byte(namespaceWith(before))}
 		return request
 	}
+	judge := newJudge(t) // compiles all rules
 	policy := create("own", `{"kind":"NetworkPolicy","metadata":{"name":"own","namespace":"shop"},"spec":{"podSelector":{"matchLabels":{"a":"b"}}}}`)
 	policy.Kind, policy.Namespace = metav1.GroupVersionKind{Group: "networking.k8s.io", Version: "v1", Kind: "NetworkPolicy"}, "shop"
 	for name, test := range map[string]struct {
@@ -74,7 +75,7 @@ func TestPermissionsAreAskedForWhereTheyMatter(t *testing.T) {
 		"another that is not here": {change(enforce+standard, enforce+unknown), nil, "there is no profile x"},
 	} {
 		for _, yes := range []bool{true, false} {
-			judge, reviews := newJudge(t), &asked{yes: yes}
+			reviews := &asked{yes: yes}
 			judge.Users = &Users{Reviews: reviews, Trusted: []string{"ours"}}
 			judge.Profiles = expecting(baseline.Enforce, selecting("web", 0))
 			if test.request.UserInfo.Username == "" {

@@ -181,6 +181,7 @@ func TestDocumentedProfiles(t *testing.T) {
 	if len(examples) < 2 {
 		t.Fatalf("the page has %d profiles, want at least 2", len(examples))
 	}
+	judge := newProfileJudge(t)
 	for _, example := range examples {
 		object, err := yaml.YAMLToJSONStrict(example[1])
 		if err != nil {
@@ -188,7 +189,7 @@ func TestDocumentedProfiles(t *testing.T) {
 		}
 		request := profileRequest(created, "documented", "", audit)
 		request.Object.Raw = object
-		if response := newProfileJudge(t).Handle(t.Context(), request); !response.Allowed || len(response.Warnings) > 0 {
+		if response := judge.Handle(t.Context(), request); !response.Allowed || len(response.Warnings) > 0 {
 			t.Errorf("%s\n%v %q", example[1], response.Result, response.Warnings)
 		}
 	}

@@ -29,6 +29,7 @@ import (
 func (r *Reconciler) unprotectedFirst(ctx context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 	names, err := r.unprotected(ctx)
 	for _, name := range names {
+		r.arrivals.note(name) // as a new one: the cache is fresh, no need to ask the API server as well
 		queue.Add(reconcile.Request{NamespacedName: types.NamespacedName{Name: name}})
 	}
 	return err

@@ -40,7 +40,7 @@ func TestUnprotectedFirst(t *testing.T) {
 	for name, mode := range map[string]string{"complete": "enforce", "half": "audit", "calm": "observe", "odd": "x"} {
 		objects = append(objects, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{baseline.LabelMode: mode}}})
 	}
-	r := &Reconciler{client: fake.NewClientBuilder().WithObjects(objects...).Build()}
+	r := &Reconciler{client: fake.NewClientBuilder().WithObjects(objects...).Build(), arrivals: newArrivals()}
 	if err := r.unprotectedFirst(t.Context(), queue); err != nil {
 		t.Fatal(err)
 	}
