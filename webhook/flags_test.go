@@ -39,6 +39,7 @@ func TestWrongFlagValues(t *testing.T) {
 		"--rules-dir=/nonexistent":              `--rules-dir: stat /nonexistent: no such file or directory`,
 		"--rules-configmap=rules":               `--rules-configmap "rules" is not of the form namespace/name`,
 		"--rule-action=namespace/x=forbid":      `--rule-action namespace/x: action "forbid"`,
+		"--rule-action=admission/canary=off":    `--rule-action admission/canary: by this rule the webhook checks itself`,
 		"--dns-node-local=169.254":              `--dns-node-local "169.254" is not an address such as`,
 		"--dns-node-local=fe80::1%eth0":         `--dns-node-local "fe80::1%eth0" is not an address such as`,
 		"--rules-configmap=a/B":                 `--rules-configmap "a/B" is not of the form namespace/name`,

@@ -3,8 +3,6 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -47,39 +45,6 @@ func TestReadyWithARuleOfTheCanarysName(t *testing.T) {
 	p := start(t, "--rules-dir", dir)
 	if strings.Contains(p.logs.String(), ready.CanaryNamespace) {
 		t.Errorf("the log is filled with canaries: %s", p.logs)
-	}
-}
-
-// A site may switch the canary's rule off. Then nobody can tell whether rules are at work.
-func TestNotReadyWhenTheAnswerIsWrong(t *testing.T) {
-	kubeconfig, err := plane.Kubeconfig(baseline.ServiceAccountUser(baseline.WebhookServiceAccount))
-	if err != nil {
-		t.Fatal(err)
-	}
-	health, logs := freeAddress(t), &logBuffer{}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error)
-	go func() {
-		ended <- run(ctx, []string{
-			"--kubeconfig", kubeconfig, "--webhook-url", "https://" + freeAddress(t), "--health-addr", health, "--metrics-addr", "0",
-			"--rule-action", "admission/canary=off",
-		}, logs, logs)
-	}()
-	eventually(t, "all checks but one", func() error {
-		err := get("http://" + health + "/readyz")
-		if err == nil {
-			return errors.New("ready")
-		}
-		for _, want := range []string{"[+]certificate", "[+]caches", "[+]registered", "[-]answers"} {
-			if !strings.Contains(err.Error(), want) {
-				return err
-			}
-		}
-		return nil
-	})
-	cancel()
-	if err := <-ended; err != nil {
-		t.Error(err)
 	}
 }
 

@@ -55,8 +55,11 @@ import (
 const (
 	// certificateWithin bounds the wait for the first certificate.
 	certificateWithin = 15 * time.Second
-	// endWithin bounds the wait for requests under way when the process ends.
-	endWithin = 5 * time.Second
+	// answeredWithin bounds the wait for requests under way when the process ends. A server waits five
+	// seconds for a connection that nobody has used yet.
+	answeredWithin = 6 * time.Second
+	// endWithin bounds the wait for all parts, the server among them.
+	endWithin = 8 * time.Second
 )
 
 // scheme has the kinds of Kubernetes and Bulkhead's own.

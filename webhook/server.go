@@ -74,7 +74,7 @@ func (s *reviewServer) addTo(mgr manager.Manager, host string, port int) error {
 		return fmt.Errorf("--listen: %w", err)
 	}
 	return mgr.Add(&manager.Server{
-		Name: "webhook", Server: &s.http, Listener: tls.NewListener(listener, s.http.TLSConfig), ShutdownTimeout: ptr.To(endWithin),
+		Name: "webhook", Server: &s.http, Listener: tls.NewListener(listener, s.http.TLSConfig), ShutdownTimeout: ptr.To(answeredWithin),
 	})
 }
 

@@ -43,6 +43,8 @@ type bound struct {
 
 // ServeHTTP implements http.Handler.
 func (b *bound) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	begin := time.Now()
+	defer func() { seconds.WithLabelValues(r.URL.Path).Observe(time.Since(begin).Seconds()) }()
 	size := r.ContentLength
 	if size > MaxReviewBytes {
 		refuse(w, http.StatusRequestEntityTooLarge, errTooLarge)

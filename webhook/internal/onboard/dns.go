@@ -52,6 +52,9 @@ type DNS struct {
 	Client    client.Reader        // reads from a cache that was made with CacheFor
 	Service   types.NamespacedName // that pods send their queries to; empty: it is detected
 	NodeLocal []netip.Addr         // caches on the nodes; empty: they are detected
+
+	mu   sync.Mutex
+	last baseline.DNSTargets // what was found the last time, so that all who keep it keep the same
 }
 
 // StartingMode returns the mode of a namespace that is created now: configured, or audit instead of
@@ -85,7 +88,12 @@ func (d *DNS) Targets(ctx context.Context) (baseline.DNSTargets, error) {
 	}
 	targets := baseline.DiscoverDNS(sources)
 	reportDNS(targets)
-	return targets, nil
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !reflect.DeepEqual(targets, d.last) {
+		d.last = targets
+	}
+	return d.last, nil
 }
 
 // following is what every DNS policy was last brought to.
