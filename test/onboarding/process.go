@@ -122,10 +122,18 @@ func (l *lab) untilGateIsShut(ctx context.Context, webhook *replica) error {
 		if err := admitted(true); err != nil {
 			return err
 		}
+		// Where the gate is open still, a pod is admitted before there is a policy to take away.
+		err := poll(ctx, "there is a NetworkPolicy "+policy, func(ctx context.Context) (bool, error) {
+			_, err := l.apis[0].NetworkingV1().NetworkPolicies("gate").Get(ctx, policy, metav1.GetOptions{})
+			return err == nil, nil
+		})
+		if err != nil {
+			return err
+		}
 		if err := webhook.process.Signal(syscall.SIGSTOP); err != nil {
 			return err
 		}
-		err := l.asWebhook.NetworkingV1().NetworkPolicies("gate").Delete(ctx, policy, metav1.DeleteOptions{})
+		err = l.asWebhook.NetworkingV1().NetworkPolicies("gate").Delete(ctx, policy, metav1.DeleteOptions{})
 		if err == nil {
 			err = admitted(false)
 		}

@@ -130,3 +130,11 @@ func TestByURL(t *testing.T) {
 		}
 	}
 }
+
+func TestTheModesBindingIsAppliedLast(t *testing.T) {
+	all := objects(t)
+	slices.SortStableFunc(all, bindingsLast)
+	if last := describe(all[len(all)-1]); last != "ValidatingAdmissionPolicyBinding "+lastBinding {
+		t.Errorf("the last is %s", last)
+	}
+}

@@ -29,6 +29,8 @@ const (
 	fieldOwner = client.FieldOwner("bulkhead-webhook")
 	// configName is the name of both webhook configurations in the chart.
 	configName = "bulkhead-webhook"
+	// lastBinding is that of the policy that refuses modes which do not exist.
+	lastBinding = "bulkhead-namespace-mode"
 	// checkEvery bounds how long objects that were made again, or whose caBundle somebody
 	// overwrote, stay without ours. New namespaces are refused until then.
 	checkEvery = 3 * time.Second
@@ -142,12 +144,18 @@ func (r *Registration) applyOne(ctx context.Context, object *unstructured.Unstru
 	return err
 }
 
+// bindingsLast is the order in which objects are applied. API servers begin to act on bindings about once
+// a second, on all that they have heard of by then. That of the mode comes last: whoever sees that
+// modes are checked knows that pods are.
 func bindingsLast(a, b *unstructured.Unstructured) int {
 	rank := func(object *unstructured.Unstructured) int {
-		if object.GetKind() == "ValidatingAdmissionPolicyBinding" {
+		switch {
+		case object.GetKind() != "ValidatingAdmissionPolicyBinding":
+			return 0
+		case object.GetName() != lastBinding:
 			return 1
 		}
-		return 0
+		return 2
 	}
 	return rank(a) - rank(b)
 }
