@@ -101,6 +101,26 @@ func TestDriftIsRestored(t *testing.T) {
 	eventually(t, "event", func() error { return hasEvent(t, "drifting", "BaselineRestored") })
 }
 
+// Somebody who undoes each restoration, such as a replica of another version, does not get as many of them as
+// there are changes, and it can be seen. When it is over, so is the waiting.
+func TestContestedPoliciesAreRestoredLater(t *testing.T) {
+	createFor(t, usualDNS())
+	start(t)
+	createNamespace(t, newNamespace("contested", nil))
+	eventually(t, "policies", func() error { return policies(t.Context(), "contested") })
+	eventually(t, "Bulkhead", func() error { return bulkhead(t, "contested", "enforce", "standard", "2/2", "InPlace") })
+	emergencyOff(t)
+	eventually(t, "contest", func() error {
+		err := admin.Delete(t.Context(), baseline.DNS("contested", baseline.DefaultDNS()))
+		if client.IgnoreNotFound(err) != nil {
+			return err
+		}
+		return bulkhead(t, "contested", "enforce", "standard", "1/2", "Contested")
+	})
+	eventually(t, "event", func() error { return hasEvent(t, "contested", "Contested") })
+	eventually(t, "peace", func() error { return bulkhead(t, "contested", "enforce", "standard", "2/2", "InPlace") })
+}
+
 // hasEvent returns nil when there is an Event about a namespace with the reason.
 func hasEvent(t *testing.T, namespace, reason string) error {
 	t.Helper()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -24,25 +25,37 @@ import (
 // FieldOwner is the manager's name in metadata.managedFields of what is applied.
 const FieldOwner = client.FieldOwner("bulkhead-onboarding")
 
+// visit is what is known of a namespace while it is brought to its state.
+type visit struct {
+	namespace *corev1.Namespace
+	now       *standing.Standing
+	fresh     bool          // it has no policies yet
+	restores  bool          // its policies were in place, so what is changed was changed by somebody
+	wait      time.Duration // until the next restoration; 0: it may be done
+}
+
 // applyStale applies those of the wanted policies that are missing or changed, notes all of them, and
-// returns the names of what it applied. A fresh namespace has no policies yet.
-func (r *Reconciler) applyStale(ctx context.Context, namespace *corev1.Namespace, fresh bool, now *standing.Standing, wanted ...*networkingv1.NetworkPolicy) ([]string, error) {
+// returns the names of what it applied.
+func (r *Reconciler) applyStale(ctx context.Context, v *visit, wanted ...*networkingv1.NetworkPolicy) ([]string, error) {
 	var stale []*networkingv1.NetworkPolicy
-	now.Wanted += len(wanted)
+	v.now.Wanted += len(wanted)
 	for _, want := range wanted {
-		want.Annotations = map[string]string{baseline.AnnotationNamespaceUID: string(namespace.UID)}
-		current, err := r.isCurrent(ctx, want, fresh)
+		want.Annotations = map[string]string{baseline.AnnotationNamespaceUID: string(v.namespace.UID)}
+		current, err := r.isCurrent(ctx, want, v.fresh)
 		if err != nil {
 			return nil, err
 		}
 		if current {
-			now.Policies = append(now.Policies, want.Name)
+			v.now.Policies = append(v.now.Policies, want.Name)
 		} else {
 			stale = append(stale, want)
 		}
 	}
+	if len(stale) > 0 && v.wait > 0 {
+		return nil, &contested{v.wait}
+	}
 	applied, err := r.applyAll(ctx, stale)
-	now.Policies = append(now.Policies, applied...)
+	v.now.Policies = append(v.now.Policies, applied...)
 	return applied, err
 }
 
@@ -109,16 +122,19 @@ func (r *Reconciler) apply(ctx context.Context, policy *networkingv1.NetworkPoli
 
 // removeAllBut deletes our policies of the namespace that are not to stay, and returns how many. The
 // cache knows only those with our label.
-func (r *Reconciler) removeAllBut(ctx context.Context, namespace *corev1.Namespace, stay []string) (removed int, err error) {
+func (r *Reconciler) removeAllBut(ctx context.Context, v *visit, stay []string) (removed int, err error) {
 	var list networkingv1.NetworkPolicyList
-	if err := r.client.List(ctx, &list, client.InNamespace(namespace.Name), client.UnsafeDisableDeepCopy); err != nil {
-		return 0, fmt.Errorf("list NetworkPolicies of %s: %w", namespace.Name, err)
+	if err := r.client.List(ctx, &list, client.InNamespace(v.namespace.Name), client.UnsafeDisableDeepCopy); err != nil {
+		return 0, fmt.Errorf("list NetworkPolicies of %s: %w", v.namespace.Name, err)
 	}
 	var errs []error
 	for i := range list.Items {
 		policy := &list.Items[i]
 		if slices.Contains(stay, policy.Name) {
 			continue
+		}
+		if v.wait > 0 {
+			return 0, &contested{v.wait}
 		}
 		if err := client.IgnoreNotFound(r.client.Delete(ctx, policy.DeepCopy(), client.Preconditions{UID: &policy.UID})); err != nil {
 			errs = append(errs, fmt.Errorf("delete NetworkPolicy %s/%s: %w", policy.Namespace, policy.Name, err))

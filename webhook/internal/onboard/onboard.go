@@ -10,10 +10,12 @@ package onboard
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -26,6 +28,9 @@ import (
 	"github.com/bulkhead-dev/bulkhead/webhook/internal/profiles"
 	"github.com/bulkhead-dev/bulkhead/webhook/internal/standing"
 )
+
+// reasonContested says that a restoration waits, because somebody undoes it each time.
+const reasonContested = "Contested"
 
 // maxNote is the longest text of an Event that the API server takes, in bytes.
 const maxNote = 1000
@@ -45,6 +50,7 @@ type Reconciler struct {
 	live     client.Reader // reads from the API server
 	recorder events.EventRecorder
 	arrivals *arrivals
+	contests *contests
 
 	following following
 }
@@ -55,6 +61,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	err := r.client.Get(ctx, request.NamespacedName, namespace)
 	if apierrors.IsNotFound(err) || err == nil && !namespace.DeletionTimestamp.IsZero() {
 		r.arrivals.forget(request.Name)
+		r.contests.forget(request.Name)
 		r.config.Standings.Forget(request.Name)
 		return reconcile.Result{}, nil
 	}
@@ -65,6 +72,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		return reconcile.Result{}, nil
 	}
 	now, err := r.bring(ctx, namespace)
+	if later := (*contested)(nil); errors.As(err, &later) {
+		now.Fail(reasonContested, later.Error())
+		r.config.Standings.Note(namespace.Name, now)
+		r.event(namespace, corev1.EventTypeWarning, reasonContested, "Apply", "%v", later)
+		return reconcile.Result{RequeueAfter: later.wait}, nil
+	}
 	if err != nil {
 		now.Fail("BaselineFailed", err.Error())
 		r.event(namespace, corev1.EventTypeWarning, "BaselineFailed", "Apply", "policies could not be brought in place: %v", err)
@@ -102,25 +115,29 @@ func (r *Reconciler) ensure(ctx context.Context, namespace *corev1.Namespace, no
 		return err
 	}
 	now.DNS = targets
-	fresh := r.arrivals.waits(namespace.Name)
-	applied, err := r.applyStale(ctx, namespace, fresh, now, baseline.DefaultDeny(namespace.Name), baseline.DNS(namespace.Name, targets))
+	v := &visit{namespace: namespace, now: now, fresh: r.arrivals.waits(namespace.Name)}
+	before, known := r.config.Standings.Of(namespace.Name)
+	if v.restores = known && (before.Ready() || before.Reason == reasonContested) && before.AsksForTheSame(now); v.restores {
+		v.wait = r.contests.wait(namespace.Name, time.Now())
+	}
+	applied, err := r.applyStale(ctx, v, baseline.DefaultDeny(namespace.Name), baseline.DNS(namespace.Name, targets))
 	if err != nil {
 		return err
 	}
 	r.arrivals.settle(namespace.Name, len(applied) > 0)
-	extra, known := r.ofProfile(namespace, now)
-	more, err := r.applyStale(ctx, namespace, fresh, now, extra...)
+	extra, rendered := r.ofProfile(namespace, now)
+	more, err := r.applyStale(ctx, v, extra...)
 	if err != nil {
 		return err
 	}
 	surplus := 0
-	if known {
-		if surplus, err = r.removeAllBut(ctx, namespace, now.Policies); err != nil {
+	if rendered {
+		if surplus, err = r.removeAllBut(ctx, v, now.Policies); err != nil {
 			return err
 		}
 	}
 	slices.Sort(now.Policies)
-	r.tell(namespace, now, append(applied, more...), surplus)
+	r.tell(v, append(applied, more...), surplus)
 	return nil
 }
 
@@ -142,13 +159,15 @@ func (r *Reconciler) ofProfile(namespace *corev1.Namespace, now *standing.Standi
 
 // tell reports what was done. Policies that had been in place as they are wanted now were changed or
 // deleted by somebody.
-func (r *Reconciler) tell(namespace *corev1.Namespace, now *standing.Standing, applied []string, surplus int) {
+func (r *Reconciler) tell(v *visit, applied []string, surplus int) {
 	if len(applied)+surplus == 0 {
 		return
 	}
+	namespace, now := v.namespace, v.now
 	reason, kind := "BaselineInPlace", corev1.EventTypeNormal
-	if before, ok := r.config.Standings.Of(namespace.Name); ok && before.Ready() && before.AsksForTheSame(now) {
+	if v.restores {
 		reason, kind = "BaselineRestored", corev1.EventTypeWarning
+		r.contests.restored(namespace.Name, time.Now())
 	}
 	r.config.Log.Info("policies in place", "namespace", namespace.Name, "mode", now.Mode, "profile", now.Profile,
 		"applied", applied, "removed", surplus, "reason", reason)
@@ -161,7 +180,7 @@ func (r *Reconciler) tell(namespace *corev1.Namespace, now *standing.Standing, a
 
 func (r *Reconciler) remove(ctx context.Context, namespace *corev1.Namespace) error {
 	r.arrivals.forget(namespace.Name)
-	removed, err := r.removeAllBut(ctx, namespace, nil)
+	removed, err := r.removeAllBut(ctx, &visit{namespace: namespace}, nil)
 	if removed > 0 {
 		r.config.Log.Info("policies removed", "namespace", namespace.Name, "removed", removed)
 		r.event(namespace, corev1.EventTypeNormal, "BaselineRemoved", "Delete", "mode is observe: %d policies of Bulkhead removed", removed)

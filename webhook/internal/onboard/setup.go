@@ -60,6 +60,7 @@ func Add(mgr manager.Manager, config Config) error {
 		live:     mgr.GetAPIReader(),
 		recorder: mgr.GetEventRecorder("bulkhead-onboarding"),
 		arrivals: newArrivals(),
+		contests: newContests(),
 	}
 	err := builder.ControllerManagedBy(mgr).
 		Named("onboarding").
