@@ -149,7 +149,7 @@ func (p *parts) addControllers(c *Config) error {
 	if err := onboard.Add(p.manager, onboard.Config{DNS: p.dns, Profiles: p.profiles, Standings: p.standings, Log: p.log}); err != nil {
 		return err
 	}
-	return view.Add(p.manager, view.Config{Profiles: p.profiles, Standings: p.standings, Starting: c.mode, Log: p.log})
+	return view.Add(p.manager, view.Config{Profiles: p.profiles, Standings: p.standings, Log: p.log})
 }
 
 // params are what the rules that come with Bulkhead cannot know.

@@ -46,10 +46,11 @@ func shipped(name string, starting, minimum baseline.Mode) *Profile {
 	}
 }
 
+// ShippedNames returns the names of the profiles of Bulkhead's own. The caller owns the slice.
+func ShippedNames() []string { return []string{ObserveName, StandardName, StrictName} }
+
 // IsShipped reports whether name is that of a profile of Bulkhead's own.
-func IsShipped(name string) bool {
-	return slices.Contains([]string{ObserveName, StandardName, StrictName}, name)
-}
+func IsShipped(name string) bool { return slices.Contains(ShippedNames(), name) }
 
 // Starting is the mode that new namespaces of the profile start in. A word that is no mode, which
 // the schema refuses, counts as enforce.

@@ -14,6 +14,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/bulkhead-dev/bulkhead/test/cluster"
 )
 
 // Replica is a pod of the Service.
@@ -141,19 +143,7 @@ func (b *Balancer) probe(ctx context.Context, replica int) {
 var prober = &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
 func answers(ctx context.Context, url string) bool {
-	if url == "" {
-		return true
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return false
-	}
-	response, err := prober.Do(request)
-	if err != nil {
-		return false
-	}
-	_ = response.Body.Close()
-	return response.StatusCode == http.StatusOK
+	return url == "" || cluster.Answers(ctx, prober, url)
 }
 
 func (b *Balancer) accept() {

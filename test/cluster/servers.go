@@ -124,7 +124,7 @@ func (c *ControlPlane) waitReady(ctx context.Context, url string) error {
 	defer poll.Stop()
 	apiserver, etcd := c.servers[0], c.servers[len(c.servers)-1]
 	for {
-		if ready(ctx, client, url+"/readyz") {
+		if Answers(ctx, client, url+"/readyz") {
 			return nil
 		}
 		select {
@@ -139,7 +139,8 @@ func (c *ControlPlane) waitReady(ctx context.Context, url string) error {
 	}
 }
 
-func ready(ctx context.Context, client *http.Client, url string) bool {
+// Answers reports whether a GET of the URL is answered with 200.
+func Answers(ctx context.Context, client *http.Client, url string) bool {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return false

@@ -74,16 +74,7 @@ func (r *replica) launch() (err error) {
 }
 
 func (r *replica) ready(ctx context.Context) bool {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.health+"/readyz", nil)
-	if err != nil {
-		return false
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return false
-	}
-	_ = response.Body.Close()
-	return response.StatusCode == http.StatusOK
+	return cluster.Answers(ctx, http.DefaultClient, "http://"+r.health+"/readyz")
 }
 
 // kill ends the replica without a chance to unregister. A webhook that is asked to end takes its

@@ -45,16 +45,7 @@ func (r *replica) start(ctx context.Context) (took time.Duration, err error) {
 }
 
 func (r *replica) isReady(ctx context.Context) bool {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.ready, nil)
-	if err != nil {
-		return false
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return false
-	}
-	_ = response.Body.Close()
-	return response.StatusCode == http.StatusOK
+	return cluster.Answers(ctx, http.DefaultClient, r.ready)
 }
 
 // end asks it to end and waits for that; a grace of 0 kills it.

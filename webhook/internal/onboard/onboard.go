@@ -102,9 +102,11 @@ func (r *Reconciler) bring(ctx context.Context, namespace *corev1.Namespace) (st
 		return now, nil
 	}
 	if mode.NeedsBaseline() {
-		return now, r.ensure(ctx, namespace, &now)
+		err = r.ensure(ctx, namespace, &now)
+	} else {
+		err = r.remove(ctx, namespace)
 	}
-	return now, r.remove(ctx, namespace)
+	return now, err
 }
 
 // ensure applies what is missing or changed and deletes what the profile has no more. Default-deny and
@@ -146,8 +148,8 @@ func (r *Reconciler) ensure(ctx context.Context, namespace *corev1.Namespace, no
 func (r *Reconciler) ofProfile(namespace *corev1.Namespace, now *standing.Standing) (policies []*networkingv1.NetworkPolicy, known bool) {
 	if now.Held == nil {
 		now.Fail("ProfileNotFound", fmt.Sprintf("there is no profile %s: create it, or set label %s to another", now.Profile, baseline.LabelProfile))
-	} else if errs := now.Held.Validate(); len(errs) > 0 {
-		now.Fail("ProfileInvalid", fmt.Sprintf("profile %s: %v", now.Profile, errs.ToAggregate()))
+	} else if len(now.Invalid) > 0 {
+		now.Fail("ProfileInvalid", fmt.Sprintf("profile %s: %v", now.Profile, now.Invalid.ToAggregate()))
 	} else if rendered, err := now.Held.Render(namespace); err != nil {
 		now.Fail("ProfileFailed", err.Error())
 	} else {

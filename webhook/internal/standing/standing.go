@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 	"github.com/bulkhead-dev/bulkhead/policies/profile"
@@ -22,7 +23,8 @@ type Standing struct {
 	Profile string // the name
 	Named   bool   // a label says so; else it is what selects the namespace
 	// Held is the profile of that name; nil: there is none.
-	Held *profile.Profile
+	Held    *profile.Profile
+	Invalid field.ErrorList // what is wrong with Held; nil: it is valid
 	// Selected is the name of the profile that selects the namespace.
 	Selected string
 	DNS      baseline.DNSTargets // empty in mode observe
@@ -43,6 +45,7 @@ func Of(namespace *corev1.Namespace, set *profile.Set) Standing {
 	if name, ok := namespace.Labels[baseline.LabelProfile]; ok {
 		now.Profile, now.Named = name, true
 	}
+	now.Invalid = set.Invalid(now.Profile)
 	return now
 }
 

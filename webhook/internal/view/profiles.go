@@ -35,7 +35,6 @@ type profileStatus struct {
 	live      client.Reader // reads from the API server
 	standings *standing.Board
 	profiles  *profiles.Store
-	starting  baseline.Mode
 	log       *slog.Logger
 }
 
@@ -46,8 +45,8 @@ func (p *profileStatus) changes() source.Source {
 		later := func(name string) {
 			queue.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Name: name}}, soon())
 		}
-		for _, own := range profile.Shipped(p.starting) {
-			later(own.Name)
+		for _, name := range profile.ShippedNames() {
+			later(name)
 		}
 		p.standings.Subscribe(func(_ string, now standing.Standing) { later(now.Profile) })
 		return nil
@@ -88,13 +87,15 @@ func (p *profileStatus) bring(ctx context.Context, name string) (time.Duration, 
 
 // keep makes one of Bulkhead's own profiles as it is to be.
 func (p *profileStatus) keep(ctx context.Context, name string) error {
-	i := slices.IndexFunc(profile.Shipped(p.starting), func(own *profile.Profile) bool { return own.Name == name })
-	if i < 0 {
+	if !profile.IsShipped(name) {
 		return nil
 	}
-	want := profile.Shipped(p.starting)[i]
-	have := &profile.Profile{}
-	err := p.client.Get(ctx, client.ObjectKey{Name: name}, have)
+	set, err := p.profiles.Set(ctx)
+	if err != nil {
+		return err
+	}
+	want, have := set.Get(name).DeepCopy(), &profile.Profile{} // whatever is in the cluster, the set has ours
+	err = p.client.Get(ctx, client.ObjectKey{Name: name}, have)
 	if apierrors.IsNotFound(err) {
 		if err := p.client.Create(ctx, want); err != nil {
 			return fmt.Errorf("make profile %s: %w", name, err)

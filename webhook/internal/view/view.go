@@ -21,7 +21,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 	"github.com/bulkhead-dev/bulkhead/policies/profile"
 	"github.com/bulkhead-dev/bulkhead/webhook/internal/profiles"
 	"github.com/bulkhead-dev/bulkhead/webhook/internal/standing"
@@ -40,7 +39,6 @@ const (
 type Config struct {
 	Standings *standing.Board
 	Profiles  *profiles.Store
-	Starting  baseline.Mode // of profile standard
 	Log       *slog.Logger
 }
 
@@ -49,7 +47,7 @@ func Add(mgr manager.Manager, config Config) error {
 	bulkheads := &bulkheads{client: mgr.GetClient(), standings: config.Standings}
 	profiles := &profileStatus{
 		client: mgr.GetClient(), live: mgr.GetAPIReader(), standings: config.Standings,
-		profiles: config.Profiles, starting: config.Starting, log: config.Log,
+		profiles: config.Profiles, log: config.Log,
 	}
 	err := builder.ControllerManagedBy(mgr).
 		Named("view").
