@@ -74,6 +74,9 @@ func checkHistory(t *testing.T, cluster int, g *generator, objs netpol.Objects, 
 		if what := now.differs(); what != "" {
 			t.Fatalf("seed %d cluster %d change %d: %s\n%s", *oracleSeed, cluster, step, what, smallestChange(t, last.objs, c, now.asked))
 		}
+		if what := now.overlooks(&last); what != "" {
+			t.Fatalf("seed %d cluster %d change %d: %s", *oracleSeed, cluster, step, what)
+		}
 		checkChangeErrors(t, c, err)
 		history = append(history, now)
 	}
