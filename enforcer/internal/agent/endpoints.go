@@ -43,7 +43,7 @@ func localEndpoints(objects netpol.Objects, node string, find interfaceFunc) (en
 				continue
 			}
 			owners[ifindex] = name
-			endpoints = append(endpoints, plan.EndpointInput{Pod: name, Ifindex: ifindex, Mode: modes[p.Namespace]})
+			endpoints = append(endpoints, plan.EndpointInput{Pod: name, Ifindex: ifindex, Mode: modes[p.Namespace], Addrs: podAddrs(p)})
 		}
 	}
 	return endpoints, problems

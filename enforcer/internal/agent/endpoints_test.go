@@ -59,14 +59,21 @@ func TestLocalEndpoints(t *testing.T) {
 		},
 	}, "here", interfaces)
 	want := []plan.EndpointInput{
-		{Pod: types.NamespacedName{Namespace: "old", Name: "c"}, Ifindex: 3, Mode: plan.Audit},
-		{Pod: types.NamespacedName{Namespace: "shop", Name: "a"}, Ifindex: 1, Mode: plan.Enforce},
-		{Pod: types.NamespacedName{Namespace: "trial", Name: "b"}, Ifindex: 2, Mode: plan.Audit},
-		{Pod: types.NamespacedName{Namespace: "typo", Name: "d"}, Ifindex: 4, Mode: plan.Audit},
+		{Pod: types.NamespacedName{Namespace: "old", Name: "c"}, Ifindex: 3, Mode: plan.Audit, Addrs: addrs("fd00::3")},
+		{Pod: types.NamespacedName{Namespace: "shop", Name: "a"}, Ifindex: 1, Mode: plan.Enforce, Addrs: addrs("10.0.0.1", "fd00::1")},
+		{Pod: types.NamespacedName{Namespace: "trial", Name: "b"}, Ifindex: 2, Mode: plan.Audit, Addrs: addrs("10.0.0.2")},
+		{Pod: types.NamespacedName{Namespace: "typo", Name: "d"}, Ifindex: 4, Mode: plan.Audit, Addrs: addrs("10.0.0.4")},
 	}
-	if !slices.Equal(got, want) || len(problems) != 0 {
+	if !slices.EqualFunc(got, want, plan.EndpointInput.Equal) || len(problems) != 0 {
 		t.Errorf("got  %+v, problems %v\nwant %+v", got, problems, want)
 	}
+}
+
+func addrs(list ...string) (parsed []netip.Addr) {
+	for _, a := range list {
+		parsed = append(parsed, netip.MustParseAddr(a))
+	}
+	return parsed
 }
 
 func TestLocalEndpointsProblems(t *testing.T) {

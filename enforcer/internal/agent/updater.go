@@ -114,7 +114,7 @@ func (u *updater) update(objectsChanged bool) []error {
 }
 
 func sameNode(a, b plan.Input) bool {
-	return slices.Equal(a.Endpoints, b.Endpoints) && slices.Equal(a.NodeAddrs, b.NodeAddrs)
+	return slices.EqualFunc(a.Endpoints, b.Endpoints, plan.EndpointInput.Equal) && slices.Equal(a.NodeAddrs, b.NodeAddrs)
 }
 
 func (u *updater) compile() {

@@ -5,6 +5,7 @@ package plan
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -26,6 +27,14 @@ type EndpointInput struct {
 	Pod     types.NamespacedName
 	Ifindex uint32 // of the host's side of the pod's link
 	Mode    Mode
+	// Addrs are the pod's addresses, as this node knows them; what others claim of them is not believed.
+	// nil: not known, those that the snapshot has.
+	Addrs []netip.Addr
+}
+
+// Equal reports whether nothing about the endpoint has changed.
+func (e EndpointInput) Equal(other EndpointInput) bool {
+	return e.Pod == other.Pod && e.Ifindex == other.Ifindex && e.Mode == other.Mode && slices.Equal(e.Addrs, other.Addrs)
 }
 
 // Build lowers a snapshot for one node. It fails, naming the pod, when the rules do not fit.
@@ -35,6 +44,7 @@ func Build(snap *netpol.Snapshot, in Input) (*World, error) {
 		sets:       make(map[string]uint32),
 		predicates: make(map[string]int),
 		named:      make(map[string][]portRange),
+		local:      locate(in.Endpoints),
 		classes:    map[string]uint32{"": 0},
 		world: &World{
 			Endpoints:  make(map[uint32]Endpoint, len(in.Endpoints)),
@@ -51,12 +61,12 @@ func Build(snap *netpol.Snapshot, in Input) (*World, error) {
 		if err != nil {
 			return nil, err
 		}
-		b.world.Endpoints[e.Ifindex] = Endpoint{Set: set, Mode: e.Mode}
+		b.world.Endpoints[e.Ifindex] = Endpoint{Set: set, Mode: e.Mode, Main: b.local[e.Pod].main}
 	}
 	for _, addr := range in.ServiceAddrs {
 		b.world.Services[addr.Unmap()] = struct{}{}
 	}
-	b.classify(in.NodeAddrs)
+	b.classify(in)
 	b.lowerPeers()
 	if err := b.lowerPorts(); err != nil {
 		return nil, err
@@ -74,8 +84,28 @@ type builder struct {
 	predicates map[string]int         // key of a predicate → its number
 	tests      []predicate            // by predicate number
 	named      map[string][]portRange // port that a rule names → what it is among all pods
-	classes    map[string]uint32      // predicates that hold → class
-	members    [][]uint64             // by class: the predicates that hold
+	local      map[types.NamespacedName]localPod
+	classes    map[string]uint32 // predicates that hold → class
+	members    [][]uint64        // by class: the predicates that hold
+}
+
+// localPod is where a pod of this node is found.
+type localPod struct {
+	main  uint32 // its first interface
+	known bool   // the node knows its addresses
+}
+
+func locate(endpoints []EndpointInput) map[types.NamespacedName]localPod {
+	local := make(map[types.NamespacedName]localPod, len(endpoints))
+	for _, e := range endpoints {
+		p, found := local[e.Pod]
+		if !found {
+			p.main = e.Ifindex
+		}
+		p.known = p.known || e.Addrs != nil
+		local[e.Pod] = p
+	}
+	return local
 }
 
 // row is one numbered rule of a set: a bit of the bitmaps. A rule takes several when it names ports

@@ -13,26 +13,52 @@ import (
 )
 
 // classify numbers the classes of pods, of nodes' addresses, and of the ranges in use.
-func (b *builder) classify(nodeAddrs []netip.Addr) {
+func (b *builder) classify(in Input) {
 	for e := range b.snap.Endpoints() {
-		b.identify(e, false)
+		b.identify(e, Identity{Ifindex: b.ownerInSnapshot(e)})
 	}
 	for _, e := range b.snap.NodeEndpoints() {
-		b.identify(e, false)
+		b.identify(e, Identity{})
 	}
+	b.identifyLocal(in.Endpoints)
 	// The node knows its own addresses better than any object: what comes from one is let in even if a
 	// pod claims it.
-	for _, addr := range nodeAddrs {
-		b.identify(b.snap.EndpointAt(addr), true)
+	for _, addr := range in.NodeAddrs {
+		b.identify(b.snap.EndpointAt(addr), Identity{Node: true})
 	}
 	for _, prefix := range b.prefixes() {
 		b.world.CIDRs[prefix] = b.class(func(p *predicate) bool { return p.peer != nil && p.peer.MatchesPrefix(prefix) })
 	}
 }
 
-func (b *builder) identify(e netpol.Endpoint, node bool) {
-	class := b.class(func(p *predicate) bool { return p.holds(e) })
-	b.world.Identities[e.Addr] = Identity{Class: class, Node: node}
+// ownerInSnapshot is the interface of the local pod that has the address if the snapshot is to be believed; 0
+// if the node knows better.
+func (b *builder) ownerInSnapshot(e netpol.Endpoint) uint32 {
+	if p := b.local[e.Pod()]; !p.known {
+		return p.main
+	}
+	return 0
+}
+
+// identifyLocal identifies what the node itself knows of its pods' addresses. A link-local address says nothing
+// about who has it.
+func (b *builder) identifyLocal(endpoints []EndpointInput) {
+	for _, e := range endpoints {
+		self := b.snap.Endpoint(e.Pod)
+		for _, addr := range e.Addrs {
+			if self.Addr = addr.Unmap(); !isLinkLocal(self.Addr) {
+				b.identify(self, Identity{Ifindex: b.local[e.Pod].main})
+			}
+		}
+	}
+}
+
+func isLinkLocal(addr netip.Addr) bool { return addr.Is6() && addr.IsLinkLocalUnicast() }
+
+// identify adds the class to what else is known of the endpoint's address.
+func (b *builder) identify(e netpol.Endpoint, identity Identity) {
+	identity.Class = b.class(func(p *predicate) bool { return p.holds(e) })
+	b.world.Identities[e.Addr] = identity
 }
 
 // prefixes are all ranges in use. The trie is keyed by 16-byte addresses, in which ::/0 also

@@ -98,6 +98,58 @@ func TestNodeAndServiceAddresses(t *testing.T) {
 	}
 }
 
+// Whose an address is decides who may send from it.
+func TestAddressesBelongToPods(t *testing.T) {
+	objs := netpol.Objects{Pods: []*corev1.Pod{
+		pod("listed", nil, "10.0.0.1"), pod("moved", nil, "10.0.0.2"), pod("starting", nil, ""), pod("remote", nil, "10.0.0.4"),
+		pod("taken", nil, "10.0.0.5"), pod("claims", nil, "10.9.0.1"),
+	}}
+	endpoint := func(name string, ifindex uint32, addrs ...string) EndpointInput {
+		e := EndpointInput{Pod: types.NamespacedName{Namespace: "shop", Name: name}, Ifindex: ifindex}
+		for _, a := range addrs {
+			e.Addrs = append(e.Addrs, netip.MustParseAddr(a))
+		}
+		return e
+	}
+	w := build(t, objs, Input{NodeAddrs: []netip.Addr{netip.MustParseAddr("10.9.0.1")}, Endpoints: []EndpointInput{
+		endpoint("listed", 1), endpoint("moved", 2, "10.0.0.22", "::ffff:10.0.0.23", "fe80::1"), endpoint("moved", 12),
+		endpoint("starting", 3, "10.0.0.3", "10.0.0.5"), endpoint("taken", 5, "10.0.0.55"), endpoint("claims", 6),
+	}})
+	for addr, ifindex := range map[string]uint32{
+		"10.0.0.1": 1, "10.0.0.22": 2, "10.0.0.23": 2, "10.0.0.2": 0, "10.0.0.3": 3, "10.0.0.4": 0, "10.0.0.5": 3, "10.0.0.55": 5, "10.9.0.1": 0,
+	} {
+		if id, found := w.Identities[netip.MustParseAddr(addr)]; id.Ifindex != ifindex || !found {
+			t.Errorf("%s: %+v, want interface %d", addr, id, ifindex)
+		}
+	}
+	if id, found := w.Identities[netip.MustParseAddr("fe80::1")]; found {
+		t.Errorf("a link-local address is %+v", id)
+	}
+	for ifindex, main := range map[uint32]uint32{1: 1, 2: 2, 12: 2, 3: 3} {
+		if e := w.Endpoints[ifindex]; e.Main != main {
+			t.Errorf("the endpoint at interface %d is %+v, want main interface %d", ifindex, e, main)
+		}
+	}
+}
+
+// An address that only the node knows has the identity of its pod, before the API server says so.
+func TestLocalAddressesHaveTheirPodsClass(t *testing.T) {
+	objs := netpol.Objects{
+		Pods:     []*corev1.Pod{pod("api", map[string]string{"app": "api"}, "10.0.0.1"), pod("client", map[string]string{"app": "client"}, "")},
+		Policies: rulesFor("api", 1),
+	}
+	w := build(t, objs, Input{Endpoints: []EndpointInput{
+		{Pod: types.NamespacedName{Namespace: "shop", Name: "api"}, Ifindex: 1},
+		{Pod: types.NamespacedName{Namespace: "shop", Name: "client"}, Ifindex: 2, Addrs: []netip.Addr{netip.MustParseAddr("10.0.0.2")}},
+	}})
+	if allowed, _ := w.decide(1, netpol.Ingress, netip.MustParseAddr("10.0.0.2"), corev1.ProtocolTCP, 1); !allowed {
+		t.Error("the client is not let in")
+	}
+	if allowed, _ := w.decide(1, netpol.Ingress, netip.MustParseAddr("10.0.0.3"), corev1.ProtocolTCP, 1); allowed {
+		t.Error("a stranger is let in")
+	}
+}
+
 // A pod whose address is also a node's stays what it is to the rules.
 func TestPodsWinOverNodes(t *testing.T) {
 	objs := netpol.Objects{

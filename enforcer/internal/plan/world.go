@@ -56,12 +56,16 @@ const (
 type Endpoint struct {
 	Set  uint32 // index in World.Sets
 	Mode Mode
+	// Main is the pod's first interface, by which Identity names the pod: a pod may have several.
+	Main uint32
 }
 
 // Identity is what an address is to the rules.
 type Identity struct {
 	Class uint32
 	Node  bool // an address of this very node: what comes from it is always let in
+	// Ifindex is the first interface of the local pod that has the address; 0: it is not a local pod's.
+	Ifindex uint32
 }
 
 // PeerKey finds the rules whose peers match.
