@@ -43,7 +43,7 @@ inlined struct outcome drop(__u8 reason)
 /* Without ports there is no rule to ask: drop, unless the endpoint is only audited. */
 inlined struct outcome refuse(const struct view *v, __u8 reason)
 {
-	struct endpoint *ep = lookup(&endpoints, v->slot, &v->key.ifindex);
+	struct endpoint *ep = find_endpoint(v, v->key.ifindex);
 	struct outcome o = {.pass = ep && ep->mode == AUDIT, .reason = reason};
 	return o;
 }
@@ -223,7 +223,7 @@ inlined int may_send(struct bpf_nf_ctx *ctx)
 	struct view v = {};
 	struct outcome o;
 
-	if (!begin(&v, ctx->state->in->ifindex, FORWARDED) || !lookup(&endpoints, v.slot, &v.key.ifindex))
+	if (!begin(&v, ctx->state->in->ifindex, FORWARDED) || !find_endpoint(&v, v.key.ifindex))
 		return 1;
 	o = inspect_ip(s, &v, 0, family_of(ctx->state));
 	count(o.pass, o.reason);
@@ -244,7 +244,7 @@ inlined int may_receive(struct bpf_nf_ctx *ctx)
 
 	if (!begin(&v, ctx->state->out->ifindex, FORWARDED))
 		return 1;
-	ep = lookup(&endpoints, v.slot, &v.key.ifindex);
+	ep = find_endpoint(&v, v.key.ifindex);
 	if (!ep || parse(s, 0, family_of(ctx->state), 0, &p) != PARSED)
 		return 1;
 	v.direction = INGRESS;

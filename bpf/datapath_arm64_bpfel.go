@@ -28,6 +28,7 @@ type DatapathConfig struct {
 	_          structs.HostLayout
 	Generation uint64
 	Epoch      uint64
+	Sets       uint64
 }
 
 type DatapathConnection struct {
@@ -83,6 +84,13 @@ type DatapathEndpoint struct {
 	Pad   [3]uint8
 }
 
+type DatapathEndpointKey struct {
+	_          structs.HostLayout
+	Generation uint64
+	Ifindex    uint32
+	Pad        uint32
+}
+
 type DatapathFlow struct {
 	_           structs.HostLayout
 	Connections uint64
@@ -94,20 +102,18 @@ type DatapathFlow struct {
 }
 
 type DatapathFlowKey struct {
-	_          structs.HostLayout
-	Local      [16]uint8
-	Remote     [16]uint8
-	Generation uint64
-	Ifindex    uint32
-	Set        uint32
-	Port       uint16
-	Rule       int16
-	Protocol   uint8
-	Direction  uint8
-	Verdict    uint8
-	Reason     uint8
-	Pad        [4]uint8
-	_          [4]byte
+	_         structs.HostLayout
+	Local     [16]uint8
+	Remote    [16]uint8
+	Ifindex   uint32
+	Set       uint32
+	Port      uint16
+	Rule      int16
+	Protocol  uint8
+	Direction uint8
+	Verdict   uint8
+	Reason    uint8
+	Pad       [4]uint8
 }
 
 type DatapathFragmentKey struct {
@@ -157,6 +163,14 @@ type DatapathPeerKey struct {
 	Pad       [3]uint8
 }
 
+type DatapathPolicySet struct {
+	_        structs.HostLayout
+	Deny     [2]DatapathBitmap
+	Pass     [2]DatapathBitmap
+	Everyone [2]DatapathBitmap
+	AllPorts [2]DatapathBitmap
+}
+
 type DatapathPortClassTable struct {
 	_       structs.HostLayout
 	Classes [196608]uint16
@@ -202,12 +216,6 @@ const (
 	DatapathReasonREASONS             DatapathReason = 17
 )
 
-type DatapathSetActions struct {
-	_    structs.HostLayout
-	Deny [2]DatapathBitmap
-	Pass [2]DatapathBitmap
-}
-
 type DatapathTiers struct {
 	_        structs.HostLayout
 	Rules    uint16
@@ -229,7 +237,6 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	DatapathMapActions              = "actions"
 	DatapathMapCidrs                = "cidrs"
 	DatapathMapConfig               = "config"
 	DatapathMapConnections          = "connections"
@@ -241,6 +248,7 @@ const (
 	DatapathMapPeers                = "peers"
 	DatapathMapPortClasses          = "port_classes"
 	DatapathMapPorts                = "ports"
+	DatapathMapSets                 = "sets"
 	DatapathProgForwarded           = "forwarded"
 	DatapathProgFromPod             = "from_pod"
 	DatapathProgToPod               = "to_pod"
@@ -249,6 +257,7 @@ const (
 	DatapathVarSharedConnectionFlag = "shared_connection_flag"
 	DatapathVarSharedDirection      = "shared_direction"
 	DatapathVarSharedEndpoint       = "shared_endpoint"
+	DatapathVarSharedEndpointKey    = "shared_endpoint_key"
 	DatapathVarSharedFlow           = "shared_flow"
 	DatapathVarSharedFlowKey        = "shared_flow_key"
 	DatapathVarSharedIdentity       = "shared_identity"
@@ -256,11 +265,11 @@ const (
 	DatapathVarSharedLimit          = "shared_limit"
 	DatapathVarSharedMode           = "shared_mode"
 	DatapathVarSharedPeerKey        = "shared_peer_key"
+	DatapathVarSharedPolicySet      = "shared_policy_set"
 	DatapathVarSharedPortClassTable = "shared_port_class_table"
 	DatapathVarSharedPortKey        = "shared_port_key"
 	DatapathVarSharedProtocol       = "shared_protocol"
 	DatapathVarSharedReason         = "shared_reason"
-	DatapathVarSharedSetActions     = "shared_set_actions"
 	DatapathVarSharedTiers          = "shared_tiers"
 	DatapathVarSharedVerdict        = "shared_verdict"
 )
@@ -316,7 +325,6 @@ type DatapathProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DatapathMapSpecs struct {
-	Actions     *ebpf.MapSpec `ebpf:"actions"`
 	Cidrs       *ebpf.MapSpec `ebpf:"cidrs"`
 	Config      *ebpf.MapSpec `ebpf:"config"`
 	Connections *ebpf.MapSpec `ebpf:"connections"`
@@ -328,6 +336,7 @@ type DatapathMapSpecs struct {
 	Peers       *ebpf.MapSpec `ebpf:"peers"`
 	PortClasses *ebpf.MapSpec `ebpf:"port_classes"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
+	Sets        *ebpf.MapSpec `ebpf:"sets"`
 }
 
 // DatapathVariableSpecs contains global variables before they are loaded into the kernel.
@@ -339,6 +348,7 @@ type DatapathVariableSpecs struct {
 	SharedConnectionFlag *ebpf.VariableSpec `ebpf:"shared_connection_flag"`
 	SharedDirection      *ebpf.VariableSpec `ebpf:"shared_direction"`
 	SharedEndpoint       *ebpf.VariableSpec `ebpf:"shared_endpoint"`
+	SharedEndpointKey    *ebpf.VariableSpec `ebpf:"shared_endpoint_key"`
 	SharedFlow           *ebpf.VariableSpec `ebpf:"shared_flow"`
 	SharedFlowKey        *ebpf.VariableSpec `ebpf:"shared_flow_key"`
 	SharedIdentity       *ebpf.VariableSpec `ebpf:"shared_identity"`
@@ -346,11 +356,11 @@ type DatapathVariableSpecs struct {
 	SharedLimit          *ebpf.VariableSpec `ebpf:"shared_limit"`
 	SharedMode           *ebpf.VariableSpec `ebpf:"shared_mode"`
 	SharedPeerKey        *ebpf.VariableSpec `ebpf:"shared_peer_key"`
+	SharedPolicySet      *ebpf.VariableSpec `ebpf:"shared_policy_set"`
 	SharedPortClassTable *ebpf.VariableSpec `ebpf:"shared_port_class_table"`
 	SharedPortKey        *ebpf.VariableSpec `ebpf:"shared_port_key"`
 	SharedProtocol       *ebpf.VariableSpec `ebpf:"shared_protocol"`
 	SharedReason         *ebpf.VariableSpec `ebpf:"shared_reason"`
-	SharedSetActions     *ebpf.VariableSpec `ebpf:"shared_set_actions"`
 	SharedTiers          *ebpf.VariableSpec `ebpf:"shared_tiers"`
 	SharedVerdict        *ebpf.VariableSpec `ebpf:"shared_verdict"`
 }
@@ -375,7 +385,6 @@ func (o *DatapathObjects) Close() error {
 //
 // It can be passed to LoadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DatapathMaps struct {
-	Actions     *ebpf.Map `ebpf:"actions"`
 	Cidrs       *ebpf.Map `ebpf:"cidrs"`
 	Config      *ebpf.Map `ebpf:"config"`
 	Connections *ebpf.Map `ebpf:"connections"`
@@ -387,11 +396,11 @@ type DatapathMaps struct {
 	Peers       *ebpf.Map `ebpf:"peers"`
 	PortClasses *ebpf.Map `ebpf:"port_classes"`
 	Ports       *ebpf.Map `ebpf:"ports"`
+	Sets        *ebpf.Map `ebpf:"sets"`
 }
 
 func (m *DatapathMaps) Close() error {
 	return _DatapathClose(
-		m.Actions,
 		m.Cidrs,
 		m.Config,
 		m.Connections,
@@ -403,6 +412,7 @@ func (m *DatapathMaps) Close() error {
 		m.Peers,
 		m.PortClasses,
 		m.Ports,
+		m.Sets,
 	)
 }
 
@@ -415,6 +425,7 @@ type DatapathVariables struct {
 	SharedConnectionFlag *ebpf.Variable `ebpf:"shared_connection_flag"`
 	SharedDirection      *ebpf.Variable `ebpf:"shared_direction"`
 	SharedEndpoint       *ebpf.Variable `ebpf:"shared_endpoint"`
+	SharedEndpointKey    *ebpf.Variable `ebpf:"shared_endpoint_key"`
 	SharedFlow           *ebpf.Variable `ebpf:"shared_flow"`
 	SharedFlowKey        *ebpf.Variable `ebpf:"shared_flow_key"`
 	SharedIdentity       *ebpf.Variable `ebpf:"shared_identity"`
@@ -422,11 +433,11 @@ type DatapathVariables struct {
 	SharedLimit          *ebpf.Variable `ebpf:"shared_limit"`
 	SharedMode           *ebpf.Variable `ebpf:"shared_mode"`
 	SharedPeerKey        *ebpf.Variable `ebpf:"shared_peer_key"`
+	SharedPolicySet      *ebpf.Variable `ebpf:"shared_policy_set"`
 	SharedPortClassTable *ebpf.Variable `ebpf:"shared_port_class_table"`
 	SharedPortKey        *ebpf.Variable `ebpf:"shared_port_key"`
 	SharedProtocol       *ebpf.Variable `ebpf:"shared_protocol"`
 	SharedReason         *ebpf.Variable `ebpf:"shared_reason"`
-	SharedSetActions     *ebpf.Variable `ebpf:"shared_set_actions"`
 	SharedTiers          *ebpf.Variable `ebpf:"shared_tiers"`
 	SharedVerdict        *ebpf.Variable `ebpf:"shared_verdict"`
 }

@@ -23,6 +23,14 @@ struct view {
 	__u8 flags;      /* enum packet_flag */
 };
 
+/* The endpoint at an interface in the view's world; NULL if there is none. */
+inlined struct endpoint *find_endpoint(const struct view *v, __u32 ifindex)
+{
+	struct endpoint_key key = {.generation = v->generation, .ifindex = ifindex};
+
+	return bpf_map_lookup_elem(&endpoints, &key);
+}
+
 inlined int lowest_bit(__u64 word)
 {
 	/* Counts the bits below the lowest one: BPF has no instruction for it. */
@@ -118,11 +126,11 @@ inlined int is_set(const struct bitmap *bits, __u32 bit)
 /* What a rule of the Admin or the Baseline tier does; it denies if nothing is known about its set. */
 global int action_of_tier(const struct view *v, const struct endpoint *ep, __u8 direction, __u32 rule)
 {
-	struct set_actions *of;
+	struct policy_set *of;
 
 	if (!v || !ep)
 		return DENY;
-	of = lookup(&actions, v->slot, &ep->set);
+	of = lookup(&sets, v->slot, &ep->set);
 	if (!of || is_set(direction == EGRESS ? &of->deny[EGRESS] : &of->deny[INGRESS], rule))
 		return DENY;
 	return is_set(direction == EGRESS ? &of->pass[EGRESS] : &of->pass[INGRESS], rule) ? PASS : ALLOW;
@@ -156,6 +164,18 @@ inlined int decide_by_rule(struct decision *d, const struct view *v, const struc
 	port.class = class_of_port(v, protocol, destination_port(v, direction));
 	by_peer = lookup(&peers, v->slot, &peer);
 	by_port = lookup(&ports, v->slot, &port);
+	if (!by_peer || !by_port) {
+		struct policy_set *set = lookup(&sets, v->slot, &ep->set);
+
+		if (unlikely(!set)) {
+			decide(d, DENIED, BY_DENY_RULE, NO_RULE);
+			return 1;
+		}
+		if (!by_peer)
+			by_peer = direction == EGRESS ? &set->everyone[EGRESS] : &set->everyone[INGRESS];
+		if (!by_port)
+			by_port = direction == EGRESS ? &set->all_ports[EGRESS] : &set->all_ports[INGRESS];
+	}
 	rule = first_common(by_peer, by_port, 0, tiers->rules);
 	action = action_of(v, ep, tiers, direction, rule);
 	if (unlikely(action == PASS && rule != NO_RULE)) {

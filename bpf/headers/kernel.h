@@ -40,7 +40,7 @@ enum {
 	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
 };
 enum { BPF_ANY = 0 };
-enum { BPF_F_NO_PREALLOC = 1 << 0, BPF_F_MMAPABLE = 1 << 10, BPF_F_INNER_MAP = 1 << 12 };
+enum { BPF_F_NO_PREALLOC = 1 << 0, BPF_F_MMAPABLE = 1 << 10 };
 enum { TCX_NEXT = -1, TCX_DROP = 2 };
 enum { NF_DROP = 0, NF_ACCEPT = 1 };
 

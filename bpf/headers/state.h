@@ -58,10 +58,15 @@ enum limit {
 #define NO_SET (~0U)
 
 /* generation is 0 before the first world; its lowest bit is the slot of the world in every array of
- * maps. epoch's lowest bit is the slot of flows that is written. Each is written by one 8-byte store. */
+ * maps. epoch's lowest bit is the slot of flows that is written. Each is written by one 8-byte store.
+ *
+ * A world that replaces all of the one before is built in the other slot. One that changes a part of it shares
+ * its slot: entries that nothing refers to yet are added, and no entry that is in use changes its meaning, until
+ * the new generation puts endpoints under other policy sets, all at once. Sets are never numbered alike. */
 struct config {
 	__u64 generation;
 	__u64 epoch;
+	__u64 sets; /* number of the next policy set */
 };
 
 /* The rules of one direction, numbered in order of precedence: those of the Admin tier, and then those of
@@ -71,6 +76,12 @@ struct tiers {
 	__u16 admin; /* how many of them are of the Admin tier */
 	__u8 isolated;
 	__u8 pad;
+};
+
+struct endpoint_key {
+	__u64 generation;
+	__u32 ifindex;
+	__u32 pad;
 };
 
 struct endpoint {
@@ -109,11 +120,12 @@ struct bitmap {
 	__u64 words[RULE_WORDS];
 };
 
-/* What the rules of a policy set do that are of the Admin and Baseline tiers, by direction. Those in neither
- * bitmap allow. */
-struct set_actions {
+/* What a policy set says of its rules, by direction. Those that neither deny nor pass allow. */
+struct policy_set {
 	struct bitmap deny[2];
 	struct bitmap pass[2];
+	struct bitmap everyone[2];  /* matches whatever peer; what a class without an entry in peers gets */
+	struct bitmap all_ports[2]; /* matches whatever port; what a class without an entry in ports gets */
 };
 
 /* class of protocol*65536 + port */
@@ -155,7 +167,6 @@ struct fragment_key {
 struct flow_key {
 	__u8 local[16];
 	__u8 remote[16];
-	__u64 generation;
 	__u32 ifindex;
 	__u32 set;
 	__u16 port; /* at the side that was connected to; 0 for protocols without ports */
@@ -194,13 +205,14 @@ SHARED(enum, identity_flag);
 SHARED(enum, connection_flag);
 SHARED(enum, limit);
 SHARED(struct, tiers);
+SHARED(struct, endpoint_key);
 SHARED(struct, endpoint);
 SHARED(struct, identity);
 SHARED(struct, cidr_key);
 SHARED(struct, peer_key);
 SHARED(struct, port_key);
 SHARED(struct, bitmap);
-SHARED(struct, set_actions);
+SHARED(struct, policy_set);
 SHARED(struct, port_class_table);
 SHARED(struct, flow_key);
 SHARED(struct, flow);
@@ -212,6 +224,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct config);
 } config SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct endpoint_key);
+	__type(value, struct endpoint);
+} endpoints SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -234,7 +254,7 @@ struct {
 	__type(value, struct counter);
 } counters SEC(".maps");
 
-/* One map of a kind for each of two slots. Inner maps of worlds are made to measure by userspace. */
+/* One map of a kind for each of two slots. Inner maps of worlds are made by userspace, with room to grow. */
 #define SLOTS(name, inner)                                                                                    \
 	struct {                                                                                              \
 		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);                                                     \
@@ -243,16 +263,11 @@ struct {
 		__array(values, struct inner);                                                                \
 	} name SEC(".maps")
 
-struct endpoint_map {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1);
-	__type(key, __u32); /* ifindex */
-	__type(value, struct endpoint);
-};
 
 struct identity_map {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u8[16]);
 	__type(value, struct identity);
 };
@@ -275,6 +290,7 @@ struct port_class_map {
 struct peer_map {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct peer_key);
 	__type(value, struct bitmap);
 };
@@ -282,16 +298,17 @@ struct peer_map {
 struct port_map {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct port_key);
 	__type(value, struct bitmap);
 };
 
-struct actions_map {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
+struct set_map {
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_INNER_MAP); /* may differ in size from one world to the next */
-	__type(key, __u32);                 /* policy set */
-	__type(value, struct set_actions);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32); /* number of the policy set */
+	__type(value, struct policy_set);
 };
 
 struct flow_map {
@@ -302,13 +319,12 @@ struct flow_map {
 	__type(value, struct flow);
 };
 
-SLOTS(endpoints, endpoint_map);
 SLOTS(identities, identity_map);
 SLOTS(cidrs, cidr_map);
 SLOTS(port_classes, port_class_map);
 SLOTS(peers, peer_map);
 SLOTS(ports, port_map);
-SLOTS(actions, actions_map);
+SLOTS(sets, set_map);
 SLOTS(flows, flow_map);
 
 /* Looks key up in the map of slot; NULL also when the slot is empty. */

@@ -64,7 +64,6 @@ inlined void fill_flow_key(struct flow_key *key, const struct view *v, const str
 {
 	copy_address(key->local, v->key.local);
 	copy_address(key->remote, v->key.remote);
-	key->generation = v->generation;
 	key->ifindex = v->key.ifindex;
 	key->port = destination_port(v, direction);
 	key->rule = d->rule;
@@ -246,7 +245,7 @@ inlined struct outcome follow(const struct view *v)
 		touch(v, c);
 		return o;
 	}
-	ep = lookup(&endpoints, v->slot, &v->key.ifindex);
+	ep = find_endpoint(v, v->key.ifindex);
 	if (!ep)
 		return unknown_endpoint(v);
 	packed = judge_packet(v, ep, c);

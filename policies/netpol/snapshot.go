@@ -85,6 +85,9 @@ func (e Endpoint) Pod() types.NamespacedName {
 	return e.pod.ref
 }
 
+// IsKnown says whether a pod or a Node has the address.
+func (e Endpoint) IsKnown() bool { return e.pod != nil || e.node != nil }
+
 // NamedPorts are the numbers that the endpoint's pod gives a port name, ascending; nil when none.
 func (e Endpoint) NamedPorts(name string, protocol corev1.Protocol) []uint16 {
 	if e.pod == nil {
@@ -137,6 +140,14 @@ func (s *Snapshot) Endpoint(name types.NamespacedName) Endpoint {
 		return Endpoint{}
 	}
 	return s.endpoint(p, p.address(netip.Addr{}))
+}
+
+// Addresses are those of a pod, in its own order; nil for a pod that is not known or has no identity.
+func (s *Snapshot) Addresses(name types.NamespacedName) []netip.Addr {
+	if p := s.pod(name); p != nil && p.hasIdentity() {
+		return p.addrs
+	}
+	return nil
 }
 
 func (s *Snapshot) pod(name types.NamespacedName) *pod {

@@ -23,9 +23,15 @@ func (w *World) decide(ifindex uint32, d netpol.Direction, peer netip.Addr, prot
 		p = protocolOf(protocol)
 		class = w.PortClasses[p][port]
 	}
-	peers := w.Peers[PeerKey{set, w.classOf(peer), d}]
-	ports := w.Ports[PortKey{set, class, d, p}]
-	entry := &w.Sets[set]
+	entry := &w.Sets[set-w.FirstSet]
+	peers, ok := w.Peers[PeerKey{set, w.classOf(peer), d}]
+	if !ok {
+		peers = entry.Everyone[d]
+	}
+	ports, ok := w.Ports[PortKey{set, class, d, p}]
+	if !ok {
+		ports = entry.AllPorts[d]
+	}
 	rule = firstCommon(peers, ports, 0)
 	if rule >= 0 && rule < int(entry.Admin[d]) && entry.Pass[d].has(rule) {
 		rule = firstCommon(peers, ports, int(entry.Admin[d]))
@@ -114,6 +120,19 @@ type trial struct {
 
 func newTrial(t *testing.T, name string, snap *netpol.Snapshot) *trial {
 	t.Helper()
+	c, in := unplanned(name, snap)
+	var err error
+	if c.world, err = Build(snap, in); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	if _, found := c.world.CIDRs[netip.Prefix{}]; found {
+		t.Errorf("%s: a peer that is not a range became one", name)
+	}
+	return c
+}
+
+// unplanned is a trial without its world, which is to be made of the input.
+func unplanned(name string, snap *netpol.Snapshot) (*trial, Input) {
 	c := &trial{name: name, snap: snap, pods: make(map[uint32]netpol.Endpoint), seen: func(netpol.Endpoint, netpol.Direction, netpol.Decision) {}}
 	var in Input
 	for e := range snap.Endpoints() {
@@ -126,14 +145,7 @@ func newTrial(t *testing.T, name string, snap *netpol.Snapshot) *trial {
 			in.NodeAddrs = append(in.NodeAddrs, e.Addr)
 		}
 	}
-	var err error
-	if c.world, err = Build(snap, in); err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	if _, found := c.world.CIDRs[netip.Prefix{}]; found {
-		t.Errorf("%s: a peer that is not a range became one", name)
-	}
-	return c
+	return c, in
 }
 
 // compare asks about every pod with every other and every address given, at every port, and returns how

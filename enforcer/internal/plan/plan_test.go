@@ -204,22 +204,7 @@ func allowFrom(app string, rules int) *networkingv1.NetworkPolicy {
 }
 
 func BenchmarkBuild(b *testing.B) {
-	var objs netpol.Objects
-	var in Input
-	for i := range 100 {
-		objs.Policies = append(objs.Policies, allowFrom(fmt.Sprintf("app-%d", i), 3))
-	}
-	for i := range 10_000 {
-		addr := netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})
-		objs.Pods = append(objs.Pods, pod(fmt.Sprintf("pod-%d", i), map[string]string{"app": fmt.Sprintf("app-%d", i%100)}, addr.String()))
-		if i < 100 {
-			in.Endpoints = append(in.Endpoints, EndpointInput{Pod: types.NamespacedName{Namespace: "shop", Name: fmt.Sprintf("pod-%d", i)}, Ifindex: uint32(i + 1)})
-		}
-	}
-	snap, err := netpol.Compile(objs)
-	if err != nil {
-		b.Fatal(err)
-	}
+	snap, in := crowd(b, 10_000, 100)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := Build(snap, in); err != nil {

@@ -13,13 +13,13 @@ import (
 )
 
 // lowerRules turns rules into rows, in order.
-func (b *builder) lowerRules(rules []*netpol.Rule, d netpol.Direction, self netpol.Endpoint) []row {
+func (t *tables) lowerRules(rules []*netpol.Rule, d netpol.Direction, self netpol.Endpoint) []row {
 	var rows []row
 	for _, r := range rules {
-		base := row{origin: &r.Origin, action: r.Action, everyone: len(r.Peers) == 0, named: -1, allPorts: len(r.Ports) == 0}
+		base := row{origin: &r.Origin, action: r.Action, everyone: len(r.Peers) == 0, named: none, allPorts: len(r.Ports) == 0}
 		for i := range r.Peers {
 			m := &r.Peers[i]
-			base.peers = append(base.peers, b.predicate(m.Key(), predicate{peer: m}))
+			base.peers = append(base.peers, t.predicate(m.Key(), predicate{peer: m}))
 		}
 		var named []row
 		for i := range r.Ports {
@@ -30,7 +30,7 @@ func (b *builder) lowerRules(rules []*netpol.Rule, d netpol.Direction, self netp
 			case d == netpol.Ingress: // the pod itself declares the port
 				base.ports = append(base.ports, namedPorts(self, p)...)
 			default: // each peer declares it, with its own number
-				named = append(named, b.namedRows(base, p)...)
+				named = append(named, t.namedRows(base, p)...)
 			}
 		}
 		if base.allPorts || len(base.ports) > 0 {
@@ -42,11 +42,11 @@ func (b *builder) lowerRules(rules []*netpol.Rule, d netpol.Direction, self netp
 }
 
 // namedRows are the rows of a named port of the peers: one for each number it has among them.
-func (b *builder) namedRows(base row, p *netpol.PortMatch) []row {
+func (t *tables) namedRows(base row, p *netpol.PortMatch) []row {
 	var rows []row
-	for _, at := range b.namedAnywhere(p) {
+	for _, at := range t.namedAnywhere(p) {
 		r := base
-		r.named = b.predicate(fmt.Sprintf("port %s=%v", p.Name, at), predicate{port: p, at: at})
+		r.named = t.predicate(fmt.Sprintf("port %s=%v", p.Name, at), predicate{port: p, at: at})
 		r.ports = []portRange{at}
 		rows = append(rows, r)
 	}
@@ -54,20 +54,20 @@ func (b *builder) namedRows(base row, p *netpol.PortMatch) []row {
 }
 
 // namedAnywhere is everything that some pod gives the name, each once, in order.
-func (b *builder) namedAnywhere(p *netpol.PortMatch) []portRange {
+func (t *tables) namedAnywhere(p *netpol.PortMatch) []portRange {
 	key := p.String()
-	all, known := b.named[key]
+	all, known := t.named[key]
 	if known {
 		return all
 	}
-	for e := range b.snap.Endpoints() {
+	for e := range t.snap.Endpoints() {
 		for _, at := range namedPorts(e, p) {
 			if i, found := slices.BinarySearchFunc(all, at, compareRanges); !found {
 				all = slices.Insert(all, i, at)
 			}
 		}
 	}
-	b.named[key] = all
+	t.named[key] = all
 	return all
 }
 

@@ -10,6 +10,10 @@
 // bit is the rule that decides. The cost of a verdict therefore does not depend on the number of
 // pods, ranges or ports.
 //
+// A [Planner] goes from one world to the next by what is new. Numbers keep their meaning: a policy set never
+// changes, and what the rules treat alike is only ever cut finer. So all that the next world needs can be added
+// beside what is in use, and endpoints then change to their new sets in one step.
+//
 // Rules of the Admin tier come first, then those of one other tier: of NetworkPolicies where one
 // isolates the pod, and of Baseline where none does, because the one tier is never asked after the
 // other. A rule of the Admin tier that passes makes the search start again behind that tier, and
@@ -54,7 +58,7 @@ const (
 
 // Endpoint is a local pod, found by the host's interface that leads to it.
 type Endpoint struct {
-	Set  uint32 // index in World.Sets
+	Set  uint32 // number of the policy set
 	Mode Mode
 	// Main is the pod's first interface, by which Identity names the pod: a pod may have several.
 	Main uint32
@@ -90,18 +94,32 @@ type SetEntry struct {
 	// Deny and Pass are the rules with these actions, which the NetworkPolicies tier has none of; all
 	// others allow.
 	Deny, Pass [2]Bitmap
+	// Everyone are the rules that match whatever peer, and AllPorts those that match whatever port.
+	Everyone, AllPorts [2]Bitmap
 }
 
-// World is everything that a policy change replaces, in one piece.
+// PortClasses are the classes of ports, by Protocol and port.
+type PortClasses [3][65536]uint16
+
+// World is everything that packets are judged by, or what is new of it.
 type World struct {
-	Endpoints   map[uint32]Endpoint // by interface index
-	Identities  map[netip.Addr]Identity
-	CIDRs       map[netip.Prefix]uint32 // class of the addresses in no narrower prefix; 0 when in none
-	Services    map[netip.Addr]struct{} // virtual addresses: judged after translation
-	PortClasses [3][65536]uint16        // by Protocol and port
-	Peers       map[PeerKey]Bitmap      // a key that is missing means no rule
-	Ports       map[PortKey]Bitmap      // a key that is missing means no rule
-	Sets        []SetEntry
+	// Partial: what is not in the tables is as it was in the world before. Endpoints are complete all the same.
+	Partial    bool
+	Endpoints  map[uint32]Endpoint // by interface index
+	Identities map[netip.Addr]Identity
+	Services   map[netip.Addr]struct{} // virtual addresses: judged after translation
+	// Gone are the addresses that are neither an identity nor a Service any more. What is said of an address
+	// replaces all that was known of it.
+	Gone []netip.Addr
+	// CIDRs give the class of the addresses in no narrower prefix; it is 0 when they are in none.
+	CIDRs map[netip.Prefix]uint32
+	// PortClasses are all of them; nil: as before.
+	PortClasses *PortClasses
+	Peers       map[PeerKey]Bitmap // a key that is missing means SetEntry.Everyone
+	Ports       map[PortKey]Bitmap // a key that is missing means SetEntry.AllPorts
+	// Sets are the new policy sets. The first has the number FirstSet, and so on.
+	Sets     []SetEntry
+	FirstSet uint32
 
 	origins []setOrigins // by set
 }
@@ -112,18 +130,26 @@ type setOrigins struct {
 	by    [2][]*netpol.Origin
 }
 
-// Rule is the origin of a rule number of a set; nil when there is no such rule.
+// Rule is the origin of a rule number of a set that is new in this world; nil when there is no such rule.
 func (w *World) Rule(set uint32, d netpol.Direction, rule int) *netpol.Origin {
-	if int(set) >= len(w.origins) || rule < 0 || rule >= len(w.origins[set].rules[d]) {
+	o := w.originsOf(set)
+	if o == nil || rule < 0 || rule >= len(o.rules[d]) {
 		return nil
 	}
-	return w.origins[set].rules[d][rule]
+	return o.rules[d][rule]
 }
 
-// Isolation lists the policies that isolate the pods of a set; nil when none does.
+// Isolation lists the policies that isolate the pods of a set that is new in this world; nil when none does.
 func (w *World) Isolation(set uint32, d netpol.Direction) []*netpol.Origin {
-	if int(set) >= len(w.origins) {
-		return nil
+	if o := w.originsOf(set); o != nil {
+		return o.by[d]
 	}
-	return w.origins[set].by[d]
+	return nil
+}
+
+func (w *World) originsOf(set uint32) *setOrigins {
+	if i := int(set) - int(w.FirstSet); i >= 0 && i < len(w.origins) {
+		return &w.origins[i]
+	}
+	return nil
 }
