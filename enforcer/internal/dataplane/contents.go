@@ -3,7 +3,9 @@
 package dataplane
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 
 	"github.com/cilium/ebpf"
@@ -12,18 +14,52 @@ import (
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/plan"
 )
 
-// How much one world may hold. These bound kernel memory: peers and ports take about 200 bytes each.
+// How much one world may hold. These bound kernel memory: peers and ports take about 200 bytes each, sets 1.2 KiB.
 const (
-	maxEndpoints  = 1 << 14
+	maxEndpoints  = 1 << 13 // several generations of them are in one map
 	maxIdentities = 1 << 20
 	maxCIDRs      = 1 << 18
 	maxBitmaps    = 1 << 18
+	maxSets       = 1 << 15
 )
+
+// kinds are the tables of a bank, in the order in which they are added to: what refers to others comes later.
+var kinds = []struct {
+	name     string
+	outer    func(*Dataplane) *ebpf.Map
+	min, max int // entries that there is room for
+}{
+	{bpf.DatapathMapSets, func(d *Dataplane) *ebpf.Map { return d.objs.Sets }, 1 << 10, maxSets},
+	{bpf.DatapathMapPeers, func(d *Dataplane) *ebpf.Map { return d.objs.Peers }, 1 << 13, maxBitmaps},
+	{bpf.DatapathMapPorts, func(d *Dataplane) *ebpf.Map { return d.objs.Ports }, 1 << 13, maxBitmaps},
+	{bpf.DatapathMapPortClasses, func(d *Dataplane) *ebpf.Map { return d.objs.PortClasses }, 1, 1},
+	{bpf.DatapathMapCidrs, func(d *Dataplane) *ebpf.Map { return d.objs.Cidrs }, maxCIDRs, maxCIDRs}, // takes what is used
+	{bpf.DatapathMapIdentities, func(d *Dataplane) *ebpf.Map { return d.objs.Identities }, 1 << 12, maxIdentities},
+}
+
+const identitiesKind = 5 // in kinds
+
+// room is how large the map of a kind is made for n entries: so that as much can be added again.
+func room(kind, n int) uint32 { return uint32(min(max(2*n, kinds[kind].min), kinds[kind].max)) }
+
+// entries are of one kind.
+type entries interface {
+	len() int
+	// total is how many there are in a map that has used already.
+	total(used int) int
+	write(*ebpf.Map) error
+}
+
+// kinds are the contents in the order of kinds.
+func (c *contents) kinds() []entries {
+	return []entries{&c.sets, &c.peers, &c.ports, &c.portClasses, &c.cidrs, &c.identities}
+}
 
 // table is the contents of one map, as the batch calls take them.
 type table[K, V any] struct {
 	keys   []K
 	values []V
+	all    int // how many there are in the map with them; 0: they are added to those that there are
 }
 
 func (t *table[K, V]) add(key K, value V) {
@@ -31,38 +67,47 @@ func (t *table[K, V]) add(key K, value V) {
 	t.values = append(t.values, value)
 }
 
-// create makes a map of exactly the table's size and fills it.
-func (t *table[K, V]) create(spec *ebpf.MapSpec) (*ebpf.Map, error) {
-	spec = spec.Copy()
-	spec.MaxEntries = uint32(max(1, len(t.keys)))
-	m, err := ebpf.NewMap(spec)
-	if err != nil || len(t.keys) == 0 {
-		return m, err
+func (t *table[K, V]) len() int { return len(t.keys) }
+
+func (t *table[K, V]) total(used int) int {
+	if t.all > 0 {
+		return t.all
+	}
+	return used + len(t.keys)
+}
+
+func (t *table[K, V]) write(m *ebpf.Map) error {
+	if len(t.keys) == 0 {
+		return nil
 	}
 	if n, err := m.BatchUpdate(t.keys, t.values, nil); err != nil || n != len(t.keys) {
-		m.Close()
-		return nil, fmt.Errorf("%d of %d entries written: %w", n, len(t.keys), err)
+		return fmt.Errorf("%d of %d entries written: %w", n, len(t.keys), err)
 	}
-	return m, nil
+	return nil
 }
 
 // contents is a world in the datapath's types.
 type contents struct {
-	endpoints   table[uint32, bpf.DatapathEndpoint]
+	endpoints   table[bpf.DatapathEndpointKey, bpf.DatapathEndpoint]
 	identities  table[[16]byte, bpf.DatapathIdentity]
+	gone        [][16]byte // identities
 	cidrs       table[bpf.DatapathCidrKey, uint32]
 	portClasses table[uint32, bpf.DatapathPortClassTable]
 	peers       table[bpf.DatapathPeerKey, bpf.DatapathBitmap]
 	ports       table[bpf.DatapathPortKey, bpf.DatapathBitmap]
-	actions     table[uint32, bpf.DatapathSetActions]
+	sets        table[uint32, bpf.DatapathPolicySet]
+	tiers       map[uint32][2]bpf.DatapathTiers // by policy set, those of before included
 }
 
-// lower checks w and translates it.
-func lower(w *plan.World) (*contents, error) {
+// lower checks w and translates it. tiers are those of the policy sets that are loaded already; nil: none is.
+func lower(w *plan.World, tiers map[uint32][2]bpf.DatapathTiers) (*contents, error) {
 	if err := checkCapacity(w); err != nil {
 		return nil, err
 	}
-	c := &contents{}
+	c := &contents{tiers: maps.Clone(tiers)}
+	if err := c.addSets(w); err != nil {
+		return nil, err
+	}
 	if err := c.addEndpoints(w); err != nil {
 		return nil, err
 	}
@@ -80,7 +125,6 @@ func lower(w *plan.World) (*contents, error) {
 		key := bpf.DatapathPortKey{Set: k.Set, Class: k.Class, Direction: uint8(k.Direction), Protocol: uint8(k.Protocol)}
 		c.ports.add(key, bpf.DatapathBitmap{Words: v})
 	}
-	c.addActions(w)
 	return c, nil
 }
 
@@ -90,6 +134,7 @@ func checkCapacity(w *plan.World) error {
 		have, max int
 	}{
 		{"endpoints", len(w.Endpoints), maxEndpoints},
+		{"policy sets", len(w.Sets), maxSets},
 		{"addresses", len(w.Identities) + len(w.Services), maxIdentities},
 		{"CIDRs", len(w.CIDRs), maxCIDRs},
 		{"peer classes of policy sets", len(w.Peers), maxBitmaps},
@@ -104,16 +149,39 @@ func checkCapacity(w *plan.World) error {
 
 func (c *contents) addEndpoints(w *plan.World) error {
 	for ifindex, ep := range w.Endpoints {
-		if int(ep.Set) >= len(w.Sets) {
-			return fmt.Errorf("endpoint at interface %d has policy set %d of %d", ifindex, ep.Set, len(w.Sets))
+		tiers, found := c.tiers[ep.Set]
+		if !found {
+			return fmt.Errorf("endpoint at interface %d has policy set %d, which there is not", ifindex, ep.Set)
 		}
-		tiers, err := lowerTiers(&w.Sets[ep.Set])
-		if err != nil {
-			return fmt.Errorf("policy set %d has %w", ep.Set, err)
-		}
-		c.endpoints.add(ifindex, bpf.DatapathEndpoint{Set: ep.Set, Tiers: tiers, Mode: uint8(ep.Mode)})
+		c.endpoints.add(bpf.DatapathEndpointKey{Ifindex: ifindex},
+			bpf.DatapathEndpoint{Set: ep.Set, Tiers: tiers, Mode: uint8(ep.Mode), Main: ep.Main})
 	}
 	return nil
+}
+
+func (c *contents) addSets(w *plan.World) error {
+	if c.tiers == nil {
+		c.tiers = make(map[uint32][2]bpf.DatapathTiers, len(w.Sets))
+	}
+	for i := range w.Sets {
+		number, set := w.FirstSet+uint32(i), &w.Sets[i]
+		tiers, err := lowerTiers(set)
+		if err != nil {
+			return fmt.Errorf("policy set %d has %w", number, err)
+		}
+		c.tiers[number] = tiers
+		c.sets.add(number, bpf.DatapathPolicySet{
+			Deny: bitmaps(set.Deny), Pass: bitmaps(set.Pass), Everyone: bitmaps(set.Everyone), AllPorts: bitmaps(set.AllPorts),
+		})
+	}
+	return nil
+}
+
+func bitmaps(of [2]plan.Bitmap) (lowered [2]bpf.DatapathBitmap) {
+	for d := range of {
+		lowered[d].Words = of[d]
+	}
+	return lowered
 }
 
 // lowerTiers checks what the datapath relies on.
@@ -131,17 +199,6 @@ func lowerTiers(set *plan.SetEntry) (tiers [2]bpf.DatapathTiers, err error) {
 		}
 	}
 	return tiers, nil
-}
-
-// addActions has an entry for every set, because they are found by number.
-func (c *contents) addActions(w *plan.World) {
-	for i := range w.Sets {
-		var value bpf.DatapathSetActions
-		for d := range value.Deny {
-			value.Deny[d].Words, value.Pass[d].Words = w.Sets[i].Deny[d], w.Sets[i].Pass[d]
-		}
-		c.actions.add(uint32(i), value)
-	}
 }
 
 // addIdentities joins identities and Services: one lookup serves both.
@@ -165,6 +222,20 @@ func (c *contents) addIdentities(w *plan.World) error {
 		}
 		c.identities.add(addr.As16(), value)
 	}
+	c.identities.all = max(w.Addresses, len(joined))
+	for _, addr := range w.Gone {
+		c.gone = append(c.gone, addr.As16())
+	}
+	return nil
+}
+
+// forget deletes what is not an identity any more.
+func (c *contents) forget(identities *ebpf.Map) error {
+	for _, addr := range c.gone {
+		if err := identities.Delete(addr); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("forget %s: %w", netip.AddrFrom16(addr).Unmap(), err)
+		}
+	}
 	return nil
 }
 
@@ -182,7 +253,7 @@ func (c *contents) addCIDRs(w *plan.World) error {
 		c.cidrs.add(key, class)
 	}
 	// An IPv6 prefix such as ::/0 must not reach the IPv4 addresses mapped below it.
-	if !covered {
+	if !covered && !w.Partial {
 		c.cidrs.add(cidrKey(mappedIPv4), 0)
 	}
 	return nil
@@ -197,6 +268,10 @@ func cidrKey(prefix netip.Prefix) bpf.DatapathCidrKey {
 }
 
 func (c *contents) addPortClasses(w *plan.World) {
+	c.portClasses.all = 1
+	if w.PortClasses == nil {
+		return
+	}
 	var value bpf.DatapathPortClassTable
 	for protocol := range w.PortClasses {
 		copy(value.Classes[protocol<<16:], w.PortClasses[protocol][:])

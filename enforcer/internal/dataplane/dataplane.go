@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 
@@ -43,9 +44,15 @@ type Dataplane struct {
 	memory *ebpf.Memory // of the config map
 	lock   *os.File
 
+	fence, fenced *ebpf.Map // see settle
+
 	mu      sync.Mutex // serialises Load, Attach, Detach and DrainFlows
+	bank    *bank      // of the loaded world; nil: none was loaded by this Dataplane
 	adopted bool       // links that were found run this Dataplane's programs
 	lost    uint64     // lost flows already reported
+
+	sweeping sync.WaitGroup
+	sweepTo  atomic.Uint64 // generation before which endpoints are to be forgotten; 0: nobody is at it
 }
 
 // Open loads programs and maps, or finds the pinned maps of an earlier run. It changes nothing about
@@ -84,10 +91,26 @@ func (d *Dataplane) open() error {
 	if d.memory, err = d.objs.Config.Memory(); err != nil {
 		return explain(fmt.Errorf("map the datapath's configuration: %w", err))
 	}
+	if err := d.prepareFence(); err != nil {
+		return err
+	}
 	if err := d.prepareFlows(); err != nil {
 		return err
 	}
 	return d.prepareNetfilter()
+}
+
+// prepareFence makes a map that settle puts into another.
+func (d *Dataplane) prepareFence() (err error) {
+	spec := &ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}
+	if d.fenced, err = ebpf.NewMap(spec); err != nil {
+		return explain(fmt.Errorf("make a fence: %w", err))
+	}
+	d.fence, err = ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.ArrayOfMaps, KeySize: 4, ValueSize: 4, MaxEntries: 1, InnerMap: spec})
+	if err != nil {
+		return explain(fmt.Errorf("make a fence: %w", err))
+	}
+	return nil
 }
 
 // loadSpec reads the embedded object and sizes it.
@@ -118,7 +141,9 @@ func (d *Dataplane) Close() error {
 	if d.lock == nil {
 		return nil
 	}
-	err := errors.Join(d.objs.Close(), d.lock.Close())
+	d.sweeping.Wait()
+	d.bank.close()
+	err := errors.Join(d.objs.Close(), d.fence.Close(), d.fenced.Close(), d.lock.Close())
 	d.lock = nil
 	return err
 }
@@ -132,6 +157,7 @@ func (d *Dataplane) Remove() error {
 const (
 	generationAt = 0
 	epochAt      = 8
+	setsAt       = 16
 )
 
 func (d *Dataplane) word(at int64) (uint64, error) {

@@ -29,14 +29,12 @@ type Flow struct {
 	Verdict   Verdict
 	Reason    Reason
 	// Rule is the number of the deciding rule in Set, whether it allows or denies; -1 when none decided.
-	// plan.World.Rule of this Generation names it.
+	// plan.World.Rule of the world that brought the Set names it.
 	Rule int
 	// Set is the policy set that judged, NoSet for an endpoint that the world did not know.
 	Set uint32
-	// Generation is the world's that judged; rules and sets are numbered anew in each.
-	Generation uint32
 	// Connections were opened (if Verdict is Denied: packets dropped). 0: open ones were judged again
-	// under this generation, and are in use.
+	// under another generation, and are in use.
 	Connections uint64
 	// Adopted of the Connections were open before they were first seen.
 	Adopted uint64
@@ -186,7 +184,6 @@ func (c clock) flow(k *bpf.DatapathFlowKey, parts []bpf.DatapathFlow) Flow {
 		Local: netip.AddrFrom16(k.Local).Unmap(), Remote: netip.AddrFrom16(k.Remote).Unmap(),
 		Ifindex: k.Ifindex, Port: k.Port, Protocol: k.Protocol, Direction: netpol.Direction(k.Direction),
 		Verdict: Verdict(k.Verdict), Reason: Reason(k.Reason), Rule: int(k.Rule), Set: k.Set,
-		Generation: uint32(k.Generation),
 	}
 	var first, last uint64
 	for _, p := range parts {

@@ -95,13 +95,13 @@ func (t *tables) touchServices(touched map[netip.Addr]bool) {
 	for addr := range t.services {
 		if !now[addr] {
 			delete(t.services, addr)
-			touched[addr] = true
+			touched[addr], t.new.services[addr] = true, true
 		}
 	}
 	for addr := range now {
 		if _, found := t.services[addr]; !found {
 			t.services[addr] = struct{}{}
-			touched[addr] = true
+			touched[addr], t.new.services[addr] = true, true
 		}
 	}
 }
@@ -131,23 +131,28 @@ func (t *tables) at(addr netip.Addr) (e netpol.Endpoint, identity Identity, ok b
 		self.Addr = addr
 		return self, Identity{Ifindex: t.local[pod].main}, true
 	}
+	if !e.IsKnown() {
+		return e, Identity{}, false
+	}
 	if p := t.local[e.Pod()]; !p.known {
 		identity.Ifindex = p.main
 	}
-	return e, identity, e.IsKnown()
+	return e, identity, true
 }
 
 // identify looks an address up again.
 func (t *tables) identify(addr netip.Addr) {
 	e, identity, ok := t.at(addr)
-	if !ok {
+	before, known := t.identities[addr]
+	if ok {
+		identity.Class = t.class(t.answers(e, 0, nil))
+		t.identities[addr] = identity
+	} else {
 		delete(t.identities, addr)
-		t.write(addr)
-		return
 	}
-	identity.Class = t.class(t.answers(e, 0, nil))
-	t.identities[addr] = identity
-	t.write(addr)
+	if known != ok || identity != before || t.new.services[addr] {
+		t.write(addr)
+	}
 }
 
 // write tells the world all that is known of an address.

@@ -106,6 +106,7 @@ type fresh struct {
 	tests    int // predicates before
 	classes  int // classes before
 	ports    []portClass
+	services map[netip.Addr]bool // that came or went
 	memo     map[netpol.Group][]uint64 // selectors that hold for the pods of a group
 }
 
@@ -134,7 +135,7 @@ func (t *tables) next(snap *netpol.Snapshot, in Input, partial bool) (*World, er
 	t.local, t.own, t.nodes = locate(in.Endpoints), ownAddrs(in.Endpoints), setOf(in.NodeAddrs)
 	t.named = make(map[string][]portRange)
 	t.new = fresh{
-		sets: len(t.sets), tests: len(t.tests), classes: len(t.members), memo: make(map[netpol.Group][]uint64),
+		sets: len(t.sets), tests: len(t.tests), classes: len(t.members), memo: make(map[netpol.Group][]uint64), services: make(map[netip.Addr]bool),
 		complete: !partial,
 		world: &World{
 			Partial:    partial,
@@ -157,6 +158,7 @@ func (t *tables) next(snap *netpol.Snapshot, in Input, partial bool) (*World, er
 	t.lowerPeers()
 	t.lowerPorts()
 	w := t.new.world
+	w.Addresses = len(t.identities) + len(t.services)
 	t.new = fresh{}
 	return w, nil
 }

@@ -166,11 +166,11 @@ func TestSmallChangesAreSmallWorlds(t *testing.T) {
 		}
 		return next(t, p, snap, in)
 	}
-	if w := change(netpol.Change{Set: netpol.Objects{Pods: []*corev1.Pod{moved}}}); !w.Partial || len(w.Identities) > 200 || w.PortClasses != nil || len(w.Peers) > 0 {
+	if w := change(netpol.Change{Set: netpol.Objects{Pods: []*corev1.Pod{moved}}}); !w.Partial || len(w.Identities) != 1 || w.PortClasses != nil || len(w.Peers) > 0 {
 		t.Errorf("one pod changed: partial %v, %d identities, %d peers; want few", w.Partial, len(w.Identities), len(w.Peers))
 	}
 	w := change(netpol.Change{Set: netpol.Objects{Policies: rulesFor("app-1", 2)}})
-	if len(w.Sets) != 1 || len(w.Identities) > 200 || len(w.Peers) > 10 {
+	if len(w.Sets) != 1 || len(w.Identities) > 0 || len(w.Peers) > 10 {
 		t.Errorf("one policy changed: %d sets, %d identities, %d peers; want one set and little else", len(w.Sets), len(w.Identities), len(w.Peers))
 	}
 	if w := next(t, p, snap, in); len(w.Sets)+len(w.Identities)+len(w.Gone)+len(w.Peers)+len(w.Ports)+len(w.CIDRs) > 0 || w.PortClasses != nil {
@@ -254,5 +254,27 @@ func BenchmarkNext(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// What only the node knows comes and goes with no change of any object.
+func TestNodesKnowledgeChanges(t *testing.T) {
+	snap, in := crowd(t, 3, 1)
+	own, service := netip.MustParseAddr("10.9.0.1"), netip.MustParseAddr("10.96.0.1")
+	with := in
+	with.NodeAddrs, with.ServiceAddrs = []netip.Addr{own}, []netip.Addr{service}
+	with.Endpoints = slices.Clone(in.Endpoints)
+	with.Endpoints[0].Addrs = []netip.Addr{netip.MustParseAddr("10.7.7.7")}
+	moved := netip.MustParseAddr("10.7.7.7")
+	p := new(Planner)
+	next(t, p, snap, in)
+	w := next(t, p, snap, with)
+	if _, isService := w.Services[service]; !w.Identities[own].Node || !isService || w.Identities[moved].Ifindex != 1 || w.Identities[netip.MustParseAddr("10.1.0.0")].Ifindex != 0 {
+		t.Errorf("with addresses of the node's own: %+v, services %v", w.Identities, w.Services)
+	}
+	w = next(t, p, snap, in)
+	slices.SortFunc(w.Gone, netip.Addr.Compare)
+	if want := []netip.Addr{moved, own, service}; !slices.Equal(w.Gone, want) || w.Identities[netip.MustParseAddr("10.1.0.0")].Ifindex != 1 {
+		t.Errorf("without them: gone %v, want %v; %+v", w.Gone, want, w.Identities)
 	}
 }

@@ -111,6 +111,8 @@ type World struct {
 	// Gone are the addresses that are neither an identity nor a Service any more. What is said of an address
 	// replaces all that was known of it.
 	Gone []netip.Addr
+	// Addresses bounds how many have an identity or are a Service's in all; 0: those given here.
+	Addresses int
 	// CIDRs give the class of the addresses in no narrower prefix; it is 0 when they are in none.
 	CIDRs map[netip.Prefix]uint32
 	// PortClasses are all of them; nil: as before.
