@@ -43,7 +43,7 @@ inlined struct outcome drop(__u8 reason)
 /* Without ports there is no rule to ask: drop, unless the endpoint is only audited. */
 inlined struct outcome refuse(const struct view *v, __u8 reason)
 {
-	struct endpoint *ep = find_endpoint(v, v->key.ifindex);
+	struct endpoint *ep = endpoint_at(v, v->key.ifindex);
 	struct outcome o = {.pass = ep && ep->mode == AUDIT, .reason = reason};
 	return o;
 }
@@ -129,26 +129,24 @@ inlined int is_related(struct source s, const struct packet *error, const struct
 	return s.hook == FORWARDED ? forwarded_is_related(s.ctx, error, v) : frame_is_related(s.ctx, error, v);
 }
 
-inlined struct outcome inspect_ip(struct source s, struct view *v, __u32 offset, __u32 family)
+inlined struct outcome inspect_packet(struct source s, struct view *v, int parsed, const struct packet *p)
 {
-	struct packet p = {};
 	struct outcome o;
-	int parsed = parse(s, offset, family, 0, &p);
 
 	if (unlikely(parsed == PARSED_LINK_PROTOCOL))
 		return pass(BY_LINK_PROTOCOL);
 	if (unlikely(!v->generation))
 		return drop(BY_NO_WORLD);
 	if (unlikely(parsed == PARSED_FRAGMENT))
-		return follow_fragment(v, &p);
+		return follow_fragment(v, p);
 	if (unlikely(parsed != PARSED))
 		return refuse(v, BY_MALFORMATION);
-	orient(v, &p);
-	if (unlikely(p.flags & ICMP_ERROR) && is_related(s, &p, v))
+	orient(v, p);
+	if (unlikely(p->flags & ICMP_ERROR) && is_related(s, p, v))
 		return pass(BY_RELATED_ERROR);
 	o = follow(v);
-	if (unlikely(p.flags & FIRST_FRAGMENT) && o.pass)
-		remember_fragment(v, &p);
+	if (unlikely(p->flags & FIRST_FRAGMENT) && o.pass)
+		remember_fragment(v, p);
 	return o;
 }
 
@@ -168,6 +166,14 @@ inlined int begin(struct view *v, __u32 ifindex, enum hook hook)
 	/* The coarse clock is cheaper, and not offered to netfilter programs. */
 	v->now = hook == FORWARDED ? bpf_ktime_get_ns() : bpf_ktime_get_coarse_ns();
 	return v->generation != 0;
+}
+
+inlined struct outcome inspect_ip(struct source s, struct view *v, __u32 offset, __u32 family)
+{
+	struct packet p = {};
+	int parsed = parse(s, offset, family, 0, &p);
+
+	return inspect_packet(s, v, parsed, &p);
 }
 
 inlined struct outcome inspect_frame(struct __sk_buff *skb, enum hook hook)
@@ -216,16 +222,33 @@ inlined __u32 family_of(const struct nf_hook_state *state)
 	return state->pf == NFPROTO_IPV4 ? 4 : 6;
 }
 
+/* Finds the endpoint that a packet comes from or goes to: by its device and, where that is a bridge or
+ * another that many share, by its address. The source is to be trusted: from_pod checked it at the veth. */
+inlined struct endpoint *find_endpoint(struct view *v, const struct net_device *device, const void *address)
+{
+	struct endpoint *ep;
+	struct identity *identity;
+
+	v->key.ifindex = device->ifindex;
+	ep = endpoint_at(v, v->key.ifindex);
+	if (ep)
+		return ep;
+	identity = lookup(&identities, v->slot, address);
+	if (!identity || !identity->ifindex)
+		return 0;
+	v->key.ifindex = identity->ifindex;
+	return endpoint_at(v, v->key.ifindex);
+}
+
 /* What a pod of ours sends: judged as after translation. */
-inlined int may_send(struct bpf_nf_ctx *ctx)
+inlined int may_send(struct bpf_nf_ctx *ctx, struct view *v, int parsed, const struct packet *p)
 {
 	struct source s = {ctx, FORWARDED};
-	struct view v = {};
 	struct outcome o;
 
-	if (!begin(&v, ctx->state->in->ifindex, FORWARDED) || !find_endpoint(&v, v.key.ifindex))
+	if (!find_endpoint(v, ctx->state->in, p->source))
 		return 1;
-	o = inspect_ip(s, &v, 0, family_of(ctx->state));
+	o = inspect_packet(s, v, parsed, p);
 	count(o.pass, o.reason);
 	return o.pass;
 }
@@ -233,26 +256,21 @@ inlined int may_send(struct bpf_nf_ctx *ctx)
 /* A reply to a pod of ours, with the translation not undone yet. to_pod will see it come from the Service
  * and know only that the pod asked for it; whether the connection is still allowed is known here. Everything
  * else is left to to_pod. */
-inlined int may_receive(struct bpf_nf_ctx *ctx)
+inlined int may_receive(struct bpf_nf_ctx *ctx, struct view *v, int parsed, const struct packet *p)
 {
-	struct source s = {ctx, FORWARDED};
-	struct view v = {};
-	struct packet p = {};
 	struct connection *c;
 	struct endpoint *ep;
 	int packed;
 
-	if (!begin(&v, ctx->state->out->ifindex, FORWARDED))
+	ep = find_endpoint(v, ctx->state->out, p->destination);
+	if (!ep || parsed != PARSED)
 		return 1;
-	ep = find_endpoint(&v, v.key.ifindex);
-	if (!ep || parse(s, 0, family_of(ctx->state), 0, &p) != PARSED)
+	v->direction = INGRESS;
+	orient(v, p);
+	c = find_connection(v);
+	if (!c || c->origin != EGRESS || is_covered(v, c))
 		return 1;
-	v.direction = INGRESS;
-	orient(&v, &p);
-	c = find_connection(&v);
-	if (!c || c->origin != EGRESS || is_covered(&v, c))
-		return 1;
-	packed = judge_packet(&v, ep, c);
+	packed = judge_packet(v, ep, c);
 	if (!(packed & 1))
 		count(0, packed >> 8);
 	return packed & 1;
@@ -261,5 +279,13 @@ inlined int may_receive(struct bpf_nf_ctx *ctx)
 SEC("netfilter")
 int forwarded(struct bpf_nf_ctx *ctx)
 {
-	return may_send(ctx) && may_receive(ctx) ? NF_ACCEPT : NF_DROP;
+	struct source s = {ctx, FORWARDED};
+	struct view v = {};
+	struct packet p = {};
+	int parsed;
+
+	if (!begin(&v, 0, FORWARDED))
+		return NF_ACCEPT;
+	parsed = parse(s, 0, family_of(ctx->state), 0, &p);
+	return may_send(ctx, &v, parsed, &p) && may_receive(ctx, &v, parsed, &p) ? NF_ACCEPT : NF_DROP;
 }

@@ -64,8 +64,8 @@ type DatapathConnectionKey struct {
 
 type DatapathCounter struct {
 	_         structs.HostLayout
-	Passed    [17]uint64
-	Dropped   [17]uint64
+	Passed    [18]uint64
+	Dropped   [18]uint64
 	LostFlows uint64
 }
 
@@ -79,6 +79,7 @@ const (
 type DatapathEndpoint struct {
 	_     structs.HostLayout
 	Set   uint32
+	Main  uint32
 	Tiers [2]DatapathTiers
 	Mode  uint8
 	Pad   [3]uint8
@@ -127,10 +128,11 @@ type DatapathFragmentKey struct {
 }
 
 type DatapathIdentity struct {
-	_     structs.HostLayout
-	Class uint32
-	Flags uint8
-	Pad   [3]uint8
+	_       structs.HostLayout
+	Class   uint32
+	Ifindex uint32
+	Flags   uint8
+	Pad     [3]uint8
 }
 
 type DatapathIdentityFlag uint32
@@ -213,7 +215,8 @@ const (
 	DatapathReasonBY_ETHERTYPE        DatapathReason = 14
 	DatapathReasonBY_UNKNOWN_ENDPOINT DatapathReason = 15
 	DatapathReasonBY_NO_WORLD         DatapathReason = 16
-	DatapathReasonREASONS             DatapathReason = 17
+	DatapathReasonBY_FOREIGN_SOURCE   DatapathReason = 17
+	DatapathReasonREASONS             DatapathReason = 18
 )
 
 type DatapathTiers struct {

@@ -6,6 +6,7 @@
 /* What the policies of one world say about one new connection. */
 
 struct decision {
+	__u32 set; /* policy set that judged; NO_SET if none did */
 	__u8 verdict;
 	__u8 reason;
 	__s16 rule;
@@ -24,7 +25,7 @@ struct view {
 };
 
 /* The endpoint at an interface in the view's world; NULL if there is none. */
-inlined struct endpoint *find_endpoint(const struct view *v, __u32 ifindex)
+inlined struct endpoint *endpoint_at(const struct view *v, __u32 ifindex)
 {
 	struct endpoint_key key = {.generation = v->generation, .ifindex = ifindex};
 
@@ -197,6 +198,7 @@ global int judge(const struct view *v, const struct endpoint *ep, __u8 direction
 
 	if (!v || !ep || !d)
 		return -1;
+	d->set = ep->set;
 	tiers = direction == EGRESS ? &ep->tiers[EGRESS] : &ep->tiers[INGRESS];
 	identity = lookup(&identities, v->slot, v->key.remote);
 	is = identity ? identity->flags : 0;

@@ -34,6 +34,7 @@ enum reason {
 	BY_ETHERTYPE,        /* neither IPv4, IPv6 nor ARP */
 	BY_UNKNOWN_ENDPOINT, /* no endpoint with this interface in the current world */
 	BY_NO_WORLD,         /* no policies were loaded yet */
+	BY_FOREIGN_SOURCE,   /* sent from an address that is not the endpoint's own */
 	REASONS,
 };
 
@@ -86,6 +87,7 @@ struct endpoint_key {
 
 struct endpoint {
 	__u32 set;
+	__u32 main; /* the pod's first interface, which its addresses' identities name */
 	struct tiers tiers[2]; /* by direction */
 	__u8 mode;
 	__u8 pad[3];
@@ -93,6 +95,7 @@ struct endpoint {
 
 struct identity {
 	__u32 class;
+	__u32 ifindex; /* first interface of the local pod that has the address; 0: it is not a local pod's */
 	__u8 flags;
 	__u8 pad[3];
 };

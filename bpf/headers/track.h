@@ -65,6 +65,7 @@ inlined void fill_flow_key(struct flow_key *key, const struct view *v, const str
 	copy_address(key->local, v->key.local);
 	copy_address(key->remote, v->key.remote);
 	key->ifindex = v->key.ifindex;
+	key->set = d->set;
 	key->port = destination_port(v, direction);
 	key->rule = d->rule;
 	key->protocol = v->key.protocol;
@@ -98,10 +99,10 @@ inlined void *current_flows(void)
 	return bpf_map_lookup_elem(&flows, &slot);
 }
 
-/* Records one judgement by policy set `set`, NO_SET for an unknown endpoint. */
-global int record(const struct view *v, __u32 set, const struct decision *d, __u8 direction, __u8 how)
+/* Records one judgement. */
+global int record(const struct view *v, const struct decision *d, __u8 direction, __u8 how)
 {
-	struct flow_key key = {.set = set};
+	struct flow_key key = {};
 	struct flow fresh = {};
 	struct flow *flow;
 	void *map;
@@ -170,7 +171,7 @@ inlined struct outcome conclude(const struct view *v, const struct endpoint *ep,
 	apply_mode(d, ep);
 	o.pass = passes(d);
 	if (d->verdict != DEFERRED)
-		record(v, ep->set, d, origin, d->verdict == DENIED ? HOW_OPENED : how);
+		record(v, d, origin, d->verdict == DENIED ? HOW_OPENED : how);
 	if (o.pass)
 		remember(v, d, origin, how);
 	return o;
@@ -196,10 +197,27 @@ inlined struct outcome adopt(const struct view *v, const struct endpoint *ep)
 inlined struct outcome unknown_endpoint(const struct view *v)
 {
 	struct outcome o = {.reason = BY_UNKNOWN_ENDPOINT};
-	struct decision d = {.verdict = DENIED, .reason = BY_UNKNOWN_ENDPOINT, .rule = NO_RULE};
+	struct decision d = {.set = NO_SET};
 
-	record(v, NO_SET, &d, v->direction, HOW_OPENED);
+	decide(&d, DENIED, BY_UNKNOWN_ENDPOINT, NO_RULE);
+	record(v, &d, v->direction, HOW_OPENED);
 	return o;
+}
+
+inlined int is_link_local(const __u8 *address)
+{
+	return address[0] == 0xfe && (address[1] & 0xc0) == 0x80;
+}
+
+/* Whether the endpoint sends from an address that is not its own. Link-local ones belong to nobody. */
+inlined int is_foreign(const struct view *v, const struct endpoint *ep)
+{
+	struct identity *identity;
+
+	if (v->direction != EGRESS || v->translated || is_link_local(v->key.local))
+		return 0;
+	identity = lookup(&identities, v->slot, v->key.local);
+	return (identity ? identity->ifindex : 0) != ep->main;
 }
 
 /* Judges a packet that no entry of this generation covers; c is its entry of an older one, or NULL. Returns
@@ -211,6 +229,12 @@ global int judge_packet(const struct view *v, const struct endpoint *ep, const s
 
 	if (!v || !ep)
 		return 0;
+	if (unlikely(is_foreign(v, ep))) {
+		d.set = NO_SET;
+		decide(&d, DENIED, BY_FOREIGN_SOURCE, NO_RULE);
+		o = conclude(v, ep, &d, EGRESS, c ? HOW_REJUDGED : HOW_OPENED);
+		return o.pass | o.reason << 8;
+	}
 	/* A connection stays what it was opened as; an opening from the other side is another one. */
 	if (c && !(v->flags & OPENS && (c->origin != v->direction || c->flags & CONNECTION_CLOSING))) {
 		__u8 origin = c->origin;
@@ -245,7 +269,7 @@ inlined struct outcome follow(const struct view *v)
 		touch(v, c);
 		return o;
 	}
-	ep = find_endpoint(v, v->key.ifindex);
+	ep = endpoint_at(v, v->key.ifindex);
 	if (!ep)
 		return unknown_endpoint(v);
 	packed = judge_packet(v, ep, c);

@@ -131,6 +131,8 @@ func (b *Book) decide(f *flowpb.Flow, r *dataplane.Flow) {
 
 func dropReason(r *dataplane.Flow) flowpb.DropReason {
 	switch {
+	case r.Reason == dataplane.ByForeignSource:
+		return flowpb.DropReason_INVALID_SOURCE_IP
 	case r.Set == dataplane.NoSet:
 		return flowpb.DropReason_NO_CONFIGURATION_AVAILABLE_TO_PERFORM_POLICY_DECISION
 	case r.Reason == dataplane.ByDenyRule:

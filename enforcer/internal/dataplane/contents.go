@@ -205,7 +205,7 @@ func lowerTiers(set *plan.SetEntry) (tiers [2]bpf.DatapathTiers, err error) {
 func (c *contents) addIdentities(w *plan.World) error {
 	joined := make(map[netip.Addr]bpf.DatapathIdentity, len(w.Identities)+len(w.Services))
 	for addr, identity := range w.Identities {
-		value := bpf.DatapathIdentity{Class: identity.Class, Flags: uint8(bpf.DatapathIdentityFlagIDENTITY_CLASS)}
+		value := bpf.DatapathIdentity{Class: identity.Class, Ifindex: identity.Ifindex, Flags: uint8(bpf.DatapathIdentityFlagIDENTITY_CLASS)}
 		if identity.Node {
 			value.Flags |= uint8(bpf.DatapathIdentityFlagIDENTITY_NODE)
 		}

@@ -142,7 +142,7 @@ const (
 // may go to friends at TCP 443 and UDP 53 and anywhere on the internet.
 func newWorld(mode plan.Mode) *plan.World {
 	w := &plan.World{
-		Endpoints:  map[uint32]plan.Endpoint{0: {Mode: mode}, 1: {Mode: mode}},
+		Endpoints:  map[uint32]plan.Endpoint{0: {Mode: mode, Main: 1}, 1: {Mode: mode, Main: 1}},
 		Identities: map[netip.Addr]plan.Identity{},
 		CIDRs: map[netip.Prefix]uint32{
 			netip.MustParsePrefix("192.0.2.0/24"):  internet,
@@ -150,13 +150,14 @@ func newWorld(mode plan.Mode) *plan.World {
 			netip.MustParsePrefix("::/0"):          internet,
 			netip.MustParsePrefix("fd96::/16"):     0,
 		},
-		Services: map[netip.Addr]struct{}{},
+		Services:    map[netip.Addr]struct{}{},
+		PortClasses: new(plan.PortClasses),
 		Peers:    map[plan.PeerKey]plan.Bitmap{},
 		Ports:    map[plan.PortKey]plan.Bitmap{},
 		Sets:     []plan.SetEntry{{Isolated: [2]bool{true, true}, Rules: [2]uint16{2, egressTo + 1}}},
 	}
 	for _, a := range families {
-		w.Identities[netip.MustParseAddr(a.pod)] = plan.Identity{}
+		w.Identities[netip.MustParseAddr(a.pod)] = plan.Identity{Ifindex: 1}
 		w.Identities[netip.MustParseAddr(a.friend)] = plan.Identity{Class: friends}
 		w.Identities[netip.MustParseAddr(a.stranger)] = plan.Identity{Class: strangers}
 		w.Identities[netip.MustParseAddr(a.node)] = plan.Identity{Node: true}

@@ -31,7 +31,7 @@ type Flow struct {
 	// Rule is the number of the deciding rule in Set, whether it allows or denies; -1 when none decided.
 	// plan.World.Rule of the world that brought the Set names it.
 	Rule int
-	// Set is the policy set that judged, NoSet for an endpoint that the world did not know.
+	// Set is the policy set that judged; NoSet when none did, as for an endpoint that the world did not know.
 	Set uint32
 	// Connections were opened (if Verdict is Denied: packets dropped). 0: open ones were judged again
 	// under another generation, and are in use.

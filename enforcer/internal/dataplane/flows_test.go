@@ -13,7 +13,7 @@ import (
 
 func TestFlowsSayWhatHappened(t *testing.T) {
 	d := newDataplane(t)
-	generation := load(t, d, newWorld(plan.Enforce))
+	load(t, d, newWorld(plan.Enforce))
 	from := time.Now()
 	denied := ipPacket(v6.pod, v6.stranger, udp, udpDatagram(9, 10))
 	d.play(t, []step{
@@ -38,7 +38,7 @@ func TestFlowsSayWhatHappened(t *testing.T) {
 		t.Errorf("%d flows and %d lost, want %d", len(flows), lost, len(want))
 	}
 	for _, w := range want {
-		w.Ifindex, w.Generation = 1, generation
+		w.Ifindex = 1
 		w.Local = netip.MustParseAddr(v4.pod)
 		if w.Remote.Is6() {
 			w.Local = netip.MustParseAddr(v6.pod)
@@ -74,13 +74,20 @@ func TestRejudgedConnectionsAreSeen(t *testing.T) {
 	load(t, d, newWorld(plan.Enforce))
 	d.play(t, []step{{fromPod, ipPacket(v4.pod, v4.friend, udp, udpDatagram(1, dnsPort)), pass}})
 	drained(t, d)
-	generation := load(t, d, newWorld(plan.Enforce))
+	next := newWorld(plan.Enforce)
+	next.FirstSet = 1
+	for ifindex, ep := range next.Endpoints {
+		ep.Set = 1
+		next.Endpoints[ifindex] = ep
+	}
+	next.Peers, next.Ports = numbered(next.Peers, 1), numbered(next.Ports, 1)
+	load(t, d, next)
 	for range 3 {
 		d.play(t, []step{{toPod, ipPacket(v4.friend, v4.pod, udp, udpDatagram(dnsPort, 1)), pass}})
 	}
 	flows, _ := drained(t, d)
-	if len(flows) != 1 || flows[0].Connections != 0 || flows[0].Generation != generation || flows[0].Direction != netpol.Egress {
-		t.Errorf("recorded %+v, want one flow of generation %d with no new connection", flows, generation)
+	if len(flows) != 1 || flows[0].Connections != 0 || flows[0].Set != 1 || flows[0].Direction != netpol.Egress {
+		t.Errorf("recorded %+v, want one flow of set 1 with no new connection", flows)
 	}
 }
 

@@ -54,8 +54,8 @@ const (
 func (n *testNode) world(allowed bool) *plan.World {
 	w := &plan.World{
 		Endpoints: map[uint32]plan.Endpoint{
-			n.client.Ifindex: {Set: clientSet, Mode: plan.Enforce},
-			n.server.Ifindex: {Set: serverSet, Mode: plan.Enforce},
+			n.client.Ifindex: {Set: clientSet, Mode: plan.Enforce, Main: n.client.Ifindex},
+			n.server.Ifindex: {Set: serverSet, Mode: plan.Enforce, Main: n.server.Ifindex},
 		},
 		Identities: map[netip.Addr]plan.Identity{node.Gateway4: {Node: true}, node.Gateway6: {Node: true}},
 		Services:   map[netip.Addr]struct{}{},
@@ -66,14 +66,15 @@ func (n *testNode) world(allowed bool) *plan.World {
 		Peers: map[plan.PeerKey]plan.Bitmap{
 			{Set: serverSet, Class: clientClass, Direction: netpol.Ingress}: {1},
 		},
-		Ports: map[plan.PortKey]plan.Bitmap{},
+		Ports:       map[plan.PortKey]plan.Bitmap{},
+		PortClasses: new(plan.PortClasses),
 	}
 	if allowed {
 		w.Peers[plan.PeerKey{Set: clientSet, Class: serverClass, Direction: netpol.Egress}] = plan.Bitmap{1}
 	}
 	for i := range clientAddrs {
-		w.Identities[netip.MustParseAddr(clientAddrs[i])] = plan.Identity{Class: clientClass}
-		w.Identities[netip.MustParseAddr(serverAddrs[i])] = plan.Identity{Class: serverClass}
+		w.Identities[netip.MustParseAddr(clientAddrs[i])] = plan.Identity{Class: clientClass, Ifindex: n.client.Ifindex}
+		w.Identities[netip.MustParseAddr(serverAddrs[i])] = plan.Identity{Class: serverClass, Ifindex: n.server.Ifindex}
 		w.Services[netip.MustParseAddr(serviceAddrs[i])] = struct{}{}
 	}
 	for _, protocol := range []plan.Protocol{plan.TCP, plan.UDP} {
@@ -266,8 +267,9 @@ func translate(t *testing.T) {
 	})
 }
 
-func TestServices(t *testing.T) {
-	n := newNode(t, newConfig(t))
+func TestServices(t *testing.T) { onEachTopology(t, checkServices) }
+
+func checkServices(t *testing.T, n *testNode) {
 	n.serve(t, 8080)
 	translate(t)
 	load(t, n.Dataplane, n.world(true))
@@ -303,8 +305,9 @@ func TestServices(t *testing.T) {
 }
 
 // Traffic to a backend on the node's own network never passes FORWARD.
-func TestServiceOnTheNode(t *testing.T) {
-	n := newNode(t, newConfig(t))
+func TestServiceOnTheNode(t *testing.T) { onEachTopology(t, checkServiceOnTheNode) }
+
+func checkServiceOnTheNode(t *testing.T, n *testNode) {
 	translate(t)
 	listener, err := net.Listen("tcp", ":8080")
 	if err != nil {
@@ -330,8 +333,9 @@ func TestServiceOnTheNode(t *testing.T) {
 }
 
 // After revocation the server's own packets must not reach the client either, though it sends no more.
-func TestRevocationStopsPushes(t *testing.T) {
-	n := newNode(t, newConfig(t))
+func TestRevocationStopsPushes(t *testing.T) { onEachTopology(t, checkRevocationStopsPushes) }
+
+func checkRevocationStopsPushes(t *testing.T, n *testNode) {
 	translate(t)
 	var server net.PacketConn
 	if err := n.server.Do(func() (err error) {

@@ -43,6 +43,7 @@ const (
 	ByOwnNode         = Reason(bpf.DatapathReasonBY_OWN_NODE)
 	ByItself          = Reason(bpf.DatapathReasonBY_ITSELF)
 	ByUnknownEndpoint = Reason(bpf.DatapathReasonBY_UNKNOWN_ENDPOINT)
+	ByForeignSource   = Reason(bpf.DatapathReasonBY_FOREIGN_SOURCE)
 )
 
 var reasonNames = [bpf.DatapathReasonREASONS]string{
@@ -63,6 +64,7 @@ var reasonNames = [bpf.DatapathReasonREASONS]string{
 	bpf.DatapathReasonBY_ETHERTYPE:        "ethertype",
 	bpf.DatapathReasonBY_UNKNOWN_ENDPOINT: "unknown-endpoint",
 	bpf.DatapathReasonBY_NO_WORLD:         "no-world",
+	bpf.DatapathReasonBY_FOREIGN_SOURCE:   "foreign-source",
 }
 
 // String is the reason in one word, as used in metrics.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/bulkhead-dev/bulkhead/bpf"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/plan"
@@ -239,7 +240,12 @@ func (d *Dataplane) addEndpoints(c *contents, generation uint64) error {
 	for i := range c.endpoints.keys {
 		c.endpoints.keys[i].Generation = generation
 	}
-	if err := c.endpoints.write(d.objs.Endpoints); err != nil {
+	err := c.endpoints.write(d.objs.Endpoints)
+	if errors.Is(err, unix.E2BIG) { // changes came faster than those before are forgotten
+		d.sweeping.Wait()
+		err = c.endpoints.write(d.objs.Endpoints)
+	}
+	if err != nil {
 		return fmt.Errorf("add endpoints: %w", err)
 	}
 	return nil

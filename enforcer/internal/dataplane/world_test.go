@@ -17,7 +17,7 @@ import (
 func TestNumbersAgree(t *testing.T) {
 	for what, pair := range map[string][2]int{
 		"rules":             {plan.MaxRules, 64 * int(bpf.DatapathLimitRULE_WORDS)},
-		"ports":             {len(plan.World{}.PortClasses) * 65536, int(bpf.DatapathLimitPORTS)},
+		"ports":             {len(plan.PortClasses{}) * 65536, int(bpf.DatapathLimitPORTS)},
 		"ingress":           {int(netpol.Ingress), int(bpf.DatapathDirectionINGRESS)},
 		"egress":            {int(netpol.Egress), int(bpf.DatapathDirectionEGRESS)},
 		"mode audit":        {int(plan.Audit), int(bpf.DatapathModeAUDIT)},
