@@ -78,7 +78,7 @@ func Run(ctx context.Context, config Config) (err error) {
 	ring := observer.NewRing(config.FlowBuffer)
 	shared.metrics.registry.MustRegister(sampled{state: shared.state, ring: ring, dataplane: datapath})
 	observer.NewServer(ring, config.Node, config.Version).Register(sockets.hubbleServer)
-	updater := &updater{shared: shared, trigger: trigger, network: network, inventory: objects, faults: faults}
+	updater := &updater{shared: shared, trigger: trigger, network: network, inventory: objects, faults: faults, mirror: newMirror(config.Node)}
 	drainer := &drainer{shared: shared, ring: ring}
 
 	group, ctx := errgroup.WithContext(ctx)

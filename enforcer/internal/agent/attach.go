@@ -16,8 +16,9 @@ func (u *updater) attach(endpoints []plan.EndpointInput) (problems []error) {
 	if err != nil {
 		return []error{err}
 	}
-	wanted := make(map[uint32]bool, len(endpoints))
+	wanted, local := make(map[uint32]bool, len(endpoints)), make(map[uint32]bool, len(endpoints))
 	for _, e := range endpoints {
+		local[e.Ifindex] = true
 		if err := u.dataplane.Attach(e.Ifindex); err != nil {
 			problems = append(problems, fmt.Errorf("enforce the policies of pod %s: %w", e.Pod, err))
 			continue
@@ -25,7 +26,7 @@ func (u *updater) attach(endpoints []plan.EndpointInput) (problems []error) {
 		wanted[e.Ifindex] = true
 	}
 	for _, ifindex := range found {
-		if _, local := u.loaded.world.Endpoints[ifindex]; local {
+		if local[ifindex] {
 			continue
 		}
 		if err := u.dataplane.Detach(ifindex); err != nil {

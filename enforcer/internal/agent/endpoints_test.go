@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -49,7 +50,8 @@ func TestLocalEndpoints(t *testing.T) {
 	elsewhere.Spec.NodeName = "there"
 	host.Spec.HostNetwork = true
 	done.Status.Phase = corev1.PodSucceeded
-	got, problems := localEndpoints(netpol.Objects{
+	m := newMirror("here")
+	m.apply(netpol.Change{Set: netpol.Objects{
 		Namespaces: []*corev1.Namespace{
 			namespace("shop", "enforce"), namespace("trial", "audit"), namespace("old", ""), namespace("typo", "enforced"),
 		},
@@ -57,7 +59,8 @@ func TestLocalEndpoints(t *testing.T) {
 			pod("typo", "d", "10.0.0.4"), pod("shop", "a", "10.0.0.1", "fd00::1"), pod("trial", "b", "10.0.0.2"), pod("old", "c", "fd00::3"),
 			pod("shop", "starting"), elsewhere, host, done,
 		},
-	}, "here", interfaces)
+	}})
+	got, problems := m.localEndpoints(interfaces)
 	want := []plan.EndpointInput{
 		{Pod: types.NamespacedName{Namespace: "old", Name: "c"}, Ifindex: 3, Mode: plan.Audit, Addrs: addrs("fd00::3")},
 		{Pod: types.NamespacedName{Namespace: "shop", Name: "a"}, Ifindex: 1, Mode: plan.Enforce, Addrs: addrs("10.0.0.1", "fd00::1")},
@@ -79,9 +82,11 @@ func addrs(list ...string) (parsed []netip.Addr) {
 func TestLocalEndpointsProblems(t *testing.T) {
 	ending := pod("shop", "ending", "10.0.0.250")
 	ending.DeletionTimestamp = &metav1.Time{}
-	got, problems := localEndpoints(netpol.Objects{Pods: []*corev1.Pod{
+	m := newMirror("here")
+	m.apply(netpol.Change{Set: netpol.Objects{Pods: []*corev1.Pod{
 		pod("shop", "a", "10.0.0.1", "fd00::fa"), pod("shop", "b", "10.1.0.1"), ending,
-	}}, "here", interfaces)
+	}}})
+	got, problems := m.localEndpoints(interfaces)
 	if len(got) != 1 || got[0].Pod.Name != "a" {
 		t.Errorf("got %+v, want the interface of a alone", got)
 	}
@@ -94,16 +99,50 @@ func TestLocalEndpointsProblems(t *testing.T) {
 func TestAddresses(t *testing.T) {
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "here"}}
 	node.Status.Addresses = []corev1.NodeAddress{{Address: "192.0.2.1"}, {Address: "here.example"}, {Address: "127.0.0.1"}}
-	other := node.DeepCopy()
-	other.Name, other.Status.Addresses = "there", []corev1.NodeAddress{{Address: "192.0.2.2"}}
-	got := nodeAddrs([]netip.Addr{netip.MustParseAddr("127.0.0.1")}, []*corev1.Node{other, node}, "here")
-	if want := []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.1")}; !slices.Equal(got, want) {
+	got := nodeAddrs(addrs("127.0.0.1"), node)
+	if want := addrs("127.0.0.1", "192.0.2.1"); !slices.Equal(got, want) {
 		t.Errorf("node addresses %v, want %v", got, want)
 	}
-	headless := &corev1.Service{Spec: corev1.ServiceSpec{ClusterIPs: []string{"None"}}}
-	dual := &corev1.Service{Spec: corev1.ServiceSpec{ClusterIPs: []string{"10.96.0.1", "fd00::96"}}}
-	got = serviceAddrs([]*corev1.Service{headless, dual})
-	if want := []netip.Addr{netip.MustParseAddr("10.96.0.1"), netip.MustParseAddr("fd00::96")}; !slices.Equal(got, want) {
+	headless := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "headless"}, Spec: corev1.ServiceSpec{ClusterIPs: []string{"None"}}}
+	dual := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "dual"}, Spec: corev1.ServiceSpec{ClusterIPs: []string{"10.96.0.1", "fd00::96"}}}
+	m := newMirror("here")
+	m.apply(netpol.Change{Set: netpol.Objects{Services: []*corev1.Service{headless, dual}}})
+	if got, want := m.serviceAddrs(), addrs("10.96.0.1", "fd00::96"); !slices.Equal(got, want) {
 		t.Errorf("service addresses %v, want %v", got, want)
+	}
+}
+
+// What is deleted, or changes so that it is not of interest any more, leaves nothing behind.
+func TestMirrorForgets(t *testing.T) {
+	m := newMirror("here")
+	invalid := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "wrong"}}
+	invalid.Spec.PodSelector.MatchLabels = map[string]string{"a": "not a value!"}
+	objs := netpol.Objects{
+		Namespaces: []*corev1.Namespace{namespace("shop", "enforce")},
+		Pods:       []*corev1.Pod{pod("shop", "a", "10.0.0.1")},
+		Services:   []*corev1.Service{{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "s"}, Spec: corev1.ServiceSpec{ClusterIPs: []string{"10.96.0.1"}}}},
+		Nodes:      []*corev1.Node{{ObjectMeta: metav1.ObjectMeta{Name: "here"}}},
+		Policies:   []*networkingv1.NetworkPolicy{invalid},
+	}
+	m.apply(netpol.Change{Set: objs})
+	if len(m.faults) != 1 || len(m.nodes) != 1 || len(m.pods) != 1 || m.modes["shop"] != plan.Enforce {
+		t.Fatalf("mirrored %+v", m)
+	}
+	done := objs.Pods[0].DeepCopy()
+	done.Status.Phase = corev1.PodFailed
+	m.apply(netpol.Change{Set: netpol.Objects{Pods: []*corev1.Pod{done}, Namespaces: []*corev1.Namespace{namespace("shop", "audit")}}})
+	if len(m.pods) != 0 || m.modes["shop"] != plan.Audit {
+		t.Errorf("a pod that ended and a namespace that is not enforced any more: %v, %v", m.pods, m.modes)
+	}
+	m.apply(netpol.Change{Set: objs})
+	m.apply(netpol.Change{Deleted: []netpol.Key{
+		{Kind: "Namespace", Name: "shop"},
+		{Kind: "Pod", Namespace: "shop", Name: "a"},
+		{Kind: "Service", Namespace: "shop", Name: "s"},
+		{Kind: "Node", Name: "here"},
+		{Kind: "NetworkPolicy", Namespace: "shop", Name: "wrong"},
+	}})
+	if len(m.faults)+len(m.nodes)+len(m.pods)+len(m.modes)+len(m.services) != 0 {
+		t.Errorf("left behind: %+v", m)
 	}
 }

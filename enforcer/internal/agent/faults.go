@@ -7,7 +7,6 @@ import (
 	"log/slog"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -36,33 +35,18 @@ func newFaults(config Config) (f *faults, stop func(), err error) {
 }
 
 // tell logs new faults and puts them on the policies that have them.
-func (f *faults) tell(objects *netpol.Objects, errs []*netpol.ObjectError) {
-	current := make(map[string]bool, len(errs))
-	for _, e := range errs {
-		current[e.Error()] = true
-		if f.told[e.Error()] {
-			continue
-		}
-		f.log.Warn("a policy is wrong; what the fault concerns allows nothing, the rest of it applies",
-			"object", e.Object, "path", e.Path, "problem", e.Problem)
-		if p := policyCalled(objects, e.Object); p != nil {
-			f.recorder.Eventf(p, corev1.EventTypeWarning, "InvalidPolicy", "%s: %s", e.Path, e.Problem)
+func (f *faults) tell(all map[netpol.Key]fault) {
+	current := make(map[string]bool, len(all))
+	for _, of := range all {
+		for _, e := range of.errs {
+			current[e.Error()] = true
+			if f.told[e.Error()] {
+				continue
+			}
+			f.log.Warn("a policy is wrong; what the fault concerns allows nothing, the rest of it applies",
+				"object", e.Object, "path", e.Path, "problem", e.Problem)
+			f.recorder.Eventf(of.policy, corev1.EventTypeWarning, "InvalidPolicy", "%s: %s", e.Path, e.Problem)
 		}
 	}
 	f.told = current
-}
-
-// policyCalled finds a policy by the name that netpol's errors give it; nil for another kind of object.
-func policyCalled(objects *netpol.Objects, name string) runtime.Object {
-	for _, p := range objects.Policies {
-		if name == "NetworkPolicy "+p.Namespace+"/"+p.Name {
-			return p
-		}
-	}
-	for _, p := range objects.ClusterPolicies {
-		if name == "ClusterNetworkPolicy "+p.Name {
-			return p
-		}
-	}
-	return nil
 }

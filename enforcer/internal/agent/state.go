@@ -50,9 +50,11 @@ func (s *state) setLoaded(generation uint32, world *plan.World, endpoints []plan
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.report.Generation, s.report.LoadedAt, s.report.Sets = generation, &now, len(world.Sets)
+	s.report.Generation, s.report.LoadedAt = generation, &now
 	s.report.Endpoints = make([]report.Endpoint, 0, len(endpoints))
+	sets := make(map[uint32]bool)
 	for _, e := range endpoints {
+		sets[world.Endpoints[e.Ifindex].Set] = true
 		mode := "audit"
 		if e.Mode == plan.Enforce {
 			mode = "enforce"
@@ -61,6 +63,7 @@ func (s *state) setLoaded(generation uint32, world *plan.World, endpoints []plan
 			Namespace: e.Pod.Namespace, Pod: e.Pod.Name, Ifindex: e.Ifindex, Mode: mode, Set: world.Endpoints[e.Ifindex].Set,
 		})
 	}
+	s.report.Sets = len(sets)
 }
 
 // setAttached says which of the endpoints' interfaces packets are judged at.

@@ -22,24 +22,26 @@ type trigger struct {
 
 // pending is what changed since it was last taken.
 type pending struct {
-	objects bool      // the API server's; false: the node's network only
+	objects bool      // the API server's
+	network bool      // the node's
 	since   time.Time // the first change
 }
 
 func newTrigger() *trigger { return &trigger{wake: make(chan struct{}, 1)} }
 
 // objectsChanged never blocks.
-func (t *trigger) objectsChanged() { t.fire(true) }
+func (t *trigger) objectsChanged() { t.fire(pending{objects: true}) }
 
 // networkChanged never blocks.
-func (t *trigger) networkChanged() { t.fire(false) }
+func (t *trigger) networkChanged() { t.fire(pending{network: true}) }
 
-func (t *trigger) fire(objects bool) {
+func (t *trigger) fire(what pending) {
 	t.mu.Lock()
 	if t.pending.since.IsZero() {
 		t.pending.since = time.Now()
 	}
-	t.pending.objects = t.pending.objects || objects
+	t.pending.objects = t.pending.objects || what.objects
+	t.pending.network = t.pending.network || what.network
 	t.mu.Unlock()
 	select {
 	case t.wake <- struct{}{}:

@@ -25,16 +25,16 @@ func TestTriggerFoldsChanges(t *testing.T) {
 	}
 	group.Wait()
 	got, err := tr.next(t.Context(), 0)
-	if err != nil || !got.objects || got.since.Before(begin) {
+	if err != nil || !got.objects || !got.network || got.since.Before(begin) {
 		t.Fatalf("next() = %+v, %v; want a change of objects since %s", got, err, begin)
 	}
 	// All 100 are taken: what comes next is the time-out, not a change.
 	before := time.Now()
-	if got, err = tr.next(t.Context(), 30*time.Millisecond); err != nil || got.objects || time.Since(before) < 30*time.Millisecond {
+	if got, err = tr.next(t.Context(), 30*time.Millisecond); err != nil || got.objects || got.network || time.Since(before) < 30*time.Millisecond {
 		t.Errorf("next() = %+v, %v after %s; want the time-out", got, err, time.Since(before))
 	}
 	tr.networkChanged()
-	if got, err = tr.next(t.Context(), 0); err != nil || got.objects {
+	if got, err = tr.next(t.Context(), 0); err != nil || got.objects || !got.network {
 		t.Errorf("next() = %+v, %v; want a change of the network only", got, err)
 	}
 	ended, cancel := context.WithCancel(t.Context())

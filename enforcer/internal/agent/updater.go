@@ -6,12 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/dataplane"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/hostnet"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/inventory"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/plan"
@@ -33,16 +35,13 @@ type updater struct {
 	inventory *inventory.Inventory
 	faults    *faults
 
-	objects  netpol.Objects
-	snapshot *netpol.Snapshot     // of objects; nil before the first
-	loaded   *loaded              // nil: nothing yet, or the last attempt failed
-	known    []plan.EndpointInput // of the last world that was loaded
-}
-
-// loaded is what the datapath judges by.
-type loaded struct {
-	input plan.Input
-	world *plan.World
+	mirror     *mirror
+	planner    *plan.Planner // nil before the first world
+	interfaces []netip.Addr  // of the node
+	found      map[netip.Addr]uint32
+	input      plan.Input // of the world that is loaded
+	loaded     bool       // the last attempt to load was successful
+	attached   bool       // so was the last one to attach
 }
 
 // run reads the API server's objects, then updates after every change until ctx ends; what failed is
@@ -59,7 +58,7 @@ func (u *updater) run(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		problems := u.update(change.objects)
+		problems := u.update(change)
 		u.metrics.updated(time.Since(change.since), len(problems))
 		u.state.setProblems(problems)
 		told = u.tell(told, problems)
@@ -87,67 +86,124 @@ func (u *updater) tell(before string, problems []error) string {
 
 // update does as much as can be done and returns what cannot: then the old policies, or the attached
 // interfaces, stay as they are.
-func (u *updater) update(objectsChanged bool) []error {
-	if objectsChanged || u.snapshot == nil {
-		u.compile()
+func (u *updater) update(change pending) []error {
+	if change.objects {
+		u.takeObjects()
 	}
-	if !slices.ContainsFunc(u.objects.Nodes, func(n *corev1.Node) bool { return n.Name == u.node }) {
+	node := u.mirror.nodes[u.node]
+	if node == nil {
 		return []error{fmt.Errorf("there is no Node called %s: check --node-name; what is enforced stays as it was", u.node)}
 	}
-	interfaces, err := u.network.Addrs()
-	if err != nil {
-		return []error{err}
-	}
-	endpoints, problems := localEndpoints(u.objects, u.node, u.network.Interface)
-	endpoints = keepKnown(endpoints, u.known, u.objects, u.node, u.network.Exists)
-	input := plan.Input{
-		Endpoints:    endpoints,
-		NodeAddrs:    nodeAddrs(interfaces, u.objects.Nodes, u.node),
-		ServiceAddrs: serviceAddrs(u.objects.Services),
-	}
-	if objectsChanged || u.loaded == nil || !sameNode(u.loaded.input, input) {
-		if err := u.load(input); err != nil {
-			return append(append(problems, err), u.cutOff(endpoints)...)
+	// What failed may have been for want of an interface.
+	if change.network || !u.loaded || !u.attached {
+		if err := u.lookAround(); err != nil {
+			return []error{err}
 		}
 	}
-	return append(problems, u.attach(endpoints)...)
+	endpoints, problems := u.mirror.localEndpoints(u.find)
+	input := plan.Input{
+		Endpoints:    u.mirror.keepKnown(endpoints, u.input.Endpoints, u.network.Exists),
+		NodeAddrs:    nodeAddrs(u.interfaces, node),
+		ServiceAddrs: u.mirror.serviceAddrs(),
+	}
+	same := sameNode(u.input, input)
+	if change.objects || !u.loaded || !same {
+		if err := u.load(input); err != nil {
+			return append(append(problems, err), u.cutOff(input.Endpoints)...)
+		}
+	}
+	if !change.network && same && u.attached {
+		return problems
+	}
+	problems = append(problems, u.attach(input.Endpoints)...)
+	u.attached = len(problems) == 0
+	return problems
+}
+
+// takeObjects brings everything up to date that is kept of the API server's objects.
+func (u *updater) takeObjects() {
+	c := u.inventory.Take()
+	u.mirror.apply(c)
+	var gone []types.NamespacedName
+	for _, k := range c.Deleted {
+		if k.Kind == "Pod" {
+			gone = append(gone, types.NamespacedName{Namespace: k.Namespace, Name: k.Name})
+		}
+	}
+	u.book.Pods(c.Set.Pods, gone, time.Now())
+	u.book.Nodes(u.mirror.nodes)
+	var errs []*netpol.ObjectError
+	for _, f := range u.mirror.faults {
+		errs = append(errs, f.errs...)
+	}
+	slices.SortFunc(errs, func(a, b *netpol.ObjectError) int { return strings.Compare(a.Error(), b.Error()) })
+	u.faults.tell(u.mirror.faults)
+	u.metrics.policyErrors.Set(float64(len(errs)))
+	u.state.setPolicyErrors(errs)
+}
+
+// lookAround reads the node's network again.
+func (u *updater) lookAround() (err error) {
+	u.found = make(map[netip.Addr]uint32)
+	u.interfaces, err = u.network.Addrs()
+	return err
+}
+
+// find is the interface of the pod that has an address. What was found holds until the node's network changes.
+func (u *updater) find(addr netip.Addr) (uint32, error) {
+	if ifindex, known := u.found[addr]; known {
+		return ifindex, nil
+	}
+	ifindex, err := u.network.Interface(addr)
+	if err == nil {
+		u.found[addr] = ifindex
+	}
+	return ifindex, err
 }
 
 func sameNode(a, b plan.Input) bool {
 	return slices.EqualFunc(a.Endpoints, b.Endpoints, plan.EndpointInput.Equal) && slices.Equal(a.NodeAddrs, b.NodeAddrs)
 }
 
-func (u *updater) compile() {
-	u.objects = u.inventory.Objects()
-	snapshot, err := netpol.Compile(u.objects)
-	errs := netpol.ObjectErrors(err)
-	u.snapshot = snapshot
-	u.faults.tell(&u.objects, errs)
-	u.metrics.policyErrors.Set(float64(len(errs)))
-	u.state.setPolicyErrors(errs)
+// load switches the datapath to the world of this moment.
+func (u *updater) load(input plan.Input) error {
+	u.loaded = false
+	if u.planner == nil {
+		first, err := u.dataplane.NextSet()
+		if err != nil {
+			return err
+		}
+		u.planner = plan.NewPlanner(first)
+	}
+	err := u.loadNext(input)
+	if errors.Is(err, dataplane.ErrIncomplete) {
+		err = u.loadNext(input)
+	}
+	u.loaded = err == nil
+	return err
 }
 
-// load switches the datapath to the world of this moment. Flows wait meanwhile: a record of the new
-// generation could not be given its names before they are written down.
-func (u *updater) load(input plan.Input) error {
-	u.loaded = nil
-	world, err := plan.Build(u.snapshot, input)
+// loadNext loads the next world; after an error the one after it is complete. Flows wait meanwhile: a record of a
+// new policy set could not be given its names before they are written down.
+func (u *updater) loadNext(input plan.Input) error {
+	world, err := u.planner.Next(u.mirror.snapshot, input)
 	if err != nil {
 		return fmt.Errorf("plan the policies of node %s: %w", u.node, err)
 	}
 	u.state.flowsMu.Lock()
 	defer u.state.flowsMu.Unlock()
-	u.book.Update(u.objects.Pods, u.objects.Nodes, podsByInterface(input.Endpoints), time.Now())
 	generation, err := u.dataplane.Load(world)
 	if generation > 0 { // the switch was made, even if something after it failed
-		u.book.Loaded(generation, world)
+		now := time.Now()
+		u.input = input
+		u.book.Interfaces(podsByInterface(input.Endpoints), now)
+		u.book.Loaded(world, now)
 		u.state.setLoaded(generation, world, input.Endpoints)
 	}
 	if err != nil {
+		u.planner.Forget()
 		return fmt.Errorf("load the policies of node %s: %w", u.node, err)
 	}
-	u.loaded = &loaded{input: input, world: world}
-	u.known = input.Endpoints
 	return nil
 }
 

@@ -50,15 +50,15 @@ func record(local, remote string, when time.Time) dataplane.Flow {
 
 func TestAddressBelongsToWhoHadItThen(t *testing.T) {
 	b := attribution.NewBook("node-1", noOwners)
-	b.Update([]*corev1.Pod{pod("old", "1", "10.0.0.2")}, nil, nil, at(0))
-	b.Update(nil, nil, nil, at(10)) // old is gone
-	b.Update([]*corev1.Pod{pod("new", "2", "10.0.0.2")}, nil, nil, at(20))
+	b.Pods([]*corev1.Pod{pod("old", "1", "10.0.0.2")}, nil, at(0))
+	b.Pods(nil, []types.NamespacedName{{Namespace: "shop", Name: "old"}}, at(10))
+	b.Pods([]*corev1.Pod{pod("new", "2", "10.0.0.2")}, nil, at(20))
 	for seconds, want := range map[int]string{5: "old", 10: "old", 15: "new", 25: "new"} {
 		if got := one(b, record("10.0.0.9", "10.0.0.2", at(seconds))).GetDestination().GetPodName(); got != want {
 			t.Errorf("after %d s: %q, want %q", seconds, got, want)
 		}
 	}
-	b.Update([]*corev1.Pod{pod("new", "2", "10.0.0.2")}, nil, nil, at(1000))
+	b.Pods([]*corev1.Pod{pod("new", "2", "10.0.0.2")}, nil, at(1000))
 	if got := one(b, record("10.0.0.9", "10.0.0.2", at(5))).GetDestination().GetPodName(); got != "new" {
 		t.Errorf("the old owner is still remembered after a quarter of an hour: %q", got)
 	}
@@ -75,7 +75,8 @@ func TestWhatIsNoPod(t *testing.T) {
 	host.Spec.HostNetwork = true
 	done.Status.Phase = corev1.PodFailed
 	b := attribution.NewBook("node-1", noOwners)
-	b.Update([]*corev1.Pod{host, done}, []*corev1.Node{node("node-1", "192.0.2.1"), node("node-2", "fd00::2")}, nil, at(0))
+	b.Pods([]*corev1.Pod{host, done}, nil, at(0))
+	b.Nodes(map[string]*corev1.Node{"node-1": node("node-1", "192.0.2.1"), "node-2": node("node-2", "fd00::2")})
 	for addr, want := range map[string]string{
 		"192.0.2.1": "reserved:host", "fd00::2": "reserved:remote-node", "10.0.0.3": "reserved:world", "8.8.8.8": "reserved:world",
 	} {
@@ -99,7 +100,7 @@ func TestWorkload(t *testing.T) {
 		return p
 	}
 	workload := func(b *attribution.Book, p *corev1.Pod) string {
-		b.Update([]*corev1.Pod{p}, nil, nil, at(0))
+		b.Pods([]*corev1.Pod{p}, nil, at(0))
 		w := one(b, record("10.0.0.2", "8.8.8.8", at(1))).GetSource().GetWorkloads()[0]
 		return w.GetKind() + " " + w.GetName()
 	}
@@ -156,11 +157,12 @@ func world(t *testing.T) *plan.World {
 func TestVerdictNamesItsPolicy(t *testing.T) {
 	b := attribution.NewBook("node-1", noOwners)
 	w := world(t)
-	b.Update([]*corev1.Pod{pod("api", "1", "10.0.0.2")}, nil, map[uint32]types.NamespacedName{7: {Namespace: "shop", Name: "api"}}, at(0))
-	b.Loaded(41, w)
-	b.Loaded(42, w)
+	b.Pods([]*corev1.Pod{pod("api", "1", "10.0.0.2")}, nil, at(0))
+	b.Interfaces(map[uint32]types.NamespacedName{7: {Namespace: "shop", Name: "api"}}, at(0))
+	b.Loaded(w, at(0))
+	b.Loaded(&plan.World{Partial: true, FirstSet: 1, Endpoints: w.Endpoints}, at(1000))
 	r := record("10.0.0.2", "10.0.0.3", at(1))
-	r.Ifindex, r.Set, r.Generation, r.Direction = 7, w.Endpoints[7].Set, 42, netpol.Ingress
+	r.Ifindex, r.Set, r.Direction = 7, w.Endpoints[7].Set, netpol.Ingress
 
 	r.Rule, r.Connections = 0, 5
 	f := one(b, r)
@@ -191,10 +193,43 @@ func TestVerdictNamesItsPolicy(t *testing.T) {
 	if f = one(b, r); f.GetIsReply() != nil {
 		t.Error("nobody saw who opened the connection, and yet its direction is told")
 	}
-	for range 64 {
-		b.Loaded(100, w)
+	b.Loaded(&plan.World{Partial: true, FirstSet: 1}, at(1001))
+	if f = one(b, r); len(f.GetIngressDeniedBy()) != 1 {
+		t.Error("the set is not in use any more, but was a moment ago: its policy is not named")
 	}
+	b.Loaded(&plan.World{Partial: true, FirstSet: 1}, at(2000))
 	if f = one(b, r); len(f.GetIngressDeniedBy()) != 0 {
-		t.Errorf("generation 42 is long gone, and yet %v is named", f.GetIngressDeniedBy())
+		t.Errorf("the set is long gone, and yet %v is named", f.GetIngressDeniedBy())
+	}
+}
+
+// A pod takes its addresses with it, and what others have taken over in the meantime stays theirs.
+func TestPodsMove(t *testing.T) {
+	b := attribution.NewBook("node-1", noOwners)
+	shop := func(name string) types.NamespacedName { return types.NamespacedName{Namespace: "shop", Name: name} }
+	done := pod("job", "1", "10.0.0.2")
+	b.Pods([]*corev1.Pod{pod("job", "1", "10.0.0.2")}, nil, at(0))
+	b.Interfaces(map[uint32]types.NamespacedName{7: shop("job")}, at(0))
+	done.Status.Phase = corev1.PodSucceeded
+	b.Pods([]*corev1.Pod{done}, nil, at(10))
+	b.Pods([]*corev1.Pod{pod("api", "2", "10.0.0.2")}, nil, at(20))
+	b.Pods(nil, []types.NamespacedName{shop("job")}, at(30))
+	b.Interfaces(map[uint32]types.NamespacedName{7: shop("api")}, at(30))
+	b.Pods([]*corev1.Pod{pod("api", "3", "10.0.0.5")}, nil, at(40)) // made again under its name
+	for _, c := range []struct {
+		addr    string
+		seconds int
+		want    string
+	}{{"10.0.0.2", 5, "job"}, {"10.0.0.2", 25, "api"}, {"10.0.0.2", 35, "api"}, {"10.0.0.2", 45, ""}, {"10.0.0.5", 45, "api"}} {
+		if got := one(b, record("10.0.0.9", c.addr, at(c.seconds))).GetDestination().GetPodName(); got != c.want {
+			t.Errorf("%s after %d s: %q, want %q", c.addr, c.seconds, got, c.want)
+		}
+	}
+	for seconds, want := range map[int]string{5: "job", 35: "api", 45: "api"} {
+		r := record("10.9.9.9", "8.8.8.8", at(seconds))
+		r.Ifindex = 7
+		if got := one(b, r).GetSource().GetPodName(); got != want {
+			t.Errorf("interface 7 after %d s: %q, want %q", seconds, got, want)
+		}
 	}
 }

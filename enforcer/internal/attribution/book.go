@@ -17,78 +17,123 @@ import (
 // OwnerFunc finds the controller of a ReplicaSet or Job, as inventory.Inventory.Owner does.
 type OwnerFunc func(kind, namespace, name string) (owner *metav1.OwnerReference, known bool)
 
-// Book knows who had which address and interface at which time, and the rules of the latest
-// generations. It is safe for concurrent use.
+// Book knows who had which address and interface at which time, and the rules of policy sets. It is safe for
+// concurrent use.
 type Book struct {
 	node    string
 	ownerOf OwnerFunc
 
 	mu         sync.Mutex
-	current    census
-	pages      map[types.UID]page
-	unfinished bool // some pod's workload is not known yet
+	pods       map[types.NamespacedName]*resident
 	addresses  directory[netip.Addr]
 	interfaces directory[uint32]
-	nodes      map[netip.Addr]string // node name by address
-	rules      generations
-}
-
-// census is who is there.
-type census struct {
-	pods  []*corev1.Pod
-	local map[uint32]types.NamespacedName // by interface
-}
-
-// page is what was written about a pod.
-type page struct {
-	version  string
-	endpoint *flowpb.Endpoint
-	final    bool // its workload is known
+	local      map[uint32]types.NamespacedName // by interface, as they are now
+	nodes      map[netip.Addr]string           // node name by address
+	sets       policySets
+	tidied     time.Time // when what is long past was forgotten
 }
 
 // NewBook returns an empty book for the node of that name.
 func NewBook(node string, ownerOf OwnerFunc) *Book {
 	return &Book{
 		node: node, ownerOf: ownerOf,
-		addresses: directory[netip.Addr]{}, interfaces: directory[uint32]{},
+		pods: make(map[types.NamespacedName]*resident), addresses: directory[netip.Addr]{}, interfaces: directory[uint32]{},
+		sets: policySets{},
 	}
 }
 
-// Update writes down the cluster's pods and nodes, and which local pod is behind which interface, as of
-// now. The objects are kept, and only read.
-func (b *Book) Update(pods []*corev1.Pod, nodes []*corev1.Node, local map[uint32]types.NamespacedName, now time.Time) {
+// Pods writes down pods that are new or changed, and those that are gone, as of now. The objects are kept, and
+// only read.
+func (b *Book) Pods(changed []*corev1.Pod, gone []types.NamespacedName, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.current = census{pods: pods, local: local}
-	b.nodes = nodeAddresses(nodes)
-	b.writeAll(now)
+	for _, name := range gone {
+		b.move(name, nil, now)
+	}
+	for _, p := range changed {
+		b.move(types.NamespacedName{Namespace: p.Namespace, Name: p.Name}, p, now)
+	}
+	if now.Sub(b.tidied) > remember/5 {
+		b.tidied = now
+		b.addresses.forget(now)
+		b.interfaces.forget(now)
+	}
 }
 
-func (b *Book) writeAll(now time.Time) {
-	previous := b.pages
-	b.pages, b.unfinished = make(map[types.UID]page, len(b.current.pods)), false
-	addresses := make(map[netip.Addr]owner, len(b.current.pods))
-	names := make(map[types.NamespacedName]owner, len(b.current.pods))
-	for _, p := range b.current.pods {
-		if !ownsAddresses(p) {
-			continue
+// Nodes writes down all nodes of the cluster.
+func (b *Book) Nodes(nodes map[string]*corev1.Node) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.nodes = nodeAddresses(nodes)
+}
+
+// Interfaces writes down which local pod is behind which interface, as of now.
+func (b *Book) Interfaces(local map[uint32]types.NamespacedName, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for ifindex, name := range b.local {
+		if r := b.pods[name]; r != nil && local[ifindex] != name {
+			b.interfaces.end(ifindex, r, now)
 		}
-		o := owner{uid: p.UID, endpoint: b.write(p, previous[p.UID])}
-		names[types.NamespacedName{Namespace: p.Namespace, Name: p.Name}] = o
-		for _, ip := range p.Status.PodIPs {
-			if addr, err := netip.ParseAddr(ip.IP); err == nil {
-				addresses[addr.Unmap()] = o
+	}
+	b.local = local
+	for ifindex, name := range local {
+		if r := b.pods[name]; r != nil {
+			b.interfaces.begin(ifindex, r, now)
+		}
+	}
+}
+
+// move puts what is now called name in the place of what was; p is nil when there is nothing.
+func (b *Book) move(name types.NamespacedName, p *corev1.Pod, now time.Time) {
+	before := b.pods[name]
+	var addrs []netip.Addr
+	if p != nil && ownsAddresses(p) {
+		addrs = addrsOf(p)
+	}
+	if before != nil {
+		for _, addr := range addrsOf(before.pod) {
+			if p == nil || p.UID != before.pod.UID || !slices.Contains(addrs, addr) {
+				b.addresses.end(addr, before, now)
 			}
 		}
 	}
-	interfaces := make(map[uint32]owner, len(b.current.local))
-	for ifindex, name := range b.current.local {
-		if o, found := names[name]; found {
-			interfaces[ifindex] = o
+	if p == nil || !ownsAddresses(p) {
+		b.leave(name, before, now)
+		return
+	}
+	r := &resident{pod: p}
+	b.pods[name] = r
+	for _, addr := range addrs {
+		b.addresses.begin(addr, r, now)
+	}
+	for ifindex, local := range b.local {
+		if local == name {
+			b.interfaces.begin(ifindex, r, now)
 		}
 	}
-	b.addresses.update(addresses, now)
-	b.interfaces.update(interfaces, now)
+}
+
+func (b *Book) leave(name types.NamespacedName, r *resident, now time.Time) {
+	if r == nil {
+		return
+	}
+	delete(b.pods, name)
+	for ifindex, local := range b.local {
+		if local == name {
+			b.interfaces.end(ifindex, r, now)
+		}
+	}
+}
+
+func addrsOf(p *corev1.Pod) []netip.Addr {
+	var addrs []netip.Addr
+	for _, ip := range p.Status.PodIPs {
+		if addr, err := netip.ParseAddr(ip.IP); err == nil {
+			addrs = append(addrs, addr.Unmap())
+		}
+	}
+	return addrs
 }
 
 // ownsAddresses is false for pods on the host network and completed ones.
@@ -96,20 +141,22 @@ func ownsAddresses(p *corev1.Pod) bool {
 	return !p.Spec.HostNetwork && p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed
 }
 
-// write describes a pod, anew only if it changed or its workload was not known yet.
-func (b *Book) write(p *corev1.Pod, entry page) *flowpb.Endpoint {
-	if !entry.final || entry.version != p.ResourceVersion {
-		workload, final := b.workload(p)
-		entry = page{version: p.ResourceVersion, final: final, endpoint: &flowpb.Endpoint{
-			Namespace: p.Namespace,
-			PodName:   p.Name,
-			Labels:    flowLabels(p.Labels),
-			Workloads: []*flowpb.Workload{workload},
-		}}
+// describe is what flows say of a pod.
+func (b *Book) describe(r *resident) *flowpb.Endpoint {
+	if r.endpoint != nil {
+		return r.endpoint
 	}
-	b.pages[p.UID] = entry
-	b.unfinished = b.unfinished || !entry.final
-	return entry.endpoint
+	workload, final := b.workload(r.pod)
+	e := &flowpb.Endpoint{
+		Namespace: r.pod.Namespace,
+		PodName:   r.pod.Name,
+		Labels:    flowLabels(r.pod.Labels),
+		Workloads: []*flowpb.Workload{workload},
+	}
+	if final {
+		r.endpoint = e
+	}
+	return e
 }
 
 // flowLabels writes labels as Hubble does, sorted.
@@ -140,7 +187,7 @@ func (b *Book) workload(p *corev1.Pod) (w *flowpb.Workload, final bool) {
 	return w, known
 }
 
-func nodeAddresses(nodes []*corev1.Node) map[netip.Addr]string {
+func nodeAddresses(nodes map[string]*corev1.Node) map[netip.Addr]string {
 	named := map[netip.Addr]string{}
 	for _, n := range nodes {
 		for _, a := range n.Status.Addresses {
@@ -152,10 +199,10 @@ func nodeAddresses(nodes []*corev1.Node) map[netip.Addr]string {
 	return named
 }
 
-// endpointAt describes what is behind an address that is no pod's: this node, another one, or the world.
+// endpointAt describes what is behind an address: a pod, this node, another one, or the world.
 func (b *Book) endpointAt(addr netip.Addr, when time.Time) *flowpb.Endpoint {
-	if e := b.addresses.at(addr, when); e != nil {
-		return e
+	if r := b.addresses.at(addr, when); r != nil {
+		return b.describe(r)
 	}
 	switch b.nodes[addr] {
 	case "":

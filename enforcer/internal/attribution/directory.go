@@ -8,54 +8,71 @@ import (
 	"time"
 
 	flowpb "github.com/cilium/cilium/api/v1/flow"
-	"k8s.io/apimachinery/pkg/types"
+	corev1 "k8s.io/api/core/v1"
 )
 
-// remember is how long a former owner of an address or an interface is remembered. Records are drained
-// every few seconds at most.
+// remember is how long a former owner of an address or an interface, or a policy set that is not in use any more,
+// is remembered. Records are drained every few seconds at most.
 const remember = 5 * time.Minute
 
-// owner is what had an address for a time.
-type owner struct {
-	uid      types.UID
-	endpoint *flowpb.Endpoint // shared by all flows: read only
-	until    time.Time        // zero: still has it
+// resident is a pod that has addresses.
+type resident struct {
+	pod *corev1.Pod
+	// endpoint describes it, shared by all flows; nil until it is asked for, and as long as its workload is not
+	// known.
+	endpoint *flowpb.Endpoint
+}
+
+// tenancy is what a pod had for a time.
+type tenancy struct {
+	*resident
+	until time.Time // zero: still has it
 }
 
 // directory tells who has, and lately had, each key: an address or an interface. The last element of a
-// list is the newest owner. Start times are not kept: records from before a pod was heard of are its own,
+// list is the newest. Start times are not kept: records from before a pod was heard of are its own,
 // if nobody had the key before it.
-type directory[K comparable] map[K][]owner
+type directory[K comparable] map[K][]tenancy
 
-// update makes current the owners as of now; others that had a key until now are kept for a while.
-func (d directory[K]) update(current map[K]owner, now time.Time) {
-	for key, owners := range d {
-		newest := &owners[len(owners)-1]
-		if c, still := current[key]; newest.until.IsZero() && (!still || c.uid != newest.uid) {
-			newest.until = now
+// begin makes r who has key as of now.
+func (d directory[K]) begin(key K, r *resident, now time.Time) {
+	if n := len(d[key]); n > 0 && d[key][n-1].until.IsZero() {
+		if newest := &d[key][n-1]; newest.pod.UID == r.pod.UID {
+			newest.resident = r // the same pod, perhaps with other labels
+			return
 		}
-		for len(owners) > 0 && !owners[0].until.IsZero() && now.Sub(owners[0].until) > remember {
-			owners = owners[1:]
-		}
-		if d[key] = owners; len(owners) == 0 {
-			delete(d, key)
-		}
+		d[key][n-1].until = now
 	}
-	for key, c := range current {
-		owners := d[key]
-		if n := len(owners); n > 0 && owners[n-1].until.IsZero() {
-			owners[n-1] = c // the same pod, perhaps with other labels
-			continue
+	d[key] = append(d[key], tenancy{resident: r})
+}
+
+// end makes r not have key any more, if it has.
+func (d directory[K]) end(key K, r *resident, now time.Time) {
+	if n := len(d[key]); n > 0 && d[key][n-1].until.IsZero() && d[key][n-1].pod.UID == r.pod.UID {
+		d[key][n-1].until = now
+	}
+}
+
+// forget drops what is long past.
+func (d directory[K]) forget(now time.Time) {
+	for key, all := range d {
+		past := 0
+		for past < len(all) && !all[past].until.IsZero() && now.Sub(all[past].until) > remember {
+			past++
 		}
-		d[key] = append(owners, c)
+		if past == len(all) {
+			delete(d, key)
+		} else if past > 0 {
+			d[key] = append([]tenancy(nil), all[past:]...)
+		}
 	}
 }
 
 // at returns who had key at a time; nil if nobody did.
-func (d directory[K]) at(key K, when time.Time) *flowpb.Endpoint {
-	for _, o := range d[key] {
-		if o.until.IsZero() || !when.After(o.until) {
-			return o.endpoint
+func (d directory[K]) at(key K, when time.Time) *resident {
+	for _, t := range d[key] {
+		if t.until.IsZero() || !when.After(t.until) {
+			return t.resident
 		}
 	}
 	return nil

@@ -5,7 +5,6 @@ package attribution
 import (
 	"math"
 	"net/netip"
-	"time"
 
 	flowpb "github.com/cilium/cilium/api/v1/flow"
 	"github.com/google/uuid"
@@ -23,13 +22,10 @@ const policyVerdict = 5
 
 // Flows describes the datapath's records as Hubble does, in the same order. Source is who opened the
 // connection, whichever side the record is from; its aggregate counts connections, and is zero for open
-// ones that a new generation judged again.
+// ones that were judged again.
 func (b *Book) Flows(records []dataplane.Flow) []*flowpb.Flow {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.unfinished && len(records) > 0 { // the controllers may have been heard of by now
-		b.writeAll(time.Now())
-	}
 	flows := make([]*flowpb.Flow, len(records))
 	for i := range records {
 		flows[i] = b.flow(&records[i])
@@ -38,10 +34,7 @@ func (b *Book) Flows(records []dataplane.Flow) []*flowpb.Flow {
 }
 
 func (b *Book) flow(r *dataplane.Flow) *flowpb.Flow {
-	local := b.interfaces.at(r.Ifindex, r.Last)
-	if local == nil {
-		local = b.endpointAt(r.Local, r.Last)
-	}
+	local := b.localEndpoint(r)
 	remote := b.endpointAt(r.Remote, r.Last)
 	f := &flowpb.Flow{
 		Time:      timestamppb.New(r.Last),
@@ -66,6 +59,14 @@ func (b *Book) flow(r *dataplane.Flow) *flowpb.Flow {
 	}
 	b.decide(f, r)
 	return f
+}
+
+// localEndpoint is the pod behind the interface, whatever address it sent from.
+func (b *Book) localEndpoint(r *dataplane.Flow) *flowpb.Endpoint {
+	if pod := b.interfaces.at(r.Ifindex, r.Last); pod != nil {
+		return b.describe(pod)
+	}
+	return b.endpointAt(r.Local, r.Last)
 }
 
 // isReply is nil if no opening was seen: then which side opened is not known.
@@ -105,12 +106,12 @@ func layer4(r *dataplane.Flow) *flowpb.Layer4 {
 // decide writes the verdict, and the policies that it is from as far as they are still known.
 func (b *Book) decide(f *flowpb.Flow, r *dataplane.Flow) {
 	var deciding []*flowpb.Policy // a rule, or the policies that isolate the pod where no rule matches
-	switch rules := b.rules.find(r.Generation, r.Set, r.Direction); {
-	case rules == nil:
-	case r.Rule >= 0 && r.Rule < len(rules.rules):
-		deciding = policies(rules.rules[r.Rule])
+	switch set := b.sets[r.Set]; {
+	case set == nil:
+	case r.Rule >= 0 && r.Rule < len(set.rules[r.Direction]):
+		deciding = policies(set.rules[r.Direction][r.Rule])
 	case r.Verdict != dataplane.Allowed:
-		deciding = policies(rules.isolation...)
+		deciding = policies(set.isolation[r.Direction]...)
 	}
 	var allowing, denying []*flowpb.Policy
 	switch r.Verdict {

@@ -9,11 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -25,7 +24,6 @@ import (
 	"k8s.io/client-go/metadata/metadatainformer"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
-	policyv1alpha2 "sigs.k8s.io/network-policy-api/apis/v1alpha2"
 
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
@@ -42,10 +40,12 @@ var (
 type Inventory struct {
 	namespaces, pods, services, nodes, policies cache.SharedIndexInformer
 	replicaSets, jobs                           cache.SharedIndexInformer
+	told                                        []cache.InformerSynced // the first objects are noted as changes
 	// clusterPolicies is nil as long as the API server does not have the kind.
 	clusterPolicies atomic.Pointer[cache.SharedIndexInformer]
 	optional        optional
 
+	changes changes
 	changed func()
 	log     *slog.Logger
 }
@@ -132,14 +132,30 @@ func (inv *Inventory) quiet(kinds ...cache.SharedIndexInformer) error {
 func (inv *Inventory) call(kinds ...cache.SharedIndexInformer) error {
 	var errs []error
 	for _, i := range kinds {
-		_, err := i.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(any) { inv.changed() },
+		handler, err := i.AddEventHandler(cache.ResourceEventHandlerFuncs{
+			AddFunc:    func(object any) { inv.set(object) },
 			UpdateFunc: inv.updated,
-			DeleteFunc: func(any) { inv.changed() },
+			DeleteFunc: inv.deleted,
 		})
 		errs = append(errs, err)
+		if err == nil {
+			inv.told = append(inv.told, handler.HasSynced)
+		}
 	}
 	return errors.Join(errs...)
+}
+
+func (inv *Inventory) set(object any) {
+	inv.changes.note(keyOf(object), object)
+	inv.changed()
+}
+
+func (inv *Inventory) deleted(object any) {
+	if tombstone, missed := object.(cache.DeletedFinalStateUnknown); missed {
+		object = tombstone.Obj
+	}
+	inv.changes.note(keyOf(object), nil)
+	inv.changed()
 }
 
 func (inv *Inventory) watchFailed(_ context.Context, r *cache.Reflector, err error) {
@@ -149,7 +165,7 @@ func (inv *Inventory) watchFailed(_ context.Context, r *cache.Reflector, err err
 // updated passes on updates of what trim kept; most updates are heartbeats and conditions.
 func (inv *Inventory) updated(before, after any) {
 	if !sameContent(before.(runtime.Object), after.(runtime.Object)) {
-		inv.changed()
+		inv.set(after)
 	}
 }
 
@@ -160,12 +176,11 @@ func sameContent(before, after runtime.Object) bool {
 	return equality.Semantic.DeepEqual(before, clone)
 }
 
-// Run keeps the caches up to date until ctx ends. It returns when all are filled for the first time
-// (nil) or ctx has ended.
+// Run keeps the caches up to date until ctx ends. It returns when all are filled for the first time, so that Take
+// has everything (nil), or ctx has ended.
 func (inv *Inventory) Run(ctx context.Context) error {
-	all := inv.all()
-	synced := make([]cache.InformerSynced, 0, len(all))
-	for _, i := range all {
+	synced := slices.Clone(inv.told)
+	for _, i := range inv.all() {
 		go i.RunWithContext(ctx)
 		synced = append(synced, i.HasSynced)
 	}
@@ -178,29 +193,9 @@ func (inv *Inventory) Run(ctx context.Context) error {
 	return nil
 }
 
-// Objects lists what policies depend on. The objects are shared: they are read only.
-func (inv *Inventory) Objects() netpol.Objects {
-	objects := netpol.Objects{
-		Namespaces: list[*corev1.Namespace](inv.namespaces),
-		Pods:       list[*corev1.Pod](inv.pods),
-		Services:   list[*corev1.Service](inv.services),
-		Nodes:      list[*corev1.Node](inv.nodes),
-		Policies:   list[*networkingv1.NetworkPolicy](inv.policies),
-	}
-	if c := inv.clusterPolicies.Load(); c != nil {
-		objects.ClusterPolicies = list[*policyv1alpha2.ClusterNetworkPolicy](*c)
-	}
-	return objects
-}
-
-func list[T any](i cache.SharedIndexInformer) []T {
-	stored := i.GetStore().List()
-	typed := make([]T, len(stored))
-	for n, object := range stored {
-		typed[n] = object.(T)
-	}
-	return typed
-}
+// Take returns what has changed since it was called before: all objects, the first time. The objects are shared:
+// they are read only.
+func (inv *Inventory) Take() netpol.Change { return inv.changes.take() }
 
 // Owner returns the controller of a ReplicaSet or Job. known is false if there is no such object, or
 // not yet; a nil owner that is known means that it has none.

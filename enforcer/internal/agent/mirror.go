@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/plan"
+	"github.com/bulkhead-dev/bulkhead/policies/baseline"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+)
+
+// mirror is what the agent keeps of the API server's objects, brought up to date change by change.
+type mirror struct {
+	node     string
+	snapshot *netpol.Snapshot
+	pods     map[types.NamespacedName]*corev1.Pod // of this node, with a network of their own
+	modes    map[string]plan.Mode                 // of namespaces that are enforced; others are audited
+	services map[types.NamespacedName][]netip.Addr
+	nodes    map[string]*corev1.Node
+	faults   map[netpol.Key]fault
+}
+
+// fault is what is wrong with a policy.
+type fault struct {
+	policy runtime.Object
+	errs   []*netpol.ObjectError
+}
+
+func newMirror(node string) *mirror {
+	return &mirror{
+		node: node, snapshot: new(netpol.Snapshot),
+		pods: make(map[types.NamespacedName]*corev1.Pod), modes: make(map[string]plan.Mode),
+		services: make(map[types.NamespacedName][]netip.Addr), nodes: make(map[string]*corev1.Node),
+		faults: make(map[netpol.Key]fault),
+	}
+}
+
+// apply brings the mirror up to date.
+func (m *mirror) apply(c netpol.Change) {
+	snapshot, err := m.snapshot.Apply(c)
+	m.snapshot = snapshot
+	for _, k := range c.Deleted {
+		m.delete(k)
+	}
+	for _, ns := range c.Set.Namespaces {
+		m.setMode(ns)
+	}
+	for _, p := range c.Set.Pods {
+		m.setPod(p)
+	}
+	for _, s := range c.Set.Services {
+		m.services[types.NamespacedName{Namespace: s.Namespace, Name: s.Name}] = serviceAddrs(s)
+	}
+	for _, n := range c.Set.Nodes {
+		m.nodes[n.Name] = n
+	}
+	m.setFaults(&c.Set, netpol.ObjectErrors(err))
+}
+
+func (m *mirror) delete(k netpol.Key) {
+	name := types.NamespacedName{Namespace: k.Namespace, Name: k.Name}
+	switch k.Kind {
+	case "Namespace":
+		delete(m.modes, k.Name)
+	case "Pod":
+		delete(m.pods, name)
+	case "Service":
+		delete(m.services, name)
+	case "Node":
+		delete(m.nodes, k.Name)
+	default:
+		delete(m.faults, k)
+	}
+}
+
+// setMode enforces a namespace only if its label says so: another one, also with a label that is no mode, is
+// audited.
+func (m *mirror) setMode(ns *corev1.Namespace) {
+	delete(m.modes, ns.Name)
+	if mode, err := baseline.ModeOf(ns.Labels); err == nil && mode == baseline.Enforce {
+		m.modes[ns.Name] = plan.Enforce
+	}
+}
+
+func (m *mirror) setPod(p *corev1.Pod) {
+	name := types.NamespacedName{Namespace: p.Namespace, Name: p.Name}
+	ended := p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+	if p.Spec.NodeName != m.node || p.Spec.HostNetwork || ended {
+		delete(m.pods, name)
+		return
+	}
+	m.pods[name] = p
+}
+
+func (m *mirror) setFaults(set *netpol.Objects, errs []*netpol.ObjectError) {
+	byObject := make(map[string][]*netpol.ObjectError)
+	for _, e := range errs {
+		byObject[e.Object] = append(byObject[e.Object], e)
+	}
+	note := func(k netpol.Key, name string, policy runtime.Object) {
+		delete(m.faults, k)
+		if errs := byObject[name]; len(errs) > 0 {
+			m.faults[k] = fault{policy, errs}
+		}
+	}
+	for _, p := range set.Policies {
+		note(netpol.Key{Kind: "NetworkPolicy", Namespace: p.Namespace, Name: p.Name}, "NetworkPolicy "+p.Namespace+"/"+p.Name, p)
+	}
+	for _, p := range set.ClusterPolicies {
+		note(netpol.Key{Kind: "ClusterNetworkPolicy", Name: p.Name}, "ClusterNetworkPolicy "+p.Name, p)
+	}
+}
+
+// localPods are the node's pods by name.
+func (m *mirror) localPods() []*corev1.Pod {
+	return slices.SortedFunc(maps.Values(m.pods), func(a, b *corev1.Pod) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+}
+
+// serviceAddrs are the cluster addresses of all Services, sorted.
+func (m *mirror) serviceAddrs() []netip.Addr {
+	var addrs []netip.Addr
+	for _, of := range m.services {
+		addrs = append(addrs, of...)
+	}
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	return slices.Compact(addrs)
+}
+
+func serviceAddrs(s *corev1.Service) []netip.Addr {
+	var addrs []netip.Addr
+	for _, ip := range s.Spec.ClusterIPs { // "None" for a headless Service is no address
+		if addr, err := netip.ParseAddr(ip); err == nil {
+			addrs = append(addrs, addr.Unmap())
+		}
+	}
+	return addrs
+}
