@@ -222,32 +222,77 @@ inlined __u32 family_of(const struct nf_hook_state *state)
 	return state->pf == NFPROTO_IPV4 ? 4 : 6;
 }
 
-/* Finds the endpoint that a packet comes from or goes to: by its device and, where that is a bridge or
- * another that many share, by its address. The source is to be trusted: from_pod checked it at the veth. */
-inlined struct endpoint *find_endpoint(struct view *v, const struct net_device *device, const void *address)
+inlined int is_veth(const struct net_device *device)
 {
-	struct endpoint *ep;
+	const char *kind = device->rtnl_link_ops->kind;
+	const __u8 *byte = read_as(struct ethhdr, kind)->h_dest;
+
+	return byte[0] == 'v' && byte[1] == 'e' && byte[2] == 't' && byte[3] == 'h' && !byte[4];
+}
+
+/* Where a packet at FORWARD or LOCAL_IN comes from or goes to. */
+struct place {
+	struct endpoint *ep; /* NULL: to no pod that the world knows */
+	__u8 unknown;        /* to a pod that it does not know */
+};
+
+/* An endpoint is found by its device and, where that is a bridge or another that many share, by its address. The
+ * source is to be trusted: from_pod checked it at the veth. A veth without an endpoint is never asked for its
+ * address: a pod that is not judged yet may have taken one that is another's. */
+inlined struct place find_place(struct view *v, const struct net_device *device, const void *address)
+{
+	struct place at = {};
 	struct identity *identity;
+	__u8 *kind;
 
 	v->key.ifindex = device->ifindex;
-	ep = endpoint_at(v, v->key.ifindex);
-	if (ep)
-		return ep;
+	at.ep = endpoint_at(v, v->key.ifindex);
+	if (at.ep)
+		return at;
+	if (device_at(v, GATE)) {
+		kind = device_at(v, v->key.ifindex);
+		at.unknown = kind ? *kind == DEVICE_SHARED : is_veth(device);
+		if (at.unknown && !kind)
+			return at;
+	}
 	identity = lookup(&identities, v->slot, address);
 	if (!identity || !identity->ifindex)
-		return 0;
+		return at;
+	at.ep = endpoint_at(v, identity->ifindex);
+	if (!at.ep)
+		return at;
 	v->key.ifindex = identity->ifindex;
-	return endpoint_at(v, v->key.ifindex);
+	at.unknown = 0;
+	return at;
+}
+
+/* Cuts off what is of a pod that the world does not know, other than its answers to the node: the node may talk
+ * to any pod, and TCP that opens nothing goes no further than a connection that the node has opened. */
+inlined int stop_unknown(struct bpf_nf_ctx *ctx, struct view *v, __u8 direction, int parsed, const struct packet *p)
+{
+	struct decision d = {.set = NO_SET};
+
+	if (parsed == PARSED_LINK_PROTOCOL)
+		return 1;
+	if (ctx->state->hook == NF_INET_LOCAL_IN && parsed == PARSED && p->protocol == IPPROTO_TCP && !(p->flags & OPENS))
+		return 1;
+	v->direction = direction;
+	orient(v, p);
+	decide(&d, DENIED, BY_UNKNOWN_INTERFACE, NO_RULE);
+	record(v, &d, direction, HOW_OPENED);
+	count(0, BY_UNKNOWN_INTERFACE);
+	return 0;
 }
 
 /* What a pod of ours sends: judged as after translation. */
 inlined int may_send(struct bpf_nf_ctx *ctx, struct view *v, int parsed, const struct packet *p)
 {
 	struct source s = {ctx, FORWARDED};
+	struct place from = find_place(v, ctx->state->in, p->source);
 	struct outcome o;
 
-	if (!find_endpoint(v, ctx->state->in, p->source))
-		return 1;
+	if (!from.ep)
+		return from.unknown ? stop_unknown(ctx, v, EGRESS, parsed, p) : 1;
 	o = inspect_packet(s, v, parsed, p);
 	count(o.pass, o.reason);
 	return o.pass;
@@ -258,19 +303,20 @@ inlined int may_send(struct bpf_nf_ctx *ctx, struct view *v, int parsed, const s
  * else is left to to_pod. */
 inlined int may_receive(struct bpf_nf_ctx *ctx, struct view *v, int parsed, const struct packet *p)
 {
+	struct place to = find_place(v, ctx->state->out, p->destination);
 	struct connection *c;
-	struct endpoint *ep;
 	int packed;
 
-	ep = find_endpoint(v, ctx->state->out, p->destination);
-	if (!ep || parsed != PARSED)
+	if (!to.ep)
+		return to.unknown ? stop_unknown(ctx, v, INGRESS, parsed, p) : 1;
+	if (parsed != PARSED)
 		return 1;
 	v->direction = INGRESS;
 	orient(v, p);
 	c = find_connection(v);
 	if (!c || c->origin != EGRESS || is_covered(v, c))
 		return 1;
-	packed = judge_packet(v, ep, c);
+	packed = judge_packet(v, to.ep, c);
 	if (!(packed & 1))
 		count(0, packed >> 8);
 	return packed & 1;

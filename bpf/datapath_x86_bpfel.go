@@ -64,10 +64,18 @@ type DatapathConnectionKey struct {
 
 type DatapathCounter struct {
 	_         structs.HostLayout
-	Passed    [18]uint64
-	Dropped   [18]uint64
+	Passed    [19]uint64
+	Dropped   [19]uint64
 	LostFlows uint64
 }
+
+type DatapathDevice uint32
+
+const (
+	DatapathDeviceDEVICE_EXEMPT DatapathDevice = 1
+	DatapathDeviceDEVICE_SHARED DatapathDevice = 2
+	DatapathDeviceDEVICE_GATE   DatapathDevice = 3
+)
 
 type DatapathDirection uint32
 
@@ -198,25 +206,26 @@ const (
 type DatapathReason uint32
 
 const (
-	DatapathReasonBY_NOTHING          DatapathReason = 0
-	DatapathReasonBY_RULE             DatapathReason = 1
-	DatapathReasonBY_DENY_RULE        DatapathReason = 2
-	DatapathReasonBY_NO_ISOLATION     DatapathReason = 3
-	DatapathReasonBY_ISOLATION        DatapathReason = 4
-	DatapathReasonBY_OWN_NODE         DatapathReason = 5
-	DatapathReasonBY_ITSELF           DatapathReason = 6
-	DatapathReasonBY_SERVICE          DatapathReason = 7
-	DatapathReasonBY_CONNECTION       DatapathReason = 8
-	DatapathReasonBY_LINK_PROTOCOL    DatapathReason = 9
-	DatapathReasonBY_RELATED_ERROR    DatapathReason = 10
-	DatapathReasonBY_FIRST_FRAGMENT   DatapathReason = 11
-	DatapathReasonBY_LOST_FRAGMENT    DatapathReason = 12
-	DatapathReasonBY_MALFORMATION     DatapathReason = 13
-	DatapathReasonBY_ETHERTYPE        DatapathReason = 14
-	DatapathReasonBY_UNKNOWN_ENDPOINT DatapathReason = 15
-	DatapathReasonBY_NO_WORLD         DatapathReason = 16
-	DatapathReasonBY_FOREIGN_SOURCE   DatapathReason = 17
-	DatapathReasonREASONS             DatapathReason = 18
+	DatapathReasonBY_NOTHING           DatapathReason = 0
+	DatapathReasonBY_RULE              DatapathReason = 1
+	DatapathReasonBY_DENY_RULE         DatapathReason = 2
+	DatapathReasonBY_NO_ISOLATION      DatapathReason = 3
+	DatapathReasonBY_ISOLATION         DatapathReason = 4
+	DatapathReasonBY_OWN_NODE          DatapathReason = 5
+	DatapathReasonBY_ITSELF            DatapathReason = 6
+	DatapathReasonBY_SERVICE           DatapathReason = 7
+	DatapathReasonBY_CONNECTION        DatapathReason = 8
+	DatapathReasonBY_LINK_PROTOCOL     DatapathReason = 9
+	DatapathReasonBY_RELATED_ERROR     DatapathReason = 10
+	DatapathReasonBY_FIRST_FRAGMENT    DatapathReason = 11
+	DatapathReasonBY_LOST_FRAGMENT     DatapathReason = 12
+	DatapathReasonBY_MALFORMATION      DatapathReason = 13
+	DatapathReasonBY_ETHERTYPE         DatapathReason = 14
+	DatapathReasonBY_UNKNOWN_ENDPOINT  DatapathReason = 15
+	DatapathReasonBY_NO_WORLD          DatapathReason = 16
+	DatapathReasonBY_FOREIGN_SOURCE    DatapathReason = 17
+	DatapathReasonBY_UNKNOWN_INTERFACE DatapathReason = 18
+	DatapathReasonREASONS              DatapathReason = 19
 )
 
 type DatapathTiers struct {
@@ -244,6 +253,7 @@ const (
 	DatapathMapConfig               = "config"
 	DatapathMapConnections          = "connections"
 	DatapathMapCounters             = "counters"
+	DatapathMapDevices              = "devices"
 	DatapathMapEndpoints            = "endpoints"
 	DatapathMapFlows                = "flows"
 	DatapathMapFragments            = "fragments"
@@ -258,6 +268,7 @@ const (
 	DatapathVarSharedBitmap         = "shared_bitmap"
 	DatapathVarSharedCidrKey        = "shared_cidr_key"
 	DatapathVarSharedConnectionFlag = "shared_connection_flag"
+	DatapathVarSharedDevice         = "shared_device"
 	DatapathVarSharedDirection      = "shared_direction"
 	DatapathVarSharedEndpoint       = "shared_endpoint"
 	DatapathVarSharedEndpointKey    = "shared_endpoint_key"
@@ -332,6 +343,7 @@ type DatapathMapSpecs struct {
 	Config      *ebpf.MapSpec `ebpf:"config"`
 	Connections *ebpf.MapSpec `ebpf:"connections"`
 	Counters    *ebpf.MapSpec `ebpf:"counters"`
+	Devices     *ebpf.MapSpec `ebpf:"devices"`
 	Endpoints   *ebpf.MapSpec `ebpf:"endpoints"`
 	Flows       *ebpf.MapSpec `ebpf:"flows"`
 	Fragments   *ebpf.MapSpec `ebpf:"fragments"`
@@ -349,6 +361,7 @@ type DatapathVariableSpecs struct {
 	SharedBitmap         *ebpf.VariableSpec `ebpf:"shared_bitmap"`
 	SharedCidrKey        *ebpf.VariableSpec `ebpf:"shared_cidr_key"`
 	SharedConnectionFlag *ebpf.VariableSpec `ebpf:"shared_connection_flag"`
+	SharedDevice         *ebpf.VariableSpec `ebpf:"shared_device"`
 	SharedDirection      *ebpf.VariableSpec `ebpf:"shared_direction"`
 	SharedEndpoint       *ebpf.VariableSpec `ebpf:"shared_endpoint"`
 	SharedEndpointKey    *ebpf.VariableSpec `ebpf:"shared_endpoint_key"`
@@ -392,6 +405,7 @@ type DatapathMaps struct {
 	Config      *ebpf.Map `ebpf:"config"`
 	Connections *ebpf.Map `ebpf:"connections"`
 	Counters    *ebpf.Map `ebpf:"counters"`
+	Devices     *ebpf.Map `ebpf:"devices"`
 	Endpoints   *ebpf.Map `ebpf:"endpoints"`
 	Flows       *ebpf.Map `ebpf:"flows"`
 	Fragments   *ebpf.Map `ebpf:"fragments"`
@@ -408,6 +422,7 @@ func (m *DatapathMaps) Close() error {
 		m.Config,
 		m.Connections,
 		m.Counters,
+		m.Devices,
 		m.Endpoints,
 		m.Flows,
 		m.Fragments,
@@ -426,6 +441,7 @@ type DatapathVariables struct {
 	SharedBitmap         *ebpf.Variable `ebpf:"shared_bitmap"`
 	SharedCidrKey        *ebpf.Variable `ebpf:"shared_cidr_key"`
 	SharedConnectionFlag *ebpf.Variable `ebpf:"shared_connection_flag"`
+	SharedDevice         *ebpf.Variable `ebpf:"shared_device"`
 	SharedDirection      *ebpf.Variable `ebpf:"shared_direction"`
 	SharedEndpoint       *ebpf.Variable `ebpf:"shared_endpoint"`
 	SharedEndpointKey    *ebpf.Variable `ebpf:"shared_endpoint_key"`

@@ -32,6 +32,14 @@ inlined struct endpoint *endpoint_at(const struct view *v, __u32 ifindex)
 	return bpf_map_lookup_elem(&endpoints, &key);
 }
 
+/* What else is known of an interface in the view's world, enum device; NULL if nothing is. */
+inlined __u8 *device_at(const struct view *v, __u32 ifindex)
+{
+	struct endpoint_key key = {.generation = v->generation, .ifindex = ifindex};
+
+	return bpf_map_lookup_elem(&devices, &key);
+}
+
 inlined int lowest_bit(__u64 word)
 {
 	/* Counts the bits below the lowest one: BPF has no instruction for it. */

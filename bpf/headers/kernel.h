@@ -51,8 +51,19 @@ struct __sk_buff {
 };
 
 /* Internal to the kernel: offsets are relocated against its BTF when the program is loaded. */
+struct rtnl_link_ops {
+	const char *kind;
+} __attribute__((preserve_access_index));
+
 struct net_device {
 	int ifindex;
+	const struct rtnl_link_ops *rtnl_link_ops;
+} __attribute__((preserve_access_index));
+
+/* Lends its bytes to read a string by: the verifier knows no way to read one through a char pointer, and the
+ * helper for it is not there on a kernel that is locked down. */
+struct ethhdr {
+	unsigned char h_dest[6];
 } __attribute__((preserve_access_index));
 
 struct nf_hook_state {
@@ -70,6 +81,7 @@ struct bpf_nf_ctx {
 } __attribute__((preserve_access_index));
 
 enum { NFPROTO_IPV4 = 2 };
+enum { NF_INET_LOCAL_IN = 1 };
 
 struct bpf_dynptr {
 	__u64 opaque[2];
@@ -85,6 +97,10 @@ extern int bpf_dynptr_from_skb(struct __sk_buff *skb, __u64 flags, struct bpf_dy
 extern __u32 bpf_dynptr_size(const struct bpf_dynptr *ptr) __ksym;
 extern void *bpf_dynptr_slice(const struct bpf_dynptr *ptr, __u32 offset, void *buffer,
 			      __u32 buffer__szk) __ksym;
+extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym;
+
+/* Reads memory of the kernel as of one of its types; what cannot be read is 0. */
+#define read_as(type, address) ((const type *)bpf_rdonly_cast(address, __builtin_btf_type_id(*(type *)0, 1)))
 
 /* Protocol headers as they are on the wire. */
 enum { ETH_HLEN = 14, ETH_P_IP = 0x0800, ETH_P_ARP = 0x0806, ETH_P_IPV6 = 0x86dd };

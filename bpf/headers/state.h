@@ -35,6 +35,7 @@ enum reason {
 	BY_UNKNOWN_ENDPOINT, /* no endpoint with this interface in the current world */
 	BY_NO_WORLD,         /* no policies were loaded yet */
 	BY_FOREIGN_SOURCE,   /* sent from an address that is not the endpoint's own */
+	BY_UNKNOWN_INTERFACE, /* from or to a pod's interface that no endpoint of the world has */
 	REASONS,
 };
 
@@ -69,6 +70,15 @@ struct config {
 	__u64 epoch;
 	__u64 sets; /* number of the next policy set */
 };
+
+/* What an interface is that no endpoint is behind. */
+enum device {
+	DEVICE_EXEMPT = 1, /* a veth that is no pod's */
+	DEVICE_SHARED = 2, /* a bridge whose every port is a pod's */
+	DEVICE_GATE = 3,   /* no interface, at number GATE: pods' devices without an endpoint are cut off */
+};
+
+#define GATE 0
 
 /* The rules of one direction, numbered in order of precedence: those of the Admin tier, and then those of
  * one other tier. It is NetworkPolicies where one isolates the endpoint, and Baseline where none does. */
@@ -206,6 +216,7 @@ SHARED(enum, verdict);
 SHARED(enum, reason);
 SHARED(enum, identity_flag);
 SHARED(enum, connection_flag);
+SHARED(enum, device);
 SHARED(enum, limit);
 SHARED(struct, tiers);
 SHARED(struct, endpoint_key);
@@ -235,6 +246,14 @@ struct {
 	__type(key, struct endpoint_key);
 	__type(value, struct endpoint);
 } endpoints SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 32768);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct endpoint_key);
+	__type(value, __u8); /* enum device */
+} devices SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

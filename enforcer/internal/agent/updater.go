@@ -162,7 +162,8 @@ func (u *updater) find(addr netip.Addr) (uint32, error) {
 }
 
 func sameNode(a, b plan.Input) bool {
-	return slices.EqualFunc(a.Endpoints, b.Endpoints, plan.EndpointInput.Equal) && slices.Equal(a.NodeAddrs, b.NodeAddrs)
+	return slices.EqualFunc(a.Endpoints, b.Endpoints, plan.EndpointInput.Equal) && slices.Equal(a.NodeAddrs, b.NodeAddrs) &&
+		a.Gate == b.Gate && slices.Equal(a.Exempt, b.Exempt) && slices.Equal(a.Bridges, b.Bridges)
 }
 
 // load switches the datapath to the world of this moment.

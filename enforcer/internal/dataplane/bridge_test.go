@@ -31,29 +31,31 @@ func onEachTopology(t *testing.T, check func(*testing.T, *testNode)) {
 	}
 }
 
-// putBehindABridge makes both pods' veths ports of a bridge that is their gateway. They reach each other through
-// the node's network layer all the same, because each has a route to the gateway alone.
-func putBehindABridge(t *testing.T, n *testNode) {
+func putBehindABridge(t *testing.T, n *testNode) { putBehind(t, "pods", n.client, n.server) }
+
+// putBehind makes the pods' veths ports of a bridge that is their gateway, and returns its index. They reach each
+// other through the node's network layer all the same, because each has a route to the gateway alone.
+func putBehind(t *testing.T, name string, pods ...*node.Pod) (ifindex uint32) {
 	t.Helper()
-	if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "pods"}}); err != nil {
+	if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}); err != nil {
 		t.Fatal(err)
 	}
-	bridge, err := netlink.LinkByName("pods")
+	bridge, err := netlink.LinkByName(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = netlink.LinkDel(bridge) })
 	// No advice to skip the gateway.
-	if err := os.WriteFile("/proc/sys/net/ipv4/conf/pods/send_redirects", []byte("0"), 0o644); err != nil {
+	if err := os.WriteFile("/proc/sys/net/ipv4/conf/"+name+"/send_redirects", []byte("0"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, pod := range []*node.Pod{n.client, n.server} {
-		port, err := netlink.LinkByIndex(int(pod.Ifindex))
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, pod := range pods {
 		pod.RemoveRoutes(t)
-		if err := netlink.LinkSetMaster(port, bridge); err != nil {
+		port, err := netlink.LinkByIndex(int(pod.Ifindex))
+		if err == nil {
+			err = netlink.LinkSetMaster(port, bridge)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -65,12 +67,15 @@ func putBehindABridge(t *testing.T, n *testNode) {
 			t.Fatal(err)
 		}
 	}
-	for _, addr := range append(n.client.Addrs, n.server.Addrs...) {
-		route := &netlink.Route{LinkIndex: bridge.Attrs().Index, Dst: hostNet(addr), Scope: netlink.SCOPE_LINK}
-		if err := netlink.RouteReplace(route); err != nil {
-			t.Fatal(err)
+	for _, pod := range pods {
+		for _, addr := range pod.Addrs {
+			route := &netlink.Route{LinkIndex: bridge.Attrs().Index, Dst: hostNet(addr), Scope: netlink.SCOPE_LINK}
+			if err := netlink.RouteReplace(route); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
+	return uint32(bridge.Attrs().Index)
 }
 
 func hostNet(addr netip.Addr) *net.IPNet {

@@ -17,6 +17,7 @@ import (
 // How much one world may hold. These bound kernel memory: peers and ports take about 200 bytes each, sets 1.2 KiB.
 const (
 	maxEndpoints  = 1 << 13 // several generations of them are in one map
+	maxDevices    = 1 << 12 // as above
 	maxIdentities = 1 << 20
 	maxCIDRs      = 1 << 18
 	maxBitmaps    = 1 << 18
@@ -89,6 +90,7 @@ func (t *table[K, V]) write(m *ebpf.Map) error {
 // contents is a world in the datapath's types.
 type contents struct {
 	endpoints   table[bpf.DatapathEndpointKey, bpf.DatapathEndpoint]
+	devices     table[bpf.DatapathEndpointKey, uint8]
 	identities  table[[16]byte, bpf.DatapathIdentity]
 	gone        [][16]byte // identities
 	cidrs       table[bpf.DatapathCidrKey, uint32]
@@ -118,6 +120,7 @@ func lower(w *plan.World, tiers map[uint32][2]bpf.DatapathTiers) (*contents, err
 		return nil, err
 	}
 	c.addPortClasses(w)
+	c.addDevices(w)
 	for k, v := range w.Peers {
 		c.peers.add(bpf.DatapathPeerKey{Set: k.Set, Class: k.Class, Direction: uint8(k.Direction)}, bpf.DatapathBitmap{Words: v})
 	}
@@ -134,6 +137,7 @@ func checkCapacity(w *plan.World) error {
 		have, max int
 	}{
 		{"endpoints", len(w.Endpoints), maxEndpoints},
+		{"exempt interfaces and bridges", len(w.Devices), maxDevices},
 		{"policy sets", len(w.Sets), maxSets},
 		{"addresses", len(w.Identities) + len(w.Services), maxIdentities},
 		{"CIDRs", len(w.CIDRs), maxCIDRs},
@@ -157,6 +161,15 @@ func (c *contents) addEndpoints(w *plan.World) error {
 			bpf.DatapathEndpoint{Set: ep.Set, Tiers: tiers, Mode: uint8(ep.Mode), Main: ep.Main})
 	}
 	return nil
+}
+
+func (c *contents) addDevices(w *plan.World) {
+	if w.Gate {
+		c.devices.add(bpf.DatapathEndpointKey{}, uint8(bpf.DatapathDeviceDEVICE_GATE))
+	}
+	for ifindex, device := range w.Devices {
+		c.devices.add(bpf.DatapathEndpointKey{Ifindex: ifindex}, uint8(device))
+	}
 }
 
 func (c *contents) addSets(w *plan.World) error {

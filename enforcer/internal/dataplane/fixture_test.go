@@ -152,9 +152,9 @@ func newWorld(mode plan.Mode) *plan.World {
 		},
 		Services:    map[netip.Addr]struct{}{},
 		PortClasses: new(plan.PortClasses),
-		Peers:    map[plan.PeerKey]plan.Bitmap{},
-		Ports:    map[plan.PortKey]plan.Bitmap{},
-		Sets:     []plan.SetEntry{{Isolated: [2]bool{true, true}, Rules: [2]uint16{2, egressTo + 1}}},
+		Peers:       map[plan.PeerKey]plan.Bitmap{},
+		Ports:       map[plan.PortKey]plan.Bitmap{},
+		Sets:        []plan.SetEntry{{Isolated: [2]bool{true, true}, Rules: [2]uint16{2, egressTo + 1}}},
 	}
 	for _, a := range families {
 		w.Identities[netip.MustParseAddr(a.pod)] = plan.Identity{Ifindex: 1}

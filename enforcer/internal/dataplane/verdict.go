@@ -36,35 +36,37 @@ type Reason uint8
 
 // The reasons that consumers of flows tell apart.
 const (
-	ByRule            = Reason(bpf.DatapathReasonBY_RULE)
-	ByDenyRule        = Reason(bpf.DatapathReasonBY_DENY_RULE)
-	ByNoIsolation     = Reason(bpf.DatapathReasonBY_NO_ISOLATION)
-	ByIsolation       = Reason(bpf.DatapathReasonBY_ISOLATION)
-	ByOwnNode         = Reason(bpf.DatapathReasonBY_OWN_NODE)
-	ByItself          = Reason(bpf.DatapathReasonBY_ITSELF)
-	ByUnknownEndpoint = Reason(bpf.DatapathReasonBY_UNKNOWN_ENDPOINT)
-	ByForeignSource   = Reason(bpf.DatapathReasonBY_FOREIGN_SOURCE)
+	ByRule             = Reason(bpf.DatapathReasonBY_RULE)
+	ByDenyRule         = Reason(bpf.DatapathReasonBY_DENY_RULE)
+	ByNoIsolation      = Reason(bpf.DatapathReasonBY_NO_ISOLATION)
+	ByIsolation        = Reason(bpf.DatapathReasonBY_ISOLATION)
+	ByOwnNode          = Reason(bpf.DatapathReasonBY_OWN_NODE)
+	ByItself           = Reason(bpf.DatapathReasonBY_ITSELF)
+	ByUnknownEndpoint  = Reason(bpf.DatapathReasonBY_UNKNOWN_ENDPOINT)
+	ByForeignSource    = Reason(bpf.DatapathReasonBY_FOREIGN_SOURCE)
+	ByUnknownInterface = Reason(bpf.DatapathReasonBY_UNKNOWN_INTERFACE)
 )
 
 var reasonNames = [bpf.DatapathReasonREASONS]string{
-	bpf.DatapathReasonBY_NOTHING:          "nothing",
-	bpf.DatapathReasonBY_RULE:             "rule",
-	bpf.DatapathReasonBY_DENY_RULE:        "deny-rule",
-	bpf.DatapathReasonBY_NO_ISOLATION:     "no-isolation",
-	bpf.DatapathReasonBY_ISOLATION:        "isolation",
-	bpf.DatapathReasonBY_OWN_NODE:         "own-node",
-	bpf.DatapathReasonBY_ITSELF:           "itself",
-	bpf.DatapathReasonBY_SERVICE:          "service",
-	bpf.DatapathReasonBY_CONNECTION:       "connection",
-	bpf.DatapathReasonBY_LINK_PROTOCOL:    "link-protocol",
-	bpf.DatapathReasonBY_RELATED_ERROR:    "related-error",
-	bpf.DatapathReasonBY_FIRST_FRAGMENT:   "first-fragment",
-	bpf.DatapathReasonBY_LOST_FRAGMENT:    "lost-fragment",
-	bpf.DatapathReasonBY_MALFORMATION:     "malformation",
-	bpf.DatapathReasonBY_ETHERTYPE:        "ethertype",
-	bpf.DatapathReasonBY_UNKNOWN_ENDPOINT: "unknown-endpoint",
-	bpf.DatapathReasonBY_NO_WORLD:         "no-world",
-	bpf.DatapathReasonBY_FOREIGN_SOURCE:   "foreign-source",
+	bpf.DatapathReasonBY_NOTHING:           "nothing",
+	bpf.DatapathReasonBY_RULE:              "rule",
+	bpf.DatapathReasonBY_DENY_RULE:         "deny-rule",
+	bpf.DatapathReasonBY_NO_ISOLATION:      "no-isolation",
+	bpf.DatapathReasonBY_ISOLATION:         "isolation",
+	bpf.DatapathReasonBY_OWN_NODE:          "own-node",
+	bpf.DatapathReasonBY_ITSELF:            "itself",
+	bpf.DatapathReasonBY_SERVICE:           "service",
+	bpf.DatapathReasonBY_CONNECTION:        "connection",
+	bpf.DatapathReasonBY_LINK_PROTOCOL:     "link-protocol",
+	bpf.DatapathReasonBY_RELATED_ERROR:     "related-error",
+	bpf.DatapathReasonBY_FIRST_FRAGMENT:    "first-fragment",
+	bpf.DatapathReasonBY_LOST_FRAGMENT:     "lost-fragment",
+	bpf.DatapathReasonBY_MALFORMATION:      "malformation",
+	bpf.DatapathReasonBY_ETHERTYPE:         "ethertype",
+	bpf.DatapathReasonBY_UNKNOWN_ENDPOINT:  "unknown-endpoint",
+	bpf.DatapathReasonBY_NO_WORLD:          "no-world",
+	bpf.DatapathReasonBY_FOREIGN_SOURCE:    "foreign-source",
+	bpf.DatapathReasonBY_UNKNOWN_INTERFACE: "unknown-interface",
 }
 
 // String is the reason in one word, as used in metrics.

@@ -237,13 +237,16 @@ func (d *Dataplane) sweep(current uint64) {
 
 // addEndpoints writes them under a generation that is not in force.
 func (d *Dataplane) addEndpoints(c *contents, generation uint64) error {
-	for i := range c.endpoints.keys {
-		c.endpoints.keys[i].Generation = generation
+	for _, keys := range [][]bpf.DatapathEndpointKey{c.devices.keys, c.endpoints.keys} {
+		for i := range keys {
+			keys[i].Generation = generation
+		}
 	}
-	err := c.endpoints.write(d.objs.Endpoints)
+	write := func() error { return errors.Join(c.devices.write(d.objs.Devices), c.endpoints.write(d.objs.Endpoints)) }
+	err := write()
 	if errors.Is(err, unix.E2BIG) { // changes came faster than those before are forgotten
 		d.sweeping.Wait()
-		err = c.endpoints.write(d.objs.Endpoints)
+		err = write()
 	}
 	if err != nil {
 		return fmt.Errorf("add endpoints: %w", err)
@@ -253,10 +256,20 @@ func (d *Dataplane) addEndpoints(c *contents, generation uint64) error {
 
 // dropEndpoints forgets those of generations that are not wanted.
 func (d *Dataplane) dropEndpoints(unwanted func(generation uint64) bool) error {
+	err := errors.Join(
+		dropGenerations[bpf.DatapathEndpoint](d.objs.Endpoints, unwanted), dropGenerations[uint8](d.objs.Devices, unwanted))
+	if err != nil {
+		return fmt.Errorf("forget endpoints: %w", err)
+	}
+	return nil
+}
+
+// dropGenerations does so in a map with values of type V.
+func dropGenerations[V any](m *ebpf.Map, unwanted func(generation uint64) bool) error {
 	var keys []bpf.DatapathEndpointKey
 	var key bpf.DatapathEndpointKey
-	var value bpf.DatapathEndpoint
-	all := d.objs.Endpoints.Iterate()
+	var value V
+	all := m.Iterate()
 	for all.Next(&key, &value) {
 		if unwanted(key.Generation) {
 			keys = append(keys, key)
@@ -264,14 +277,11 @@ func (d *Dataplane) dropEndpoints(unwanted func(generation uint64) bool) error {
 	}
 	errs := []error{all.Err()}
 	for _, key := range keys {
-		if err := d.objs.Endpoints.Delete(key); !errors.Is(err, ebpf.ErrKeyNotExist) {
+		if err := m.Delete(key); !errors.Is(err, ebpf.ErrKeyNotExist) {
 			errs = append(errs, err)
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("forget endpoints: %w", err)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // settle waits until no program runs any more that ran when it was called: the kernel does so when a map is put

@@ -22,6 +22,8 @@ func TestNumbersAgree(t *testing.T) {
 		"egress":            {int(netpol.Egress), int(bpf.DatapathDirectionEGRESS)},
 		"mode audit":        {int(plan.Audit), int(bpf.DatapathModeAUDIT)},
 		"mode enforce":      {int(plan.Enforce), int(bpf.DatapathModeENFORCE)},
+		"device exempt":     {int(plan.Exempt), int(bpf.DatapathDeviceDEVICE_EXEMPT)},
+		"device shared":     {int(plan.Shared), int(bpf.DatapathDeviceDEVICE_SHARED)},
 		"protocol TCP":      {int(plan.TCP), int(bpf.DatapathProtocolTCP)},
 		"protocol UDP":      {int(plan.UDP), int(bpf.DatapathProtocolUDP)},
 		"protocol SCTP":     {int(plan.SCTP), int(bpf.DatapathProtocolSCTP)},

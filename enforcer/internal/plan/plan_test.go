@@ -4,6 +4,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"strings"
 	"testing"
@@ -166,6 +167,13 @@ func TestPodsWinOverNodes(t *testing.T) {
 	client, node := w.Identities[in.NodeAddrs[0]], w.Identities[in.NodeAddrs[1]]
 	if client.Class == node.Class || !client.Node || !node.Node {
 		t.Errorf("the client's identity is %+v, the node's %+v: want two classes, and both to be let in", client, node)
+	}
+}
+
+func TestGate(t *testing.T) {
+	w := build(t, netpol.Objects{}, Input{Gate: true, Exempt: []uint32{1, 2}, Bridges: []uint32{2, 3}})
+	if want := map[uint32]Device{1: Exempt, 2: Exempt, 3: Shared}; !w.Gate || !maps.Equal(w.Devices, want) {
+		t.Errorf("gate %v with %v, want %v", w.Gate, w.Devices, want)
 	}
 }
 

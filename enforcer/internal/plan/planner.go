@@ -20,6 +20,15 @@ type Input struct {
 	NodeAddrs []netip.Addr
 	// ServiceAddrs are the virtual addresses of Services.
 	ServiceAddrs []netip.Addr
+	// Gate cuts off every veth that no endpoint has, and every pod behind Bridges that is no endpoint: what
+	// they send to the node or through it, and what is forwarded to them. A pod that starts is not let
+	// through before it is known, even if nobody is there to learn of it. The node may talk to any pod.
+	Gate bool
+	// Exempt are the interfaces of veths that are not pods', which Gate would cut off: the uplink of a node
+	// that is a container itself is one.
+	Exempt []uint32
+	// Bridges are the interfaces of bridges whose ports are all pods'.
+	Bridges []uint32
 }
 
 // EndpointInput is a local pod whose interface is known.
@@ -106,7 +115,7 @@ type fresh struct {
 	tests    int // predicates before
 	classes  int // classes before
 	ports    []portClass
-	services map[netip.Addr]bool // that came or went
+	services map[netip.Addr]bool       // that came or went
 	memo     map[netpol.Group][]uint64 // selectors that hold for the pods of a group
 }
 
@@ -138,7 +147,7 @@ func (t *tables) next(snap *netpol.Snapshot, in Input, partial bool) (*World, er
 		sets: len(t.sets), tests: len(t.tests), classes: len(t.members), memo: make(map[netpol.Group][]uint64), services: make(map[netip.Addr]bool),
 		complete: !partial,
 		world: &World{
-			Partial:    partial,
+			Partial: partial, Gate: in.Gate, Devices: devices(in),
 			Endpoints:  make(map[uint32]Endpoint, len(in.Endpoints)),
 			Identities: make(map[netip.Addr]Identity), Services: make(map[netip.Addr]struct{}),
 			CIDRs: make(map[netip.Prefix]uint32), Peers: make(map[PeerKey]Bitmap), Ports: make(map[PortKey]Bitmap),
@@ -161,6 +170,17 @@ func (t *tables) next(snap *netpol.Snapshot, in Input, partial bool) (*World, er
 	w.Addresses = len(t.identities) + len(t.services)
 	t.new = fresh{}
 	return w, nil
+}
+
+func devices(in Input) map[uint32]Device {
+	all := make(map[uint32]Device, len(in.Exempt)+len(in.Bridges))
+	for _, ifindex := range in.Bridges {
+		all[ifindex] = Shared
+	}
+	for _, ifindex := range in.Exempt {
+		all[ifindex] = Exempt
+	}
+	return all
 }
 
 // endpoints gives every endpoint its policy set.

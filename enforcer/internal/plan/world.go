@@ -72,6 +72,15 @@ type Identity struct {
 	Ifindex uint32
 }
 
+// Device is what an interface is that leads to no single pod.
+type Device uint8
+
+// The kinds of devices, numbered as the datapath numbers them.
+const (
+	Exempt Device = 1 // a veth that is no pod's
+	Shared Device = 2 // a bridge whose every port is a pod's
+)
+
 // PeerKey finds the rules whose peers match.
 type PeerKey struct {
 	Set, Class uint32
@@ -104,8 +113,11 @@ type PortClasses [3][65536]uint16
 // World is everything that packets are judged by, or what is new of it.
 type World struct {
 	// Partial: what is not in the tables is as it was in the world before. Endpoints are complete all the same.
-	Partial    bool
-	Endpoints  map[uint32]Endpoint // by interface index
+	Partial   bool
+	Endpoints map[uint32]Endpoint // by interface index
+	// Gate and Devices (by interface index; only Gate asks for them) are as in Input, and complete.
+	Gate       bool
+	Devices    map[uint32]Device
 	Identities map[netip.Addr]Identity
 	Services   map[netip.Addr]struct{} // virtual addresses: judged after translation
 	// Gone are the addresses that are neither an identity nor a Service any more. What is said of an address
