@@ -5,4 +5,4 @@
 // programs and userspace share are declared once, in headers/state.h.
 package bpf
 
-//go:generate go tool bpf2go -go-package bpf -target amd64,arm64 -cc clang-14 -strip llvm-strip-14 -cflags "-O2 -g -Wall -Wextra -Werror -mcpu=v3 -fno-strict-aliasing" -type direction -type mode -type protocol -type verdict -type reason -type identity_flag -type connection_flag -type device -type limit -type tiers -type endpoint -type identity -type cidr_key -type peer_key -type port_key -type bitmap -type policy_set -type endpoint_key -type port_class_table -type flow_key -type flow Datapath datapath.c
+//go:generate go tool bpf2go -go-package bpf -target amd64,arm64 -cc clang-14 -strip llvm-strip-14 -cflags "-O2 -g -Wall -Wextra -Werror -mcpu=v3 -fno-strict-aliasing" -type direction -type mode -type protocol -type verdict -type reason -type identity_flag -type connection_flag -type device -type limit -type tiers -type endpoint -type identity -type cidr_key -type peer_key -type port_key -type bitmap -type policy_set -type endpoint_key -type port_class_table -type flow_key -type flow -type question -type answer -type fill Datapath datapath.c

@@ -41,7 +41,7 @@ func TestProgramsVerify(t *testing.T) {
 			t.Errorf("%s: the verifier follows %d instructions, at most %d are wanted", name, n, mostVerified)
 		}
 	}
-	if len(collection.Programs) != 3 {
-		t.Errorf("%d programs, want from_pod, to_pod and forwarded", len(collection.Programs))
+	if len(collection.Programs) != 5 {
+		t.Errorf("%d programs, want from_pod, to_pod, forwarded, ask and measure", len(collection.Programs))
 	}
 }

@@ -7,11 +7,9 @@
  *   forwarded  netfilter FORWARD and LOCAL_IN: what the pod sends to a Service, after translation
  * Each judgement is made in one world: the generation is read once. */
 
-#include "headers/track.h"
+#include "headers/ask.h"
 
 char licence[] SEC("license") = "Dual BSD/GPL";
-
-enum hook { FROM_POD, TO_POD, FORWARDED };
 
 /* A packet at a hook. The hook is a constant wherever this is used, and folded away. */
 struct source {
@@ -148,24 +146,6 @@ inlined struct outcome inspect_packet(struct source s, struct view *v, int parse
 	if (unlikely(p->flags & FIRST_FRAGMENT) && o.pass)
 		remember_fragment(v, p);
 	return o;
-}
-
-/* Starts a view in the world of this moment; 0 if there is none yet. */
-inlined int begin(struct view *v, __u32 ifindex, enum hook hook)
-{
-	__u32 zero = 0;
-	struct config *c = bpf_map_lookup_elem(&config, &zero);
-
-	if (!c)
-		return 0;
-	v->generation = *(volatile __u64 *)&c->generation;
-	v->slot = v->generation & 1;
-	v->key.ifindex = ifindex;
-	v->direction = hook == TO_POD ? INGRESS : EGRESS;
-	v->translated = hook == FORWARDED;
-	/* The coarse clock is cheaper, and not offered to netfilter programs. */
-	v->now = hook == FORWARDED ? bpf_ktime_get_ns() : bpf_ktime_get_coarse_ns();
-	return v->generation != 0;
 }
 
 inlined struct outcome inspect_ip(struct source s, struct view *v, __u32 offset, __u32 family)

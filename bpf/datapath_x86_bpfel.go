@@ -13,6 +13,15 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type DatapathAnswer struct {
+	_          structs.HostLayout
+	Generation uint64
+	Set        uint32
+	Rule       int16
+	Verdict    uint8
+	Reason     uint8
+}
+
 type DatapathBitmap struct {
 	_     structs.HostLayout
 	Words [16]uint64
@@ -98,6 +107,14 @@ type DatapathEndpointKey struct {
 	Generation uint64
 	Ifindex    uint32
 	Pad        uint32
+}
+
+type DatapathFill struct {
+	_           structs.HostLayout
+	Endpoints   uint64
+	Connections uint64
+	Fragments   uint64
+	Flows       uint64
 }
 
 type DatapathFlow struct {
@@ -203,6 +220,18 @@ const (
 	DatapathProtocolOTHER DatapathProtocol = 3
 )
 
+type DatapathQuestion struct {
+	_          structs.HostLayout
+	Local      [16]uint8
+	Remote     [16]uint8
+	Ifindex    uint32
+	Port       uint16
+	Protocol   uint8
+	Direction  uint8
+	Translated uint8
+	Pad        [7]uint8
+}
+
 type DatapathReason uint32
 
 const (
@@ -262,9 +291,12 @@ const (
 	DatapathMapPortClasses          = "port_classes"
 	DatapathMapPorts                = "ports"
 	DatapathMapSets                 = "sets"
+	DatapathProgAsk                 = "ask"
 	DatapathProgForwarded           = "forwarded"
 	DatapathProgFromPod             = "from_pod"
+	DatapathProgMeasure             = "measure"
 	DatapathProgToPod               = "to_pod"
+	DatapathVarSharedAnswer         = "shared_answer"
 	DatapathVarSharedBitmap         = "shared_bitmap"
 	DatapathVarSharedCidrKey        = "shared_cidr_key"
 	DatapathVarSharedConnectionFlag = "shared_connection_flag"
@@ -272,6 +304,7 @@ const (
 	DatapathVarSharedDirection      = "shared_direction"
 	DatapathVarSharedEndpoint       = "shared_endpoint"
 	DatapathVarSharedEndpointKey    = "shared_endpoint_key"
+	DatapathVarSharedFill           = "shared_fill"
 	DatapathVarSharedFlow           = "shared_flow"
 	DatapathVarSharedFlowKey        = "shared_flow_key"
 	DatapathVarSharedIdentity       = "shared_identity"
@@ -283,6 +316,7 @@ const (
 	DatapathVarSharedPortClassTable = "shared_port_class_table"
 	DatapathVarSharedPortKey        = "shared_port_key"
 	DatapathVarSharedProtocol       = "shared_protocol"
+	DatapathVarSharedQuestion       = "shared_question"
 	DatapathVarSharedReason         = "shared_reason"
 	DatapathVarSharedTiers          = "shared_tiers"
 	DatapathVarSharedVerdict        = "shared_verdict"
@@ -330,8 +364,10 @@ type DatapathSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DatapathProgramSpecs struct {
+	Ask       *ebpf.ProgramSpec `ebpf:"ask"`
 	Forwarded *ebpf.ProgramSpec `ebpf:"forwarded"`
 	FromPod   *ebpf.ProgramSpec `ebpf:"from_pod"`
+	Measure   *ebpf.ProgramSpec `ebpf:"measure"`
 	ToPod     *ebpf.ProgramSpec `ebpf:"to_pod"`
 }
 
@@ -358,6 +394,7 @@ type DatapathMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DatapathVariableSpecs struct {
+	SharedAnswer         *ebpf.VariableSpec `ebpf:"shared_answer"`
 	SharedBitmap         *ebpf.VariableSpec `ebpf:"shared_bitmap"`
 	SharedCidrKey        *ebpf.VariableSpec `ebpf:"shared_cidr_key"`
 	SharedConnectionFlag *ebpf.VariableSpec `ebpf:"shared_connection_flag"`
@@ -365,6 +402,7 @@ type DatapathVariableSpecs struct {
 	SharedDirection      *ebpf.VariableSpec `ebpf:"shared_direction"`
 	SharedEndpoint       *ebpf.VariableSpec `ebpf:"shared_endpoint"`
 	SharedEndpointKey    *ebpf.VariableSpec `ebpf:"shared_endpoint_key"`
+	SharedFill           *ebpf.VariableSpec `ebpf:"shared_fill"`
 	SharedFlow           *ebpf.VariableSpec `ebpf:"shared_flow"`
 	SharedFlowKey        *ebpf.VariableSpec `ebpf:"shared_flow_key"`
 	SharedIdentity       *ebpf.VariableSpec `ebpf:"shared_identity"`
@@ -376,6 +414,7 @@ type DatapathVariableSpecs struct {
 	SharedPortClassTable *ebpf.VariableSpec `ebpf:"shared_port_class_table"`
 	SharedPortKey        *ebpf.VariableSpec `ebpf:"shared_port_key"`
 	SharedProtocol       *ebpf.VariableSpec `ebpf:"shared_protocol"`
+	SharedQuestion       *ebpf.VariableSpec `ebpf:"shared_question"`
 	SharedReason         *ebpf.VariableSpec `ebpf:"shared_reason"`
 	SharedTiers          *ebpf.VariableSpec `ebpf:"shared_tiers"`
 	SharedVerdict        *ebpf.VariableSpec `ebpf:"shared_verdict"`
@@ -438,6 +477,7 @@ func (m *DatapathMaps) Close() error {
 //
 // It can be passed to LoadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DatapathVariables struct {
+	SharedAnswer         *ebpf.Variable `ebpf:"shared_answer"`
 	SharedBitmap         *ebpf.Variable `ebpf:"shared_bitmap"`
 	SharedCidrKey        *ebpf.Variable `ebpf:"shared_cidr_key"`
 	SharedConnectionFlag *ebpf.Variable `ebpf:"shared_connection_flag"`
@@ -445,6 +485,7 @@ type DatapathVariables struct {
 	SharedDirection      *ebpf.Variable `ebpf:"shared_direction"`
 	SharedEndpoint       *ebpf.Variable `ebpf:"shared_endpoint"`
 	SharedEndpointKey    *ebpf.Variable `ebpf:"shared_endpoint_key"`
+	SharedFill           *ebpf.Variable `ebpf:"shared_fill"`
 	SharedFlow           *ebpf.Variable `ebpf:"shared_flow"`
 	SharedFlowKey        *ebpf.Variable `ebpf:"shared_flow_key"`
 	SharedIdentity       *ebpf.Variable `ebpf:"shared_identity"`
@@ -456,6 +497,7 @@ type DatapathVariables struct {
 	SharedPortClassTable *ebpf.Variable `ebpf:"shared_port_class_table"`
 	SharedPortKey        *ebpf.Variable `ebpf:"shared_port_key"`
 	SharedProtocol       *ebpf.Variable `ebpf:"shared_protocol"`
+	SharedQuestion       *ebpf.Variable `ebpf:"shared_question"`
 	SharedReason         *ebpf.Variable `ebpf:"shared_reason"`
 	SharedTiers          *ebpf.Variable `ebpf:"shared_tiers"`
 	SharedVerdict        *ebpf.Variable `ebpf:"shared_verdict"`
@@ -465,15 +507,19 @@ type DatapathVariables struct {
 //
 // It can be passed to LoadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DatapathPrograms struct {
+	Ask       *ebpf.Program `ebpf:"ask"`
 	Forwarded *ebpf.Program `ebpf:"forwarded"`
 	FromPod   *ebpf.Program `ebpf:"from_pod"`
+	Measure   *ebpf.Program `ebpf:"measure"`
 	ToPod     *ebpf.Program `ebpf:"to_pod"`
 }
 
 func (p *DatapathPrograms) Close() error {
 	return _DatapathClose(
+		p.Ask,
 		p.Forwarded,
 		p.FromPod,
+		p.Measure,
 		p.ToPod,
 	)
 }

@@ -90,6 +90,8 @@ struct bpf_dynptr {
 static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) =
 	(void *)2;
+static long (*const bpf_skb_store_bytes)(struct __sk_buff *skb, __u32 offset, const void *from, __u32 size,
+					 __u64 flags) = (void *)9;
 static __u64 (*const bpf_ktime_get_ns)(void) = (void *)5;
 static __u64 (*const bpf_ktime_get_coarse_ns)(void) = (void *)160;
 
@@ -97,6 +99,11 @@ extern int bpf_dynptr_from_skb(struct __sk_buff *skb, __u64 flags, struct bpf_dy
 extern __u32 bpf_dynptr_size(const struct bpf_dynptr *ptr) __ksym;
 extern void *bpf_dynptr_slice(const struct bpf_dynptr *ptr, __u32 offset, void *buffer,
 			      __u32 buffer__szk) __ksym;
+struct bpf_map {
+	__u32 max_entries;
+} __attribute__((preserve_access_index));
+
+extern long long bpf_map_sum_elem_count(const struct bpf_map *map) __ksym;
 extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym;
 
 /* Reads memory of the kernel as of one of its types; what cannot be read is 0. */

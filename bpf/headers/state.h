@@ -200,6 +200,34 @@ struct flow {
 	__u8 pad[6];
 };
 
+/* What userspace asks about a connection that would be opened. */
+struct question {
+	__u8 local[16];
+	__u8 remote[16];
+	__u32 ifindex;
+	__u16 port; /* of the side that is connected to; 0 for protocols without ports */
+	__u8 protocol;
+	__u8 direction;
+	__u8 translated; /* as after Service translation */
+	__u8 pad[7];
+};
+
+struct answer {
+	__u64 generation;
+	__u32 set;
+	__s16 rule;
+	__u8 verdict;
+	__u8 reason;
+};
+
+/* Entries of maps. */
+struct fill {
+	__u64 endpoints;
+	__u64 connections;
+	__u64 fragments;
+	__u64 flows;
+};
+
 /* Packets by reason, and flow records lost for want of room. */
 struct counter {
 	__u64 passed[REASONS];
@@ -230,6 +258,9 @@ SHARED(struct, policy_set);
 SHARED(struct, port_class_table);
 SHARED(struct, flow_key);
 SHARED(struct, flow);
+SHARED(struct, question);
+SHARED(struct, answer);
+SHARED(struct, fill);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

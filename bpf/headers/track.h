@@ -12,6 +12,26 @@ struct outcome {
 	__u8 reason;
 };
 
+enum hook { FROM_POD, TO_POD, FORWARDED };
+
+/* Starts a view in the world of this moment; 0 if there is none yet. */
+inlined int begin(struct view *v, __u32 ifindex, enum hook hook)
+{
+	__u32 zero = 0;
+	struct config *c = bpf_map_lookup_elem(&config, &zero);
+
+	if (!c)
+		return 0;
+	v->generation = *(volatile __u64 *)&c->generation;
+	v->slot = v->generation & 1;
+	v->key.ifindex = ifindex;
+	v->direction = hook == TO_POD ? INGRESS : EGRESS;
+	v->translated = hook == FORWARDED;
+	/* The coarse clock is cheaper, and not offered to netfilter programs. */
+	v->now = hook == FORWARDED ? bpf_ktime_get_ns() : bpf_ktime_get_coarse_ns();
+	return v->generation != 0;
+}
+
 inlined __u64 idle_limit(const struct connection_key *key, const struct connection *c)
 {
 	if (key->protocol != IPPROTO_TCP && key->protocol != IPPROTO_SCTP)
@@ -220,6 +240,12 @@ inlined int is_foreign(const struct view *v, const struct endpoint *ep)
 	return (identity ? identity->ifindex : 0) != ep->main;
 }
 
+inlined void deny_foreign(struct decision *d)
+{
+	d->set = NO_SET;
+	decide(d, DENIED, BY_FOREIGN_SOURCE, NO_RULE);
+}
+
 /* Judges a packet that no entry of this generation covers; c is its entry of an older one, or NULL. Returns
  * whether it passes, and the reason shifted by 8. */
 global int judge_packet(const struct view *v, const struct endpoint *ep, const struct connection *c)
@@ -230,8 +256,7 @@ global int judge_packet(const struct view *v, const struct endpoint *ep, const s
 	if (!v || !ep)
 		return 0;
 	if (unlikely(is_foreign(v, ep))) {
-		d.set = NO_SET;
-		decide(&d, DENIED, BY_FOREIGN_SOURCE, NO_RULE);
+		deny_foreign(&d);
 		o = conclude(v, ep, &d, EGRESS, c ? HOW_REJUDGED : HOW_OPENED);
 		return o.pass | o.reason << 8;
 	}

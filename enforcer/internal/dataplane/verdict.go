@@ -11,11 +11,12 @@ import (
 // Verdict is what was decided about a connection.
 type Verdict uint8
 
-// The verdicts of recorded flows.
+// The verdicts.
 const (
 	Denied    = Verdict(bpf.DatapathVerdictDENIED)
 	Allowed   = Verdict(bpf.DatapathVerdictALLOWED)
 	WouldDeny = Verdict(bpf.DatapathVerdictWOULD_DENY) // denied by policy, let pass by mode audit
+	Deferred  = Verdict(bpf.DatapathVerdictDEFERRED)   // to a Service: judged after translation, and not recorded before
 )
 
 // String is the verdict in one word, as used in metrics.
@@ -27,6 +28,8 @@ func (v Verdict) String() string {
 		return "allowed"
 	case WouldDeny:
 		return "would-deny"
+	case Deferred:
+		return "deferred"
 	}
 	return fmt.Sprintf("verdict-%d", uint8(v))
 }
