@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol/random"
 )
 
 // In each random cluster, so many changes one after the other, and so many connections after each.
@@ -33,8 +34,8 @@ func TestApplyAgreesWithCompile(t *testing.T) {
 		clusters = 60
 	}
 	for i := range clusters {
-		g := newGenerator(*oracleSeed, uint64(i))
-		checkHistory(t, i, g, g.objects(), func(objs netpol.Objects, _ int) netpol.Change { return g.change(objs) })
+		g := random.New(*oracleSeed, uint64(i))
+		checkHistory(t, i, g, g.Objects(), func(objs netpol.Objects, _ int) netpol.Change { return g.Change(objs) })
 	}
 	t.Logf("%d changes, %d connections", clusters*changesPerCluster, clusters*changesPerCluster*pairsPerChange)
 }
@@ -46,30 +47,30 @@ func TestApplyAgreesWithCompileInCrowds(t *testing.T) {
 		clusters = 2
 	}
 	for i := range clusters {
-		g := newGenerator(*oracleSeed, uint64(i))
-		checkHistory(t, i, g, g.objects(), func(objs netpol.Objects, step int) netpol.Change {
+		g := random.New(*oracleSeed, uint64(i))
+		checkHistory(t, i, g, g.Objects(), func(objs netpol.Objects, step int) netpol.Change {
 			switch step % 4 {
 			case 0:
-				return netpol.Change{Set: unique(g.crowd(netpol.Objects{}, 60))}
+				return netpol.Change{Set: random.Unique(g.Crowd(netpol.Objects{}, 60))}
 			case 2:
-				return g.exodus(objs)
+				return g.Exodus(objs)
 			}
-			return g.change(objs)
+			return g.Change(objs)
 		})
 	}
 }
 
 // checkHistory makes changes one after the other and asks the snapshot after each, and all of them again
 // at the end.
-func checkHistory(t *testing.T, cluster int, g *generator, objs netpol.Objects, change func(objs netpol.Objects, step int) netpol.Change) {
+func checkHistory(t *testing.T, cluster int, g *random.Generator, objs netpol.Objects, change func(objs netpol.Objects, step int) netpol.Change) {
 	t.Helper()
-	objs = unique(objs)
+	objs = random.Unique(objs)
 	s, _ := netpol.Compile(objs)
 	history := []moment{newMoment(g, objs, s)}
 	for step := range changesPerCluster {
 		last, c := history[len(history)-1], change(objs, step)
 		next, err := last.snapshot.Apply(c)
-		objs = changed(objs, c)
+		objs = random.Changed(objs, c)
 		now := newMoment(g, objs, next)
 		if what := now.differs(); what != "" {
 			t.Fatalf("seed %d cluster %d change %d: %s\n%s", *oracleSeed, cluster, step, what, smallestChange(t, last.objs, c, now.asked))
@@ -87,13 +88,13 @@ func checkHistory(t *testing.T, cluster int, g *generator, objs netpol.Objects, 
 	}
 }
 
-func newMoment(g *generator, objs netpol.Objects, s *netpol.Snapshot) moment {
+func newMoment(g *random.Generator, objs netpol.Objects, s *netpol.Snapshot) moment {
 	m := moment{objs: objs, snapshot: s}
 	if len(objs.Pods) == 0 {
 		return m
 	}
 	for range pairsPerChange {
-		c := g.connection(objs)
+		c := g.Connection(objs)
 		m.asked, m.said = append(m.asked, c), append(m.said, s.Evaluate(c))
 	}
 	return m
@@ -174,7 +175,7 @@ func smallestChange(t *testing.T, objs netpol.Objects, c netpol.Change, asked []
 	bad := func(objs netpol.Objects, c netpol.Change) bool {
 		before, _ := netpol.Compile(objs)
 		after, _ := before.Apply(c)
-		m := moment{objs: changed(objs, c), snapshot: after, asked: asked}
+		m := moment{objs: random.Changed(objs, c), snapshot: after, asked: asked}
 		for _, connection := range asked {
 			m.said = append(m.said, after.Evaluate(connection))
 		}
@@ -183,10 +184,10 @@ func smallestChange(t *testing.T, objs netpol.Objects, c netpol.Change, asked []
 	if !bad(objs, c) {
 		return "not by this change alone\n" + dump(t, objs) + fmt.Sprintf("-- deleted %v, set --\n", c.Deleted) + dump(t, c.Set)
 	}
-	objs = shrink(objs, func(o netpol.Objects) bool { return bad(o, c) })
-	c.Set = shrink(c.Set, func(o netpol.Objects) bool { return bad(objs, netpol.Change{Set: o, Deleted: c.Deleted}) })
+	objs = random.Shrink(objs, func(o netpol.Objects) bool { return bad(o, c) })
+	c.Set = random.Shrink(c.Set, func(o netpol.Objects) bool { return bad(objs, netpol.Change{Set: o, Deleted: c.Deleted}) })
 	for i := len(c.Deleted) - 1; i >= 0; i-- {
-		if fewer := (netpol.Change{Set: c.Set, Deleted: withoutOne(c.Deleted)[i]}); bad(objs, fewer) {
+		if fewer := (netpol.Change{Set: c.Set, Deleted: slices.Delete(slices.Clone(c.Deleted), i, i+1)}); bad(objs, fewer) {
 			c = fewer
 		}
 	}

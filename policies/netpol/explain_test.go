@@ -11,6 +11,7 @@ import (
 
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 	"github.com/bulkhead-dev/bulkhead/policies/netpol/corpus"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol/random"
 )
 
 // An explanation never contradicts the verdict.
@@ -33,11 +34,11 @@ func TestExplainAgreesWithEvaluate(t *testing.T) {
 		}
 	}
 	for i := range 300 {
-		g := newGenerator(7, uint64(i))
-		objs := g.objects()
+		g := random.New(7, uint64(i))
+		objs := g.Objects()
 		s, _ := netpol.Compile(objs)
 		for range 50 {
-			c := g.connection(objs)
+			c := g.Connection(objs)
 			check(s, c, fmt.Sprintf("seed 7 cluster %d: %+v", i, c))
 		}
 	}

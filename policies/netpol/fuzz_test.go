@@ -13,6 +13,7 @@ import (
 
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 	"github.com/bulkhead-dev/bulkhead/policies/netpol/corpus"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol/random"
 )
 
 // Bounds of one fuzz input, so that an execution stays in the millisecond range.
@@ -60,8 +61,8 @@ func FuzzCompileEvaluate(f *testing.F) {
 
 // fuzzOracle is nil where the oracle has nothing to say.
 func fuzzOracle(objs netpol.Objects, err error) *oracle {
-	keys := keysOf(objs)
-	if err != nil || len(keys) > maxFuzzObjects || len(keysOf(unique(objs))) != len(keys) {
+	keys := random.Keys(objs)
+	if err != nil || len(keys) > maxFuzzObjects || len(random.Keys(random.Unique(objs))) != len(keys) {
 		return nil
 	}
 	for _, k := range keys {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 	"github.com/bulkhead-dev/bulkhead/policies/netpol/corpus"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol/random"
 )
 
 var oracleSeed = flag.Uint64("oracle.seed", 1, "seed of the random clusters that evaluator and oracle must agree on")
@@ -54,8 +55,8 @@ func TestOracleAgreesOnRandomClusters(t *testing.T) {
 	}
 	seen, start := tally{}, time.Now()
 	for i := range clusters {
-		g := newGenerator(*oracleSeed, uint64(i))
-		objs := g.objects()
+		g := random.New(*oracleSeed, uint64(i))
+		objs := g.Objects()
 		s, err := netpol.Compile(objs)
 		o := newOracle(objs)
 		if !o.agreesOnFaults(err) {
@@ -66,7 +67,7 @@ func TestOracleAgreesOnRandomClusters(t *testing.T) {
 			t.Fatalf("seed %d cluster %d\n%s", *oracleSeed, i, dump(t, objs))
 		}
 		for range pairsPerCluster {
-			c := g.connection(objs)
+			c := g.Connection(objs)
 			want := o.judge(c)
 			if !want.agrees(s.Evaluate(c)) {
 				t.Fatalf("seed %d cluster %d\n%s", *oracleSeed, i, disagreement(t, objs, c))

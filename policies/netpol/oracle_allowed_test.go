@@ -14,6 +14,7 @@ import (
 
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 	"github.com/bulkhead-dev/bulkhead/policies/netpol/corpus"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol/random"
 )
 
 // pairsAllowed of endpoints are asked in each cluster, for each port.
@@ -27,12 +28,12 @@ func TestAllowedAgreesWithEvaluate(t *testing.T) {
 	}
 	seen := tally{}
 	for i := range clusters {
-		g := newGenerator(*oracleSeed, uint64(i))
-		objs := g.objects()
+		g := random.New(*oracleSeed, uint64(i))
+		objs := g.Objects()
 		s, _ := netpol.Compile(objs)
 		o, ends, ports := newOracle(objs), endpointsOf(s, objs), boundaries(objs)
 		for range pairsAllowed {
-			from, to := pick(g, ends...), pick(g, ends...)
+			from, to := random.Pick(g, ends...), random.Pick(g, ends...)
 			if what := checkAllowed(s, o, from, to, ports); what != "" {
 				c := shrinkAllowed(objs, from, to, ports)
 				t.Fatalf("seed %d cluster %d: %s\n%s", *oracleSeed, i, what, dump(t, c))
@@ -130,7 +131,7 @@ func shrinkAllowed(objs netpol.Objects, from, to netpol.Endpoint, ports []uint16
 		}
 		return s.Endpoint(e.Pod())
 	}
-	return shrink(objs, func(objs netpol.Objects) bool {
+	return random.Shrink(objs, func(objs netpol.Objects) bool {
 		s, _ := netpol.Compile(objs)
 		a, b := again(s, from), again(s, to)
 		return peerOf(a) == peerOf(from) && peerOf(b) == peerOf(to) && checkAllowed(s, newOracle(objs), a, b, ports) != ""

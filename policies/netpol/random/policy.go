@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package netpol_test
+package random
 
 import (
 	"fmt"
@@ -14,14 +14,14 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-func (g *generator) policy(n int) *networkingv1.NetworkPolicy {
+func (g *Generator) policy(n int) *networkingv1.NetworkPolicy {
 	np := &networkingv1.NetworkPolicy{TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy"}}
-	np.Namespace, np.Name = pick(g, "a", "a", "a", "b", "c"), fmt.Sprintf("np%d", n)
+	np.Namespace, np.Name = Pick(g, "a", "a", "a", "b", "c"), fmt.Sprintf("np%d", n)
 	if g.fault() {
-		np.Name = pick(g, "np1", "np1", "Upper", "", "-a", "a..b", "a.b", strings.Repeat("n", 254))
+		np.Name = Pick(g, "np1", "np1", "Upper", "", "-a", "a..b", "a.b", strings.Repeat("n", 254))
 	}
 	if g.faults > 0 && g.percent(1) {
-		np.Namespace = pick(g, "", "a.b", strings.Repeat("n", 64))
+		np.Namespace = Pick(g, "", "a.b", strings.Repeat("n", 64))
 	}
 	np.Spec.PodSelector = *g.selector("app", "env")
 	np.Spec.PolicyTypes = g.policyTypes()
@@ -34,15 +34,15 @@ func (g *generator) policy(n int) *networkingv1.NetworkPolicy {
 	return np
 }
 
-func (g *generator) policyTypes() []networkingv1.PolicyType {
+func (g *Generator) policyTypes() []networkingv1.PolicyType {
 	in, out := networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress
 	if g.fault() {
-		return pick(g, []networkingv1.PolicyType{"ingress"}, []networkingv1.PolicyType{in, ""}, []networkingv1.PolicyType{in, out, in}, []networkingv1.PolicyType{in, in, in})
+		return Pick(g, []networkingv1.PolicyType{"ingress"}, []networkingv1.PolicyType{in, ""}, []networkingv1.PolicyType{in, out, in}, []networkingv1.PolicyType{in, in, in})
 	}
-	return pick(g, nil, []networkingv1.PolicyType{}, []networkingv1.PolicyType{in}, []networkingv1.PolicyType{out}, []networkingv1.PolicyType{in, out}, []networkingv1.PolicyType{out, in})
+	return Pick(g, nil, []networkingv1.PolicyType{}, []networkingv1.PolicyType{in}, []networkingv1.PolicyType{out}, []networkingv1.PolicyType{in, out}, []networkingv1.PolicyType{out, in})
 }
 
-func (g *generator) selector(keys ...string) *metav1.LabelSelector {
+func (g *Generator) selector(keys ...string) *metav1.LabelSelector {
 	s := &metav1.LabelSelector{}
 	switch g.IntN(9) {
 	case 0, 1, 2:
@@ -56,10 +56,10 @@ func (g *generator) selector(keys ...string) *metav1.LabelSelector {
 	return s
 }
 
-func (g *generator) requirement(keys []string) metav1.LabelSelectorRequirement {
+func (g *Generator) requirement(keys []string) metav1.LabelSelectorRequirement {
 	r := metav1.LabelSelectorRequirement{
 		Key:      g.key(keys),
-		Operator: pick(g, metav1.LabelSelectorOpIn, metav1.LabelSelectorOpNotIn, metav1.LabelSelectorOpExists, metav1.LabelSelectorOpDoesNotExist),
+		Operator: Pick(g, metav1.LabelSelectorOpIn, metav1.LabelSelectorOpNotIn, metav1.LabelSelectorOpExists, metav1.LabelSelectorOpDoesNotExist),
 	}
 	if r.Operator == metav1.LabelSelectorOpIn || r.Operator == metav1.LabelSelectorOpNotIn {
 		r.Values = append(some(g, 1, g.value), g.value())
@@ -67,7 +67,7 @@ func (g *generator) requirement(keys []string) metav1.LabelSelectorRequirement {
 	if g.fault() {
 		switch g.IntN(3) {
 		case 0:
-			r.Operator = pick[metav1.LabelSelectorOperator](g, "in", "", "Equals")
+			r.Operator = Pick[metav1.LabelSelectorOperator](g, "in", "", "Equals")
 		case 1:
 			r.Values = nil // a fault for In and NotIn
 		default:
@@ -77,24 +77,24 @@ func (g *generator) requirement(keys []string) metav1.LabelSelectorRequirement {
 	return r
 }
 
-func (g *generator) key(keys []string) string {
+func (g *Generator) key(keys []string) string {
 	if g.fault() {
-		return pick(g, "", "no such key", "-x", "x-", "/x", "x/", "a/b/c", "UPPER.example/x", strings.Repeat("k", 64))
+		return Pick(g, "", "no such key", "-x", "x-", "/x", "x/", "a/b/c", "UPPER.example/x", strings.Repeat("k", 64))
 	}
-	return pick(g, keys...)
+	return Pick(g, keys...)
 }
 
-func (g *generator) value() string {
+func (g *Generator) value() string {
 	if g.fault() {
-		return pick(g, "-x", "x.", "a b", "a/b", strings.Repeat("v", 64))
+		return Pick(g, "-x", "x.", "a b", "a/b", strings.Repeat("v", 64))
 	}
-	return pick(g, "x", "x", "y", "", "a", "b", strings.Repeat("v", 63))
+	return Pick(g, "x", "x", "y", "", "a", "b", strings.Repeat("v", 63))
 }
 
-func (g *generator) peers() []networkingv1.NetworkPolicyPeer {
+func (g *Generator) peers() []networkingv1.NetworkPolicyPeer {
 	return some(g, 2, func() (p networkingv1.NetworkPolicyPeer) {
 		if g.fault() {
-			return pick(g, networkingv1.NetworkPolicyPeer{}, networkingv1.NetworkPolicyPeer{IPBlock: g.block(), PodSelector: g.selector("app")},
+			return Pick(g, networkingv1.NetworkPolicyPeer{}, networkingv1.NetworkPolicyPeer{IPBlock: g.block(), PodSelector: g.selector("app")},
 				networkingv1.NetworkPolicyPeer{IPBlock: g.block(), NamespaceSelector: g.selector("env")})
 		}
 		kind := g.IntN(5)
@@ -113,16 +113,16 @@ func (g *generator) peers() []networkingv1.NetworkPolicyPeer {
 
 // block is around an address that exists; its excepts are around others of the same family, and
 // strictly inside it unless they are faults.
-func (g *generator) block() *networkingv1.IPBlock {
+func (g *Generator) block() *networkingv1.IPBlock {
 	if g.fault() {
-		return &networkingv1.IPBlock{CIDR: pick(g, "", "10.0.0.1", "10.0.0.0/33", "10.0.0.0/08", "fd00::/129", "::ffff:10.0.0.0/120", "10.0.0.0/-1", "ten/8")}
+		return &networkingv1.IPBlock{CIDR: Pick(g, "", "10.0.0.1", "10.0.0.0/33", "10.0.0.0/08", "fd00::/129", "::ffff:10.0.0.0/120", "10.0.0.0/-1", "ten/8")}
 	}
-	prefix := netip.MustParsePrefix(pick(g, "10.0.0.1/32", "10.0.0.2/31", "10.0.0.5/29", "10.0.0.0/24", "10.0.1.0/24", "10.0.1.2/32",
+	prefix := netip.MustParsePrefix(Pick(g, "10.0.0.1/32", "10.0.0.2/31", "10.0.0.5/29", "10.0.0.0/24", "10.0.1.0/24", "10.0.1.2/32",
 		"10.0.0.0/15", "10.0.3.0/24", "192.0.2.0/24", "0.0.0.0/0", "0.0.0.0/0", "fd00::/64", "fd00::4/126", "fd00::1:0/112", "::/0", "2001:db8::1/128"))
 	block := &networkingv1.IPBlock{CIDR: prefix.String()}
-	for range pick(g, 0, 0, 1, 2) {
+	for range Pick(g, 0, 0, 1, 2) {
 		if g.fault() {
-			block.Except = append(block.Except, pick(g, "", "10.0.0.4", block.CIDR, "0.0.0.0/0", "::/0", "10.0.0.2/31", "fd00::2/127", "::ffff:10.0.0.1/128"))
+			block.Except = append(block.Except, Pick(g, "", "10.0.0.4", block.CIDR, "0.0.0.0/0", "::/0", "10.0.0.2/31", "fd00::2/127", "::ffff:10.0.0.1/128"))
 		} else if inside, ok := g.inside(prefix); ok {
 			block.Except = append(block.Except, inside)
 		}
@@ -132,7 +132,7 @@ func (g *generator) block() *networkingv1.IPBlock {
 
 // inside is a range strictly inside another, with host bits as people leave them; false if there is
 // none.
-func (g *generator) inside(outer netip.Prefix) (string, bool) {
+func (g *Generator) inside(outer netip.Prefix) (string, bool) {
 	total := outer.Addr().BitLen()
 	free := total - outer.Bits()
 	if free == 0 {
@@ -149,19 +149,19 @@ func (g *generator) inside(outer netip.Prefix) (string, bool) {
 	return netip.PrefixFrom(addr, longer).String(), true
 }
 
-func (g *generator) ports() []networkingv1.NetworkPolicyPort {
+func (g *Generator) ports() []networkingv1.NetworkPolicyPort {
 	return some(g, 2, func() (p networkingv1.NetworkPolicyPort) {
 		if g.percent(50) {
-			p.Protocol = new(pick(g, corev1.ProtocolTCP, corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP))
+			p.Protocol = new(Pick(g, corev1.ProtocolTCP, corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP))
 		}
-		switch number := pick[int32](g, 1, 53, 80, 80, 8080, 65535); g.IntN(6) {
+		switch number := Pick[int32](g, 1, 53, 80, 80, 8080, 65535); g.IntN(6) {
 		case 0:
 		case 1, 2:
-			p.Port = new(intstr.FromString(pick(g, "http", "http", "dns", "nosuch")))
+			p.Port = new(intstr.FromString(Pick(g, "http", "http", "dns", "nosuch")))
 		case 3, 4:
 			p.Port = new(intstr.FromInt32(number))
 		default:
-			p.Port, p.EndPort = new(intstr.FromInt32(number)), new(min(number+pick[int32](g, 0, 1, 27, 65535), 65535))
+			p.Port, p.EndPort = new(intstr.FromInt32(number)), new(min(number+Pick[int32](g, 0, 1, 27, 65535), 65535))
 		}
 		if g.fault() {
 			g.spoil(&p)
@@ -171,15 +171,15 @@ func (g *generator) ports() []networkingv1.NetworkPolicyPort {
 }
 
 // spoil gives a port entry a fault, mostly.
-func (g *generator) spoil(p *networkingv1.NetworkPolicyPort) {
+func (g *Generator) spoil(p *networkingv1.NetworkPolicyPort) {
 	switch g.IntN(4) {
 	case 0:
-		p.Protocol = new(pick[corev1.Protocol](g, "", "tcp", "ICMP"))
+		p.Protocol = new(Pick[corev1.Protocol](g, "", "tcp", "ICMP"))
 	case 1:
-		p.Port = new(pick(g, intstr.FromInt32(0), intstr.FromInt32(-1), intstr.FromInt32(65536), intstr.FromInt32(65536+80)))
+		p.Port = new(Pick(g, intstr.FromInt32(0), intstr.FromInt32(-1), intstr.FromInt32(65536), intstr.FromInt32(65536+80)))
 	case 2:
-		p.Port = new(intstr.FromString(pick(g, "", "80", "HTTP", "a--b", "-a", "a-", "sixteen-letters-", "sixteenletters16")))
+		p.Port = new(intstr.FromString(Pick(g, "", "80", "HTTP", "a--b", "-a", "a-", "sixteen-letters-", "sixteenletters16")))
 	default:
-		p.EndPort = new(pick[int32](g, 0, -1, 52, 79, 65536))
+		p.EndPort = new(Pick[int32](g, 0, -1, 52, 79, 65536))
 	}
 }

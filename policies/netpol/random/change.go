@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package netpol_test
+package random
 
 import (
 	"fmt"
@@ -12,8 +12,8 @@ import (
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
-// crowd adds so many namespaces, each with pods, a Service and a policy: enough for tables to grow.
-func (g *generator) crowd(objs netpol.Objects, namespaces int) netpol.Objects {
+// Crowd adds so many namespaces, each with pods, a Service and a policy: enough for tables to grow.
+func (g *Generator) Crowd(objs netpol.Objects, namespaces int) netpol.Objects {
 	for n := range namespaces {
 		ns := fmt.Sprintf("crowd-%d", n)
 		objs.Namespaces = append(objs.Namespaces, g.namespace(ns))
@@ -32,9 +32,9 @@ func (g *generator) crowd(objs netpol.Objects, namespaces int) netpol.Objects {
 	return objs
 }
 
-// exodus deletes half of all objects or more, and sets some of them again.
-func (g *generator) exodus(objs netpol.Objects) (c netpol.Change) {
-	leave := pick(g, 50, 90, 100)
+// Exodus deletes half of all objects or more, and sets some of them again.
+func (g *Generator) Exodus(objs netpol.Objects) (c netpol.Change) {
+	leave := Pick(g, 50, 90, 100)
 	c.Set = filter(objs, func(k netpol.Key) bool {
 		if g.percent(leave) {
 			c.Deleted = append(c.Deleted, k)
@@ -45,32 +45,32 @@ func (g *generator) exodus(objs netpol.Objects) (c netpol.Change) {
 	return c
 }
 
-// change is up to four objects of any kinds, new or in the place of others, and some that are gone, or
+// Change is up to four objects of any kinds, new or in the place of others, and some that are gone, or
 // were never there.
-func (g *generator) change(objs netpol.Objects) netpol.Change {
+func (g *Generator) Change(objs netpol.Objects) netpol.Change {
 	var c netpol.Change
 	for range 1 + g.IntN(4) {
 		if g.percent(65) {
 			g.set(&c.Set, objs)
 		}
-		if keys := append(keysOf(objs), keysOf(c.Set)...); g.percent(35) && len(keys) > 0 {
-			key := pick(g, keys...)
+		if keys := append(Keys(objs), Keys(c.Set)...); g.percent(35) && len(keys) > 0 {
+			key := Pick(g, keys...)
 			if g.percent(10) {
 				key.Name += "-gone"
 			}
 			c.Deleted = append(c.Deleted, key)
 		}
 	}
-	c.Set = unique(c.Set)
+	c.Set = Unique(c.Set)
 	return c
 }
 
 // set adds one object, half of the time in the place of another.
-func (g *generator) set(to *netpol.Objects, objs netpol.Objects) {
+func (g *Generator) set(to *netpol.Objects, objs netpol.Objects) {
 	replace := g.percent(50)
 	switch g.IntN(7) {
 	case 0:
-		to.Namespaces = append(to.Namespaces, g.namespace(pick(g, "a", "b", "c")))
+		to.Namespaces = append(to.Namespaces, g.namespace(Pick(g, "a", "b", "c")))
 	case 1:
 		to.Nodes = append(to.Nodes, g.node(1+g.IntN(2)))
 	case 2:
@@ -78,7 +78,7 @@ func (g *generator) set(to *netpol.Objects, objs netpol.Objects) {
 	case 3:
 		np := g.policy(g.IntN(6))
 		if replace && len(objs.Policies) > 0 {
-			old := pick(g, objs.Policies...)
+			old := Pick(g, objs.Policies...)
 			np.Namespace, np.Name = old.Namespace, old.Name
 		}
 		to.Policies = append(to.Policies, np)
@@ -87,29 +87,29 @@ func (g *generator) set(to *netpol.Objects, objs netpol.Objects) {
 	default:
 		pod := g.pod(g.IntN(8))
 		if replace && len(objs.Pods) > 0 {
-			old := pick(g, objs.Pods...)
+			old := Pick(g, objs.Pods...)
 			pod.Namespace, pod.Name = old.Namespace, old.Name
 		}
 		to.Pods = append(to.Pods, pod)
 	}
 }
 
-func (g *generator) otherService(objs netpol.Objects, replace bool) *corev1.Service {
+func (g *Generator) otherService(objs netpol.Objects, replace bool) *corev1.Service {
 	pod := g.pod(g.IntN(8))
 	if len(objs.Pods) > 0 {
-		pod = pick(g, objs.Pods...)
+		pod = Pick(g, objs.Pods...)
 	}
 	svc := g.service(g.IntN(5), pod)
 	if replace && len(objs.Services) > 0 {
-		old := pick(g, objs.Services...)
+		old := Pick(g, objs.Services...)
 		svc.Namespace, svc.Name = old.Namespace, old.Name
 	}
 	return svc
 }
 
-// changed are the objects after a change.
-func changed(objs netpol.Objects, c netpol.Change) netpol.Objects {
-	gone := append(slices.Clone(c.Deleted), keysOf(c.Set)...)
+// Changed are the objects after a change.
+func Changed(objs netpol.Objects, c netpol.Change) netpol.Objects {
+	gone := append(slices.Clone(c.Deleted), Keys(c.Set)...)
 	left := filter(objs, func(k netpol.Key) bool { return !slices.Contains(gone, k) })
 	return netpol.Objects{
 		Namespaces:      slices.Concat(left.Namespaces, c.Set.Namespaces),
@@ -121,8 +121,8 @@ func changed(objs netpol.Objects, c netpol.Change) netpol.Objects {
 	}
 }
 
-// unique leaves out objects whose name was given before.
-func unique(objs netpol.Objects) netpol.Objects {
+// Unique leaves out objects whose name was given before.
+func Unique(objs netpol.Objects) netpol.Objects {
 	seen := map[netpol.Key]bool{}
 	return filter(objs, func(k netpol.Key) bool {
 		before := seen[k]
@@ -151,7 +151,8 @@ func kept[T any](list []T, key func(T) netpol.Key, keep func(netpol.Key) bool) (
 	return all
 }
 
-func keysOf(objs netpol.Objects) (keys []netpol.Key) {
+// Keys name the objects, in the order of their kinds.
+func Keys(objs netpol.Objects) (keys []netpol.Key) {
 	filter(objs, func(k netpol.Key) bool {
 		keys = append(keys, k)
 		return true

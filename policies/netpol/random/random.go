@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package netpol_test
+// Package random makes clusters, changes of them and connections in them at random, and shrinks a cluster
+// that shows a fault to its smallest part. It serves tests of everything that judges connections.
+package random
 
 import (
 	"fmt"
@@ -13,31 +15,32 @@ import (
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
-// generator makes clusters and connections at random. Its universe is small, so that what it makes
+// Generator makes clusters and connections at random. Its universe is small, so that what it makes
 // often matches, and owners often dispute an address.
-type generator struct {
+type Generator struct {
 	*rand.Rand
 	faults int // of 100 parts of a policy that could have a fault
 }
 
-// newGenerator is the generator of one cluster: the same arguments, the same cluster.
-func newGenerator(seed, cluster uint64) *generator {
-	g := &generator{Rand: rand.New(rand.NewPCG(seed, cluster))}
+// New is the generator of one cluster: the same arguments, the same cluster.
+func New(seed, cluster uint64) *Generator {
+	g := &Generator{Rand: rand.New(rand.NewPCG(seed, cluster))}
 	if g.percent(50) {
 		g.faults = 1 + g.IntN(12)
 	}
 	return g
 }
 
-func (g *generator) percent(n int) bool { return g.IntN(100) < n }
+func (g *Generator) percent(n int) bool { return g.IntN(100) < n }
 
 // fault is whether the next part shall have one.
-func (g *generator) fault() bool { return g.faults > 0 && g.percent(g.faults) }
+func (g *Generator) fault() bool { return g.faults > 0 && g.percent(g.faults) }
 
-func pick[T any](g *generator, from ...T) T { return from[g.IntN(len(from))] }
+// Pick is one of the values.
+func Pick[T any](g *Generator, from ...T) T { return from[g.IntN(len(from))] }
 
 // some are up to n parts, each made anew.
-func some[T any](g *generator, n int, one func() T) []T {
+func some[T any](g *Generator, n int, one func() T) []T {
 	var all []T
 	for range g.IntN(n + 1) {
 		all = append(all, one())
@@ -45,7 +48,8 @@ func some[T any](g *generator, n int, one func() T) []T {
 	return all
 }
 
-func (g *generator) objects() netpol.Objects {
+// Objects are a new cluster.
+func (g *Generator) Objects() netpol.Objects {
 	var objs netpol.Objects
 	for _, name := range []string{"a", "b", "c"} {
 		if g.percent(75) {
@@ -61,7 +65,7 @@ func (g *generator) objects() netpol.Objects {
 		objs.Pods = append(objs.Pods, g.pod(i))
 	}
 	for i := range 1 + g.IntN(5) {
-		objs.Services = append(objs.Services, g.service(i, pick(g, objs.Pods...)))
+		objs.Services = append(objs.Services, g.service(i, Pick(g, objs.Pods...)))
 	}
 	for _, n := range g.Perm(6)[:1+g.IntN(5)] {
 		objs.Policies = append(objs.Policies, g.policy(n))
@@ -76,30 +80,30 @@ func (g *generator) objects() netpol.Objects {
 	return objs
 }
 
-func mix[T any](g *generator, list []T) {
+func mix[T any](g *Generator, list []T) {
 	g.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 }
 
-func (g *generator) namespace(name string) *corev1.Namespace {
+func (g *Generator) namespace(name string) *corev1.Namespace {
 	ns := &corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}}
 	ns.Name, ns.Labels = name, g.labels("team", "env")
 	if g.percent(20) {
-		ns.Labels[corev1.LabelMetadataName] = pick(g, "a", "b", "c")
+		ns.Labels[corev1.LabelMetadataName] = Pick(g, "a", "b", "c")
 	}
 	return ns
 }
 
-func (g *generator) labels(keys ...string) map[string]string {
+func (g *Generator) labels(keys ...string) map[string]string {
 	set := map[string]string{}
 	for _, k := range keys {
 		if g.percent(60) {
-			set[k] = pick(g, "x", "x", "y", "")
+			set[k] = Pick(g, "x", "x", "y", "")
 		}
 	}
 	return set
 }
 
-func (g *generator) node(i int) *corev1.Node {
+func (g *Generator) node(i int) *corev1.Node {
 	n := &corev1.Node{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Node"}}
 	n.Name, n.Labels = fmt.Sprintf("n%d", i), g.labels("app", "env")
 	if g.percent(10) {
@@ -113,30 +117,30 @@ func (g *generator) node(i int) *corev1.Node {
 	return n
 }
 
-func (g *generator) pod(i int) *corev1.Pod {
+func (g *Generator) pod(i int) *corev1.Pod {
 	p := &corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}}
-	p.Namespace, p.Name = pick(g, "a", "a", "a", "b", "c"), fmt.Sprintf("p%d", i)
+	p.Namespace, p.Name = Pick(g, "a", "a", "a", "b", "c"), fmt.Sprintf("p%d", i)
 	p.Labels = g.labels("app", "env", "example.com/tier")
-	p.Spec.NodeName = pick(g, "n1", "n1", "n2", "n2", "n3", "")
-	p.Status.Phase = pick(g, corev1.PodRunning, corev1.PodRunning, corev1.PodRunning, corev1.PodPending, "")
+	p.Spec.NodeName = Pick(g, "n1", "n1", "n2", "n2", "n3", "")
+	p.Status.Phase = Pick(g, corev1.PodRunning, corev1.PodRunning, corev1.PodRunning, corev1.PodPending, "")
 	if g.percent(40) {
 		p.CreationTimestamp = metav1.NewTime(time.Unix(1_700_000_000+g.Int64N(3), 0).UTC())
 	}
 	four, six := g.podAddresses(p, i)
 	g.addresses(p, four, six)
-	for range pick(g, 0, 1, 1, 2) {
+	for range Pick(g, 0, 1, 1, 2) {
 		p.Spec.Containers = append(p.Spec.Containers, g.container())
 	}
 	if g.percent(30) {
 		c := g.container()
-		c.RestartPolicy = pick(g, nil, new(corev1.ContainerRestartPolicyAlways), new(corev1.ContainerRestartPolicyOnFailure))
+		c.RestartPolicy = Pick(g, nil, new(corev1.ContainerRestartPolicyAlways), new(corev1.ContainerRestartPolicyOnFailure))
 		p.Spec.InitContainers = append(p.Spec.InitContainers, c)
 	}
 	return p
 }
 
 // podAddresses are its own, or its node's, or another pod's.
-func (g *generator) podAddresses(p *corev1.Pod, i int) (four, six string) {
+func (g *Generator) podAddresses(p *corev1.Pod, i int) (four, six string) {
 	four, six = fmt.Sprintf("10.0.0.%d", i+1), fmt.Sprintf("fd00::%d", i+1)
 	switch {
 	case g.percent(12): // on the network of its node; of one that has no Node, too
@@ -153,20 +157,20 @@ func (g *generator) podAddresses(p *corev1.Pod, i int) (four, six string) {
 		four = fmt.Sprintf("10.0.0.%d", 1+g.IntN(8))
 	}
 	if g.percent(8) {
-		p.Status.Phase = pick(g, corev1.PodSucceeded, corev1.PodFailed)
+		p.Status.Phase = Pick(g, corev1.PodSucceeded, corev1.PodFailed)
 		four = fmt.Sprintf("10.0.0.%d", 1+g.IntN(8))
 	}
 	return four, six
 }
 
-func (g *generator) noPort() int32 { return pick[int32](g, 0, 65536, 65536+80, -1) }
+func (g *Generator) noPort() int32 { return Pick[int32](g, 0, 65536, 65536+80, -1) }
 
 // addresses are one or both, in either order, written in any of the ways that a status can have.
-func (g *generator) addresses(p *corev1.Pod, four, six string) {
+func (g *Generator) addresses(p *corev1.Pod, four, six string) {
 	if g.percent(5) {
 		four = "::ffff:" + four
 	}
-	all := pick(g, []string{four}, []string{six}, []string{four, six}, []string{four, six}, []string{six, four}, []string{four, four, six}, []string{"pending", four}, nil)
+	all := Pick(g, []string{four}, []string{six}, []string{four, six}, []string{four, six}, []string{six, four}, []string{four, four, six}, []string{"pending", four}, nil)
 	if all != nil && g.percent(80) {
 		p.Status.PodIP = all[0]
 	}
@@ -177,11 +181,11 @@ func (g *generator) addresses(p *corev1.Pod, four, six string) {
 	}
 }
 
-func (g *generator) container() corev1.Container {
+func (g *Generator) container() corev1.Container {
 	return corev1.Container{Name: "c", Ports: some(g, 3, func() corev1.ContainerPort {
 		return corev1.ContainerPort{
-			Name: pick(g, "http", "http", "http", "dns", ""), ContainerPort: pick[int32](g, 53, 80, 80, 80, 8080, 8080, 8080, 1, 65535, g.noPort()),
-			Protocol: pick(g, "", corev1.ProtocolTCP, corev1.ProtocolUDP),
+			Name: Pick(g, "http", "http", "http", "dns", ""), ContainerPort: Pick[int32](g, 53, 80, 80, 80, 8080, 8080, 8080, 1, 65535, g.noPort()),
+			Protocol: Pick(g, "", corev1.ProtocolTCP, corev1.ProtocolUDP),
 		}
 	})}
 }
