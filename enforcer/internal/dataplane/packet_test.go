@@ -37,7 +37,10 @@ func sctpChunk(from, to uint16) []byte {
 
 // ipPacket is IPv4 or IPv6 by the addresses' family.
 func ipPacket(from, to string, protocol byte, payload []byte) []byte {
-	source, destination := netip.MustParseAddr(from), netip.MustParseAddr(to)
+	return packetBetween(netip.MustParseAddr(from), netip.MustParseAddr(to), protocol, payload)
+}
+
+func packetBetween(source, destination netip.Addr, protocol byte, payload []byte) []byte {
 	if source.Is4() {
 		return ipv4Packet(source, destination, protocol, payload)
 	}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/plan"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol/random"
+)
+
+// trial is one cluster, its changes, and the packets of one of its nodes.
+type trial struct {
+	*random.Generator
+	node    string
+	free    []uint32                        // devices
+	devices map[types.NamespacedName]uint32 // a pod keeps its own for good
+	worlds  []clusterState
+	sent    []sent
+}
+
+// clusterState is what a world is made of.
+type clusterState struct {
+	objects netpol.Objects
+	audited map[types.NamespacedName]bool
+}
+
+// sent is a packet in a world of the trial.
+type sent struct {
+	world int
+	at    place
+	frame []byte
+}
+
+func newTrial(devices []uint32, seed, cluster uint64) *trial {
+	return &trial{Generator: random.New(seed, cluster), free: devices, devices: map[types.NamespacedName]uint32{}}
+}
+
+// loaded is a world with what the reference knows of it.
+type loaded struct {
+	moment
+	world *plan.World
+	addrs []netip.Addr // that are worth a packet
+}
+
+// step goes to the cluster's next state.
+func (c *trial) step() (*loaded, error) {
+	var objects netpol.Objects
+	if len(c.worlds) == 0 {
+		objects = c.Objects()
+		c.node = crowded(objects)
+	} else {
+		before := c.worlds[len(c.worlds)-1].objects
+		objects = random.Changed(before, c.Change(before))
+	}
+	state := clusterState{objects, map[types.NamespacedName]bool{}}
+	for _, p := range objects.Pods {
+		name := types.NamespacedName{Namespace: p.Namespace, Name: p.Name}
+		if c.IntN(100) < 10 {
+			state.audited[name] = true
+		}
+		if _, known := c.devices[name]; !known && p.Spec.NodeName == c.node && len(c.free) > 0 {
+			c.devices[name], c.free = c.free[0], c.free[1:]
+		}
+	}
+	c.worlds = append(c.worlds, state)
+	return c.load(state)
+}
+
+// crowded is the node with most pods of its own network.
+func crowded(objects netpol.Objects) string {
+	count, most := map[string]int{}, ""
+	for _, p := range objects.Pods {
+		if p.Spec.HostNetwork || p.Spec.NodeName == "" || p.Status.PodIP == "" {
+			continue
+		}
+		if count[p.Spec.NodeName]++; count[p.Spec.NodeName] > count[most] {
+			most = p.Spec.NodeName
+		}
+	}
+	return most
+}
+
+// behindNetfilter are the devices that kernels give to test runs at netfilter. The pod of the node that is first by
+// name is behind them as well.
+var behindNetfilter = []uint32{0, 1}
+
+func (c *trial) load(state clusterState) (*loaded, error) {
+	full, _ := netpol.Compile(state.objects) // faults match nothing, in the datapath as in the evaluator
+	services := map[netip.Addr]bool{}
+	for _, s := range state.objects.Services {
+		for _, addr := range netpol.ServiceAddresses(s) {
+			services[addr] = true
+		}
+	}
+	state.objects.Services = nil
+	plain, _ := netpol.Compile(state.objects)
+	l := &loaded{moment: moment{map[uint32]*localPod{}, plain, services}, addrs: universe(plain, services)}
+	c.addPods(&l.moment, state)
+	in := plan.Input{NodeAddrs: l.ownNode(), ServiceAddrs: slices.Collect(maps.Keys(services))}
+	for _, device := range slices.Sorted(maps.Keys(l.pods)) {
+		pod := l.pods[device]
+		in.Endpoints = append(in.Endpoints, plan.EndpointInput{Pod: pod.name, Ifindex: device, Mode: pod.mode})
+	}
+	if pod := l.pods[behindNetfilter[0]]; pod != nil {
+		in.Endpoints = append(in.Endpoints, plan.EndpointInput{Pod: pod.name, Ifindex: behindNetfilter[1], Mode: pod.mode})
+	}
+	var err error
+	l.world, err = plan.Build(full, in)
+	return l, err
+}
+
+// addPods puts the node's pods behind their devices.
+func (c *trial) addPods(m *moment, state clusterState) {
+	for e := range m.snapshot.Endpoints() {
+		device, known := c.devices[e.Pod()]
+		if !known || !c.isLocal(state.objects.Pods, e.Pod()) {
+			continue
+		}
+		pod := m.pods[device]
+		if pod == nil {
+			pod = &localPod{name: e.Pod(), mode: plan.Enforce}
+			if state.audited[e.Pod()] {
+				pod.mode = plan.Audit
+			}
+			m.pods[device] = pod
+			if first := m.pods[behindNetfilter[0]]; first == nil || strings.Compare(first.name.String(), pod.name.String()) > 0 {
+				m.pods[behindNetfilter[0]] = pod
+			}
+		}
+		pod.addrs = append(pod.addrs, e.Addr)
+	}
+}
+
+func (c *trial) isLocal(pods []*corev1.Pod, name types.NamespacedName) bool {
+	return slices.ContainsFunc(pods, func(p *corev1.Pod) bool {
+		return p.Namespace == name.Namespace && p.Name == name.Name && p.Spec.NodeName == c.node
+	})
+}
+
+// ownNode are the addresses that the evaluator takes for the node's own.
+func (l *loaded) ownNode() (own []netip.Addr) {
+	for _, addr := range l.addrs {
+		for _, pod := range l.pods {
+			v := l.snapshot.Evaluate(netpol.Connection{From: netpol.Peer{Addr: addr}, To: netpol.Peer{Pod: pod.name, Addr: pod.addrs[0]}})
+			if v.Ingress.Reason == netpol.OwnNode {
+				own = append(own, addr)
+				break
+			}
+		}
+	}
+	return own
+}

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bulkhead-dev/bulkhead/bpf"
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/plan"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+)
+
+// The reasons that a reference gives besides those of policies.
+const (
+	byService       = Reason(bpf.DatapathReasonBY_SERVICE)
+	byConnection    = Reason(bpf.DatapathReasonBY_CONNECTION)
+	byLinkProtocol  = Reason(bpf.DatapathReasonBY_LINK_PROTOCOL)
+	byRelatedError  = Reason(bpf.DatapathReasonBY_RELATED_ERROR)
+	byFirstFragment = Reason(bpf.DatapathReasonBY_FIRST_FRAGMENT)
+	byLostFragment  = Reason(bpf.DatapathReasonBY_LOST_FRAGMENT)
+	byMalformation  = Reason(bpf.DatapathReasonBY_MALFORMATION)
+	byEthertype     = Reason(bpf.DatapathReasonBY_ETHERTYPE)
+)
+
+// localPod is a pod behind a device.
+type localPod struct {
+	name  types.NamespacedName
+	addrs []netip.Addr
+	mode  plan.Mode
+}
+
+// has says whether an address is the pod's.
+func (p *localPod) has(addr netip.Addr) bool { return slices.Contains(p.addrs, addr) }
+
+// moment is what a node knows of its cluster until the next change.
+type moment struct {
+	pods map[uint32]*localPod // by device
+	// snapshot is of the cluster without its Services: the datapath judges addresses.
+	snapshot *netpol.Snapshot
+	services map[netip.Addr]bool // virtual addresses
+}
+
+// tuple is a connection as a device sees it, whichever way its packets go.
+type tuple struct {
+	device                uint32
+	local, remote         netip.Addr
+	protocol              byte
+	localPort, remotePort uint16
+}
+
+// connection is one that was let through.
+type connection struct {
+	opened   netpol.Direction
+	moment   int  // in which it was judged last
+	deferred bool // to a Service, judged after translation
+	closed   bool // by FIN or RST, as far as was seen since it was judged
+}
+
+type fragments struct {
+	device uint32
+	datagram
+}
+
+// reference says what must become of each packet of a node, one after the other. It knows what was opened and
+// let through, and asks the evaluator about the rest. It is the datapath written a second time, for reading.
+type reference struct {
+	*moment
+	number      int // of the moment
+	connections map[tuple]connection
+	fragments   map[fragments]bool
+	again       map[bool]int // connections judged in a later moment than they were opened in, by whether they passed
+	adopted     map[bool]int // connections that were not seen to open, likewise
+}
+
+func newReference() *reference {
+	return &reference{
+		connections: map[tuple]connection{}, fragments: map[fragments]bool{}, again: map[bool]int{}, adopted: map[bool]int{},
+	}
+}
+
+// change begins the next moment.
+func (r *reference) change(m *moment) { r.moment, r.number = m, r.number+1 }
+
+// place is where a packet is seen.
+type place struct {
+	hook   hook
+	device uint32
+}
+
+func (p place) direction() netpol.Direction {
+	if p.hook == toPod {
+		return netpol.Ingress
+	}
+	return netpol.Egress
+}
+
+// judgement is what must become of a packet. One that nobody judges passes without being counted.
+type judgement struct {
+	passes bool
+	reason Reason
+}
+
+// judge is asked about each packet once, in the order in which the packets come.
+func (r *reference) judge(at place, frame []byte) judgement {
+	pod := r.pods[at.device]
+	if pod == nil && at.hook == forwarded {
+		return judgement{passes: true}
+	}
+	audit := pod != nil && pod.mode == plan.Audit
+	p, f := parseFrame(frame)
+	switch {
+	case f == ofTheLink:
+		return judgement{true, byLinkProtocol}
+	case f == malformed:
+		return judgement{audit, byMalformation}
+	case f == foreign:
+		return judgement{audit, byEthertype}
+	case p.later:
+		if r.fragments[fragments{at.device, *p.datagram}.key()] {
+			return judgement{true, byFirstFragment}
+		}
+		return judgement{audit, byLostFragment}
+	case p.quoted != nil && r.isKnown(at, &p):
+		return judgement{true, byRelatedError}
+	}
+	j := r.follow(at, pod, &p)
+	if j.passes && p.more {
+		r.fragments[fragments{at.device, *p.datagram}.key()] = true
+	}
+	return j
+}
+
+// key leaves out what IPv6 does not number fragments by (RFC 8200, 4.5).
+func (f fragments) key() fragments {
+	if f.source.Is6() {
+		f.protocol = 0
+	}
+	return f
+}
+
+// isKnown says whether an ICMP error is about a connection that this moment lets through: what it quotes was
+// sent by whom the error is for.
+func (r *reference) isKnown(at place, p *packet) bool {
+	about, f := parseQuoted(p.quoted, p.source.Is4())
+	if f != judgeable || about.later || about.source != p.destination {
+		return false
+	}
+	c, known := r.find(at, tupleOf(at.device, 1-at.direction(), &about))
+	return known && c.moment == r.number
+}
+
+func tupleOf(device uint32, d netpol.Direction, p *packet) tuple {
+	if d == netpol.Egress {
+		return tuple{device, p.source, p.destination, p.protocol, p.sourcePort, p.destinationPort}
+	}
+	return tuple{device, p.destination, p.source, p.protocol, p.destinationPort, p.sourcePort}
+}
+
+// find leaves out what only translation can decide.
+func (r *reference) find(at place, t tuple) (connection, bool) {
+	c, known := r.connections[t]
+	return c, known && !(c.deferred && at.hook == forwarded)
+}
+
+// follow is the fate of a whole packet, or of a first fragment.
+func (r *reference) follow(at place, pod *localPod, p *packet) judgement {
+	t := tupleOf(at.device, at.direction(), p)
+	c, known := r.find(at, t)
+	again := known && p.opens && (c.opened != at.direction() || c.closed) // another connection with the same ports
+	switch {
+	case known && !again && c.moment == r.number:
+		c.closed = c.closed || p.closes
+		r.connections[t] = c
+		return judgement{true, byConnection}
+	case pod == nil:
+		return judgement{false, ByUnknownEndpoint}
+	case known && !again:
+		j := r.open(at, pod, p, c.opened)
+		r.again[j.passes]++
+		return j
+	case p.protocol == tcp && !p.opens:
+		j := r.open(at, pod, p, r.opener(at, pod, p))
+		r.adopted[j.passes]++
+		return j
+	}
+	return r.open(at, pod, p, at.direction())
+}
+
+// opener is who opened a TCP connection that nobody saw open: whichever direction is allowed to. What answers
+// an opening was opened by the other side.
+func (r *reference) opener(at place, pod *localPod, p *packet) netpol.Direction {
+	t := tupleOf(at.device, at.direction(), p)
+	seen := at.direction()
+	if p.answers {
+		return 1 - seen
+	}
+	if !r.ask(at, pod, t, seen).passes && r.ask(at, pod, t, 1-seen).passes {
+		return 1 - seen
+	}
+	return seen
+}
+
+// open judges a connection, and remembers it if its packets pass.
+func (r *reference) open(at place, pod *localPod, p *packet, d netpol.Direction) judgement {
+	t := tupleOf(at.device, at.direction(), p)
+	j := r.ask(at, pod, t, d)
+	if pod.mode == plan.Audit {
+		j.passes = true
+	}
+	if j.passes {
+		r.connections[t] = connection{d, r.number, j.reason == byService, p.closes}
+	}
+	return j
+}
+
+// ask is what the policies say.
+func (r *reference) ask(at place, pod *localPod, t tuple, d netpol.Direction) judgement {
+	me, other := netpol.Peer{Pod: pod.name, Addr: t.local}, netpol.Peer{Addr: t.remote}
+	c := netpol.Connection{From: other, To: me, Protocol: "ICMP"}
+	port := t.localPort
+	if d == netpol.Egress {
+		c.From, c.To, port = me, other, t.remotePort
+	}
+	if name := protocolNames[t.protocol]; name != "" {
+		c.Protocol, c.Port = name, port
+	}
+	if d == netpol.Egress && r.services[t.remote] && at.hook != forwarded && t.local != t.remote {
+		return judgement{true, byService}
+	}
+	v := r.snapshot.Evaluate(c)
+	decision := v.Ingress
+	if d == netpol.Egress {
+		decision = v.Egress
+	}
+	return judgement{decision.Allowed, reasonOf[decision.Reason]}
+}
+
+var protocolNames = map[byte]corev1.Protocol{tcp: corev1.ProtocolTCP, udp: corev1.ProtocolUDP, sctp: corev1.ProtocolSCTP}
