@@ -37,7 +37,7 @@ func newLab(config Config, devices int) (*lab, error) {
 	}
 	l := &lab{context: make([]byte, contextSize)}
 	for i := range devices {
-		link := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: fmt.Sprintf("pod%d", i)}, PeerName: fmt.Sprintf("eth%d", i)}
+		link := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: fmt.Sprintf("pod%d", i)}} // of all Ethernet devices the cheapest
 		if err := netlink.LinkAdd(link); err != nil {
 			return nil, fmt.Errorf("add a device: %w", err)
 		}

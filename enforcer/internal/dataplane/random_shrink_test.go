@@ -129,7 +129,7 @@ func gained(before, now map[judgement]uint64) (reasons []string) {
 // describe is everything that it takes to send the packets by hand.
 func (c *trial) describe() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "node %s, devices %v\n", c.node, c.devices)
+	fmt.Fprintf(&b, "node %s\n", c.node)
 	printed := -1
 	for _, s := range c.sent {
 		if s.world != printed {
@@ -139,7 +139,7 @@ func (c *trial) describe() string {
 			if err != nil {
 				text = err.Error()
 			}
-			fmt.Fprintf(&b, "--- # world %d, in mode audit: %v\n%s", s.world+1, slices.Collect(maps.Keys(state.audited)), text)
+			fmt.Fprintf(&b, "--- # world %d, devices %v, in mode audit: %v\n%s", s.world+1, state.devices, slices.Collect(maps.Keys(state.audited)), text)
 		}
 		fmt.Fprintf(&b, "%s of device %d: %x\n", s.at.hook, s.at.device, s.frame)
 	}

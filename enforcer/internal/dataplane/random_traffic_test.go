@@ -351,6 +351,11 @@ func universe(snapshot *netpol.Snapshot, services map[netip.Addr]bool) []netip.A
 
 // write is the packet as a frame, with options or extension headers at times.
 func (g *traffic) write(m *message) []byte {
+	if m.source.Is4() && g.percent(1) { // no address that may be on a wire
+		mapped := *m
+		mapped.source, mapped.destination = netip.AddrFrom16(m.source.As16()), netip.AddrFrom16(m.destination.As16())
+		return frame(g.writeIPv6(&mapped))
+	}
 	if m.source.Is4() {
 		return frame(g.writeIPv4(m))
 	}

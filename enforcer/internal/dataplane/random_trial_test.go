@@ -19,17 +19,17 @@ import (
 // trial is one cluster, its changes, and the packets of one of its nodes.
 type trial struct {
 	*random.Generator
-	node    string
-	free    []uint32                        // devices
-	devices map[types.NamespacedName]uint32 // a pod keeps its own for good
-	worlds  []clusterState
-	sent    []sent
+	node   string
+	free   []uint32 // devices
+	worlds []clusterState
+	sent   []sent
 }
 
 // clusterState is what a world is made of.
 type clusterState struct {
 	objects netpol.Objects
 	audited map[types.NamespacedName]bool
+	devices map[types.NamespacedName]uint32 // of pods that are there, and of some that were
 }
 
 // sent is a packet in a world of the trial.
@@ -40,7 +40,7 @@ type sent struct {
 }
 
 func newTrial(devices []uint32, seed, cluster uint64) *trial {
-	return &trial{Generator: random.New(seed, cluster), free: devices, devices: map[types.NamespacedName]uint32{}}
+	return &trial{Generator: random.New(seed, cluster), free: devices}
 }
 
 // loaded is a world with what the reference knows of it.
@@ -60,19 +60,40 @@ func (c *trial) step() (*loaded, error) {
 		before := c.worlds[len(c.worlds)-1].objects
 		objects = random.Changed(before, c.Change(before))
 	}
-	state := clusterState{objects, map[types.NamespacedName]bool{}}
+	state := clusterState{objects, map[types.NamespacedName]bool{}, maps.Clone(c.devices())}
+	c.releaseDevices(&state)
 	for _, p := range objects.Pods {
 		name := types.NamespacedName{Namespace: p.Namespace, Name: p.Name}
 		if c.IntN(100) < 10 {
 			state.audited[name] = true
 		}
-		if _, known := c.devices[name]; !known && p.Spec.NodeName == c.node && len(c.free) > 0 {
-			c.devices[name], c.free = c.free[0], c.free[1:]
+		if _, known := state.devices[name]; !known && p.Spec.NodeName == c.node && len(c.free) > 0 {
+			state.devices[name], c.free = c.free[0], c.free[1:]
 		}
 	}
 	c.worlds = append(c.worlds, state)
 	return c.load(state)
 }
+
+// devices are those of the last state.
+func (c *trial) devices() map[types.NamespacedName]uint32 {
+	if len(c.worlds) == 0 {
+		return map[types.NamespacedName]uint32{}
+	}
+	return c.worlds[len(c.worlds)-1].devices
+}
+
+// releaseDevices gives the devices of some pods that are gone to the next that come.
+func (c *trial) releaseDevices(state *clusterState) {
+	for _, name := range slices.SortedFunc(maps.Keys(state.devices), compareNames) {
+		if !c.isLocal(state.objects.Pods, name) && c.IntN(100) < 70 {
+			c.free = append([]uint32{state.devices[name]}, c.free...)
+			delete(state.devices, name)
+		}
+	}
+}
+
+func compareNames(a, b types.NamespacedName) int { return strings.Compare(a.String(), b.String()) }
 
 // crowded is the node with most pods of its own network.
 func crowded(objects netpol.Objects) string {
@@ -120,7 +141,7 @@ func (c *trial) load(state clusterState) (*loaded, error) {
 // addPods puts the node's pods behind their devices.
 func (c *trial) addPods(m *moment, state clusterState) {
 	for e := range m.snapshot.Endpoints() {
-		device, known := c.devices[e.Pod()]
+		device, known := state.devices[e.Pod()]
 		if !known || !c.isLocal(state.objects.Pods, e.Pod()) {
 			continue
 		}
@@ -131,7 +152,7 @@ func (c *trial) addPods(m *moment, state clusterState) {
 				pod.mode = plan.Audit
 			}
 			m.pods[device] = pod
-			if first := m.pods[behindNetfilter[0]]; first == nil || strings.Compare(first.name.String(), pod.name.String()) > 0 {
+			if first := m.pods[behindNetfilter[0]]; first == nil || compareNames(first.name, pod.name) > 0 {
 				m.pods[behindNetfilter[0]] = pod
 			}
 		}
