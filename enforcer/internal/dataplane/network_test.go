@@ -124,7 +124,7 @@ func echoStreams(listener net.Listener) {
 }
 
 func echoDatagrams(conn net.PacketConn) {
-	buffer := make([]byte, 1500)
+	buffer := make([]byte, 1<<16)
 	for {
 		n, from, err := conn.ReadFrom(buffer)
 		if err != nil {
