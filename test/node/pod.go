@@ -20,7 +20,7 @@ type Pod struct {
 
 // NewPod makes a pod; hostIf names the host's end of its veth pair (at most 15 bytes). It is removed
 // when the test ends.
-func NewPod(t *testing.T, hostIf string, addrs ...string) *Pod {
+func NewPod(t testing.TB, hostIf string, addrs ...string) *Pod {
 	t.Helper()
 	p := Unconnected(hostIf, addrs...)
 	var err error

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -17,7 +18,15 @@ import (
 var ErrNoInterface = errors.New("no pod interface")
 
 // Network asks one network namespace. It is safe for concurrent use.
-type Network struct{ handle *netlink.Handle }
+type Network struct {
+	handle *netlink.Handle
+	socket *socket
+
+	mu    sync.Mutex
+	links *changes // of interfaces, since table was read
+	table *table
+	err   error // of the last read of table
+}
 
 // Open binds to the network namespace that the calling thread is in.
 func Open() (*Network, error) {
@@ -25,11 +34,26 @@ func Open() (*Network, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a route netlink socket: %w", err)
 	}
-	return &Network{handle: handle}, nil
+	socket, err := openSocket()
+	if err != nil {
+		handle.Close()
+		return nil, fmt.Errorf("open a strict route netlink socket: %w", err)
+	}
+	links, err := subscribeLinks()
+	if err != nil {
+		handle.Close()
+		socket.close()
+		return nil, fmt.Errorf("subscribe to changes of the node's interfaces: %w", err)
+	}
+	return &Network{handle: handle, socket: socket, links: links, table: &table{}}, nil
 }
 
-// Close releases the socket.
-func (n *Network) Close() { n.handle.Close() }
+// Close releases the sockets.
+func (n *Network) Close() {
+	n.handle.Close()
+	n.socket.close()
+	n.links.close()
+}
 
 // Interface returns the index of the host's end of the pod that has addr. It errs with ErrNoInterface
 // if the route to addr does not end at an interface of one pod: it goes through a gateway or an

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hostnet
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Veth is the node's end of a veth pair whose other end is in another network namespace: a pod's, or
+// that of something else that runs on the node.
+type Veth struct {
+	Ifindex uint32
+	Name    string
+
+	peer      uint32 // index of the other end, in its namespace
+	namespace int32  // the kernel's id, here, of the other end's namespace
+}
+
+// namespace is another network namespace as it is seen from the node's.
+type namespace struct {
+	veths []Veth // that lead there, sorted by index; never empty
+	addrs []netip.Addr
+}
+
+func (ns *namespace) interfaces() []uint32 {
+	indices := make([]uint32, 0, len(ns.veths))
+	for _, v := range ns.veths {
+		indices = append(indices, v.Ifindex)
+	}
+	return indices
+}
+
+func (ns *namespace) names() string {
+	names := make([]string, 0, len(ns.veths))
+	for _, v := range ns.veths {
+		names = append(names, v.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// table is the other network namespaces at one moment. It is never changed, only replaced.
+type table struct {
+	namespaces map[int32]*namespace // by the kernel's id
+	byAddr     map[netip.Addr][]*namespace
+	complete   bool // every namespace has an address
+}
+
+func newTable(namespaces map[int32]*namespace) *table {
+	t := &table{namespaces: namespaces, byAddr: make(map[netip.Addr][]*namespace, len(namespaces)), complete: true}
+	for _, ns := range namespaces {
+		t.complete = t.complete && len(ns.addrs) > 0
+		for _, addr := range ns.addrs {
+			if !slices.Contains(t.byAddr[addr], ns) { // one interface may have it twice, with two masks
+				t.byAddr[addr] = append(t.byAddr[addr], ns)
+			}
+		}
+	}
+	return t
+}
+
+// View is which of the node's interfaces lead to which addresses, at one moment. It is for one goroutine.
+type View struct {
+	network *Network
+	table   *table
+	fresh   bool  // all addresses were read for this view
+	err     error // why addresses of other namespaces could not be read; nil: they could
+}
+
+// View tells veth pairs by the addresses at their other end. It costs next to nothing if no interface of
+// the node changed since the last call. If the kernel does not let addresses be read, the view
+// knows routes only.
+func (n *Network) View() *View {
+	t, err := n.refresh(false)
+	return &View{network: n, table: t, err: err}
+}
+
+// passes is how often the veths are listed again because some came or went meanwhile.
+const passes = 3
+
+// refresh brings n.table up to date; all: also addresses that are known. After addresses were read the
+// veths are listed again, and are the same: the kernel gives the id of a namespace that is gone to
+// the next one. On failure the table has what could be read.
+func (n *Network) refresh(all bool) (*table, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if changed := n.links.drain(); !changed && !all && n.err == nil && n.table.complete {
+		return n.table, nil
+	}
+	for range passes {
+		var again bool
+		if again, n.err = n.read(all); n.err != nil || !again {
+			break
+		}
+		all = false
+	}
+	return n.table, n.err // if things go on changing, whoever watches is told
+}
+
+// read reports whether anything changed that was read.
+func (n *Network) read(all bool) (changed bool, err error) {
+	veths, err := n.socket.veths()
+	namespaces := map[int32]*namespace{}
+	for id, group := range groupByNamespace(veths) {
+		old := n.table.namespaces[id]
+		same := old != nil && slices.Equal(old.veths, group)
+		if same && !all && len(old.addrs) > 0 {
+			namespaces[id] = old
+			continue
+		}
+		addrs, readErr := n.socket.addrsIn(id)
+		err = errors.Join(err, readErr)
+		namespaces[id] = &namespace{veths: group, addrs: addrs}
+		changed = changed || !same || !slices.Equal(old.addrs, addrs)
+	}
+	n.table = newTable(namespaces)
+	return changed, err
+}
+
+func groupByNamespace(veths []Veth) map[int32][]Veth {
+	groups := map[int32][]Veth{}
+	for _, v := range veths {
+		groups[v.namespace] = append(groups[v.namespace], v)
+	}
+	for _, group := range groups {
+		slices.SortFunc(group, func(a, b Veth) int { return cmp.Compare(a.Ifindex, b.Ifindex) })
+	}
+	return groups
+}
+
+// Interfaces returns the indices of the node's ends of all veth pairs of the pod that has addr, sorted:
+// all of them carry its packets. It asks who has the address, then, if nobody or more than one has, where
+// the route to it leads. It errs with ErrNoInterface if neither names one pod; the error says what was tried.
+func (v *View) Interfaces(addr netip.Addr) ([]uint32, error) {
+	owners := v.table.byAddr[addr]
+	if len(owners) != 1 && !v.fresh {
+		// Addresses may have changed since they were read, of which the kernel tells nobody outside.
+		v.table, v.err = v.network.refresh(true)
+		v.fresh = true
+		owners = v.table.byAddr[addr]
+	}
+	if len(owners) == 1 {
+		return owners[0].interfaces(), nil
+	}
+	byRoute, err := v.network.Interface(addr)
+	if err == nil {
+		return v.siblings(byRoute), nil
+	}
+	return nil, errors.Join(v.nobody(addr, owners), err)
+}
+
+// nobody says why the addresses of namespaces do not tell where addr is.
+func (v *View) nobody(addr netip.Addr, owners []*namespace) error {
+	switch {
+	case v.err != nil:
+		return fmt.Errorf("%w: who has %s is not known: %w", ErrNoInterface, addr, v.err)
+	case len(owners) == 0:
+		return fmt.Errorf("%w: no network namespace behind a veth interface of this node has %s", ErrNoInterface, addr)
+	}
+	var names []string
+	for _, ns := range owners {
+		names = append(names, ns.names())
+	}
+	slices.Sort(names)
+	return fmt.Errorf("%w: %d network namespaces have %s, those behind %s", ErrNoInterface, len(owners), addr, strings.Join(names, "; "))
+}
+
+// siblings returns all interfaces that lead where ifindex does.
+func (v *View) siblings(ifindex uint32) []uint32 {
+	for _, ns := range v.table.namespaces {
+		if indices := ns.interfaces(); slices.Contains(indices, ifindex) {
+			return indices
+		}
+	}
+	return []uint32{ifindex}
+}
