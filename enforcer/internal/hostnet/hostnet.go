@@ -22,10 +22,11 @@ type Network struct {
 	handle *netlink.Handle
 	socket *socket
 
-	mu    sync.Mutex
-	links *changes // of interfaces, since table was read
-	table *table
-	err   error // of the last read of table
+	mu      sync.Mutex
+	changes *changes // since table was read
+	table   *table
+	err     error // of the last read of table
+	devices toldDevices
 }
 
 // Open binds to the network namespace that the calling thread is in.
@@ -39,23 +40,23 @@ func Open() (*Network, error) {
 		handle.Close()
 		return nil, fmt.Errorf("open a strict route netlink socket: %w", err)
 	}
-	links, err := subscribeLinks()
+	changes, err := subscribeChanges()
 	if err != nil {
 		handle.Close()
 		socket.close()
 		return nil, fmt.Errorf("subscribe to changes of the node's interfaces: %w", err)
 	}
-	return &Network{handle: handle, socket: socket, links: links, table: &table{}}, nil
+	return &Network{handle: handle, socket: socket, changes: changes, table: &table{}}, nil
 }
 
 // Close releases the sockets.
 func (n *Network) Close() {
 	n.handle.Close()
 	n.socket.close()
-	n.links.close()
+	n.changes.close()
 }
 
-// Interface returns the index of the host's end of the pod that has addr. It errs with ErrNoInterface
+// Interface returns the index of the host's end of the pod that has addr, by the node's routes. It errs with ErrNoInterface
 // if the route to addr does not end at an interface of one pod: it goes through a gateway or an
 // interface that many share, or the interface has vanished.
 func (n *Network) Interface(addr netip.Addr) (ifindex uint32, err error) {
@@ -91,7 +92,7 @@ func (n *Network) podLink(addr netip.Addr, index int) (uint32, error) {
 		return 0, fmt.Errorf("look up interface %d, which leads to %s: %w", index, addr, err)
 	}
 	if link.Type() != "veth" {
-		return 0, fmt.Errorf("%w: %s is reached through %s, a %s: only veth pairs with a route per pod are supported",
+		return 0, fmt.Errorf("%w: %s is reached through %s, a %s, which is no single pod's",
 			ErrNoInterface, addr, link.Attrs().Name, link.Type())
 	}
 	return uint32(index), nil

@@ -32,13 +32,13 @@ func (n *Network) Pod(path string) (Pod, error) {
 		if err != nil {
 			return Pod{}, fmt.Errorf("identify the network namespace %s: %w", path, err)
 		}
-		veths, err := n.socket.veths()
+		links, err := n.socket.links()
 		if err != nil {
 			return Pod{}, err
 		}
-		if group := groupByNamespace(veths)[int32(id)]; len(group) > 0 {
+		if veths := groupByNamespace(links)[int32(id)]; len(veths) > 0 {
 			addrs, err := n.socket.addrsIn(int32(id))
-			return Pod{Interfaces: (&namespace{veths: group}).interfaces(), Addrs: addrs}, err
+			return Pod{Interfaces: indices(veths), Addrs: addrs}, err
 		}
 	}
 	return Pod{}, fmt.Errorf("%w: no veth interface of this node leads to the network namespace %s", ErrNoInterface, path)

@@ -51,12 +51,12 @@ func (s *socket) dump(request, answer uint16, data ...nl.NetlinkRequestData) ([]
 	return r.Execute(unix.NETLINK_ROUTE, answer)
 }
 
-// changes is a queue of what happened to the interfaces of one network namespace. The kernel fills it
+// changes is a queue of what happened to the interfaces and addresses of one network namespace. The kernel fills it
 // before the call that made a change returns.
 type changes struct{ socket *nl.NetlinkSocket }
 
-func subscribeLinks() (*changes, error) {
-	s, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK)
+func subscribeChanges() (*changes, error) {
+	s, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
 	if err != nil {
 		return nil, err
 	}
@@ -81,24 +81,32 @@ func (c *changes) drain() (any bool) {
 	}
 }
 
-// veths lists the veth interfaces here whose other end is in another network namespace.
-func (s *socket) veths() ([]Veth, error) {
-	kind := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
-	kind.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
+// link is one of the node's interfaces.
+type link struct {
+	index  uint32
+	name   string
+	kind   string // of the driver, for example veth; empty: hardware
+	master uint32 // index of the bridge or the like that it is a port of; 0: none
+	// foreign says of a veth that its other end is not here: it has the index peer in another namespace, whose id
+	// here is namespace. An id below 0 is that of one that is being taken down.
+	foreign   bool
+	peer      uint32
+	namespace int32
+}
+
+func (s *socket) links() ([]link, error) {
 	answers, err := s.dump(unix.RTM_GETLINK, unix.RTM_NEWLINK, nl.NewIfInfomsg(unix.AF_UNSPEC),
-		nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(skipStats)), kind)
+		nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(skipStats)))
 	if err != nil {
-		return nil, fmt.Errorf("list the node's veth interfaces: %w", err)
+		return nil, fmt.Errorf("list the node's interfaces: %w", err)
 	}
-	var found []Veth
+	found := make([]link, 0, len(answers))
 	for _, body := range answers {
-		v, ok, err := parseVeth(body)
+		l, err := parseLink(body)
 		if err != nil {
-			return nil, fmt.Errorf("list the node's veth interfaces: %w", err)
+			return nil, fmt.Errorf("list the node's interfaces: %w", err)
 		}
-		if ok {
-			found = append(found, v)
-		}
+		found = append(found, l)
 	}
 	return found, nil
 }
@@ -113,43 +121,42 @@ func parseAttributes(body []byte, fixed int) ([]syscall.NetlinkRouteAttr, error)
 	return nl.ParseRouteAttr(body[fixed:])
 }
 
-// parseVeth reports false for an interface that is no veth, or whose other end is here or in a namespace
-// that is being taken down.
-func parseVeth(body []byte) (v Veth, ok bool, err error) {
+func parseLink(body []byte) (l link, err error) {
 	attributes, err := parseAttributes(body, unix.SizeofIfInfomsg)
 	if err != nil {
-		return Veth{}, false, err
+		return link{}, err
 	}
-	v = Veth{Ifindex: binary.NativeEndian.Uint32(body[4:]), namespace: -1} // struct ifinfomsg: ifi_index at 4
-	isVeth := false
+	l.index = binary.NativeEndian.Uint32(body[4:]) // struct ifinfomsg: ifi_index
 	for _, a := range attributes {
 		switch value := a.Value; a.Attr.Type &^ unix.NLA_F_NESTED {
 		case unix.IFLA_IFNAME:
-			v.Name = unix.ByteSliceToString(value)
+			l.name = unix.ByteSliceToString(value)
+		case unix.IFLA_MASTER:
+			l.master, err = parseUint32(value)
 		case unix.IFLA_LINK:
-			v.peer, err = parseUint32(value)
+			l.peer, err = parseUint32(value)
 		case unix.IFLA_LINK_NETNSID:
 			var id uint32
 			id, err = parseUint32(value)
-			v.namespace = int32(id)
+			l.foreign, l.namespace = true, int32(id)
 		case unix.IFLA_LINKINFO:
-			isVeth, err = isVethInfo(value)
+			l.kind, err = parseKind(value)
 		}
 		if err != nil {
-			return Veth{}, false, err
+			return link{}, err
 		}
 	}
-	return v, isVeth && v.namespace >= 0, nil
+	return l, nil
 }
 
-func isVethInfo(info []byte) (bool, error) {
+func parseKind(info []byte) (string, error) {
 	attributes, err := parseAttributes(info, 0)
 	for _, a := range attributes {
 		if a.Attr.Type == nl.IFLA_INFO_KIND {
-			return unix.ByteSliceToString(a.Value) == "veth", nil
+			return unix.ByteSliceToString(a.Value), nil
 		}
 	}
-	return false, err
+	return "", err
 }
 
 func parseUint32(b []byte) (uint32, error) {
@@ -157,6 +164,23 @@ func parseUint32(b []byte) (uint32, error) {
 		return 0, errShort
 	}
 	return binary.NativeEndian.Uint32(b), nil
+}
+
+// addrs lists the addresses of the node's own interfaces, by index.
+func (s *socket) addrs() (map[uint32][]netip.Addr, error) {
+	answers, err := s.dump(unix.RTM_GETADDR, unix.RTM_NEWADDR, nl.NewIfAddrmsg(unix.AF_UNSPEC))
+	if err != nil {
+		return nil, fmt.Errorf("list the node's addresses: %w", err)
+	}
+	addrs := map[uint32][]netip.Addr{}
+	for _, body := range answers {
+		a, err := parseAddr(body)
+		if err != nil {
+			return nil, fmt.Errorf("list the node's addresses: %w", err)
+		}
+		addrs[a.index] = append(addrs[a.index], a.addr)
+	}
+	return addrs, nil
 }
 
 // addrsIn lists the addresses of all interfaces of another network namespace, IPv4 unmapped, those of
@@ -173,45 +197,55 @@ func (s *socket) addrsIn(namespace int32) ([]netip.Addr, error) {
 	}
 	var addrs []netip.Addr
 	for _, body := range answers {
-		addr, ok, err := parseAddr(body, namespace)
+		a, err := parseAddr(body)
+		if err == nil && (!a.foreign || a.namespace != namespace) {
+			err = errors.New("the kernel answered about another one")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("list the addresses of network namespace %d: %w", namespace, err)
 		}
-		if ok && len(addrs) < maxAddrs {
-			addrs = append(addrs, addr)
+		if a.addr.IsValid() && a.scope < unix.RT_SCOPE_LINK && len(addrs) < maxAddrs {
+			addrs = append(addrs, a.addr)
 		}
 	}
 	return addrs, nil
 }
 
-// parseAddr errs if the answer is about another namespace than the one asked for.
-func parseAddr(body []byte, namespace int32) (addr netip.Addr, ok bool, err error) {
+// address is one that an interface has.
+type address struct {
+	index uint32 // of the interface
+	scope uint8  // as of a route
+	addr  netip.Addr
+	// foreign: the interface is in another namespace, whose id here is namespace.
+	foreign   bool
+	namespace int32
+}
+
+func parseAddr(body []byte) (a address, err error) {
 	attributes, err := parseAttributes(body, unix.SizeofIfAddrmsg)
 	if err != nil {
-		return netip.Addr{}, false, err
+		return address{}, err
 	}
-	var local, address netip.Addr
-	of := int32(-1)
-	for _, a := range attributes {
-		switch a.Attr.Type {
+	a.scope, a.index = body[3], binary.NativeEndian.Uint32(body[4:]) // struct ifaddrmsg: ifa_scope, ifa_index
+	var local, other netip.Addr
+	for _, attribute := range attributes {
+		switch value := attribute.Value; attribute.Attr.Type {
 		case unix.IFA_LOCAL: // IPv4; IFA_ADDRESS is the other end of a point-to-point link there
-			local, _ = netip.AddrFromSlice(a.Value)
+			local, _ = netip.AddrFromSlice(value)
 		case unix.IFA_ADDRESS:
-			address, _ = netip.AddrFromSlice(a.Value)
+			other, _ = netip.AddrFromSlice(value)
 		case unix.IFA_TARGET_NETNSID:
 			var id uint32
-			if id, err = parseUint32(a.Value); err != nil {
-				return netip.Addr{}, false, err
-			}
-			of = int32(id)
+			id, err = parseUint32(value)
+			a.foreign, a.namespace = true, int32(id)
+		}
+		if err != nil {
+			return address{}, err
 		}
 	}
-	if of != namespace {
-		return netip.Addr{}, false, fmt.Errorf("the kernel answered about network namespace %d", of)
-	}
 	if !local.IsValid() {
-		local = address
+		local = other
 	}
-	scope := body[3] // struct ifaddrmsg: ifa_scope
-	return local.Unmap(), local.IsValid() && scope < unix.RT_SCOPE_LINK, nil
+	a.addr = local.Unmap()
+	return a, nil
 }

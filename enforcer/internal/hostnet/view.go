@@ -11,47 +11,40 @@ import (
 	"strings"
 )
 
-// Veth is the node's end of a veth pair whose other end is in another network namespace: a pod's, or
-// that of something else that runs on the node.
-type Veth struct {
-	Ifindex uint32
-	Name    string
-
-	peer      uint32 // index of the other end, in its namespace
-	namespace int32  // the kernel's id, here, of the other end's namespace
-}
-
 // namespace is another network namespace as it is seen from the node's.
 type namespace struct {
-	veths []Veth // that lead there, sorted by index; never empty
+	veths []link // the node's ends of the pairs that lead there, sorted by index; never empty
 	addrs []netip.Addr
 }
 
-func (ns *namespace) interfaces() []uint32 {
-	indices := make([]uint32, 0, len(ns.veths))
-	for _, v := range ns.veths {
-		indices = append(indices, v.Ifindex)
+func (ns *namespace) interfaces() []uint32 { return indices(ns.veths) }
+
+func indices(links []link) []uint32 {
+	all := make([]uint32, 0, len(links))
+	for _, l := range links {
+		all = append(all, l.index)
 	}
-	return indices
+	return all
 }
 
 func (ns *namespace) names() string {
 	names := make([]string, 0, len(ns.veths))
-	for _, v := range ns.veths {
-		names = append(names, v.Name)
+	for _, l := range ns.veths {
+		names = append(names, l.name)
 	}
 	return strings.Join(names, ", ")
 }
 
-// table is the other network namespaces at one moment. It is never changed, only replaced.
+// table is the node's interfaces and where they lead, at one moment. It is never changed, only replaced.
 type table struct {
+	links      []link
 	namespaces map[int32]*namespace // by the kernel's id
 	byAddr     map[netip.Addr][]*namespace
 	complete   bool // every namespace has an address
 }
 
-func newTable(namespaces map[int32]*namespace) *table {
-	t := &table{namespaces: namespaces, byAddr: make(map[netip.Addr][]*namespace, len(namespaces)), complete: true}
+func newTable(links []link, namespaces map[int32]*namespace) *table {
+	t := &table{links: links, namespaces: namespaces, byAddr: make(map[netip.Addr][]*namespace, len(namespaces)), complete: true}
 	for _, ns := range namespaces {
 		t.complete = t.complete && len(ns.addrs) > 0
 		for _, addr := range ns.addrs {
@@ -79,16 +72,16 @@ func (n *Network) View() *View {
 	return &View{network: n, table: t, err: err}
 }
 
-// passes is how often the veths are listed again because some came or went meanwhile.
+// passes is how often interfaces are listed again because some came or went meanwhile.
 const passes = 3
 
 // refresh brings n.table up to date; all: also addresses that are known. After addresses were read the
-// veths are listed again, and are the same: the kernel gives the id of a namespace that is gone to
+// interfaces are listed again, and are the same: the kernel gives the id of a namespace that is gone to
 // the next one. On failure the table has what could be read.
 func (n *Network) refresh(all bool) (*table, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if changed := n.links.drain(); !changed && !all && n.err == nil && n.table.complete {
+	if changed := n.changes.drain(); !changed && !all && n.err == nil && n.table.complete {
 		return n.table, nil
 	}
 	for range passes {
@@ -103,9 +96,9 @@ func (n *Network) refresh(all bool) (*table, error) {
 
 // read reports whether anything changed that was read.
 func (n *Network) read(all bool) (changed bool, err error) {
-	veths, err := n.socket.veths()
+	links, err := n.socket.links()
 	namespaces := map[int32]*namespace{}
-	for id, group := range groupByNamespace(veths) {
+	for id, group := range groupByNamespace(links) {
 		old := n.table.namespaces[id]
 		same := old != nil && slices.Equal(old.veths, group)
 		if same && !all && len(old.addrs) > 0 {
@@ -117,17 +110,19 @@ func (n *Network) read(all bool) (changed bool, err error) {
 		namespaces[id] = &namespace{veths: group, addrs: addrs}
 		changed = changed || !same || !slices.Equal(old.addrs, addrs)
 	}
-	n.table = newTable(namespaces)
+	n.table = newTable(links, namespaces)
 	return changed, err
 }
 
-func groupByNamespace(veths []Veth) map[int32][]Veth {
-	groups := map[int32][]Veth{}
-	for _, v := range veths {
-		groups[v.namespace] = append(groups[v.namespace], v)
+func groupByNamespace(links []link) map[int32][]link {
+	groups := map[int32][]link{}
+	for _, l := range links {
+		if l.kind == "veth" && l.foreign && l.namespace >= 0 {
+			groups[l.namespace] = append(groups[l.namespace], l)
+		}
 	}
 	for _, group := range groups {
-		slices.SortFunc(group, func(a, b Veth) int { return cmp.Compare(a.Ifindex, b.Ifindex) })
+		slices.SortFunc(group, func(a, b link) int { return cmp.Compare(a.index, b.index) })
 	}
 	return groups
 }
@@ -172,8 +167,8 @@ func (v *View) nobody(addr netip.Addr, owners []*namespace) error {
 // siblings returns all interfaces that lead where ifindex does.
 func (v *View) siblings(ifindex uint32) []uint32 {
 	for _, ns := range v.table.namespaces {
-		if indices := ns.interfaces(); slices.Contains(indices, ifindex) {
-			return indices
+		if all := ns.interfaces(); slices.Contains(all, ifindex) {
+			return all
 		}
 	}
 	return []uint32{ifindex}

@@ -227,24 +227,48 @@ func TestPodWithoutInterface(t *testing.T) {
 	}
 }
 
-// Without the right to read other namespaces' addresses, routes still tell.
-func TestViewWithoutCapability(t *testing.T) {
-	n := open(t)
-	p := node.NewPod(t, "vnocap", "10.97.8.2")
-	second := addInterface(t, p, "vnocap2")
+// withCapabilities runs fn on a thread that has no other capabilities than those.
+func withCapabilities(t *testing.T, fn func(), capabilities ...int) {
+	t.Helper()
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the capabilities go with the thread
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-		var none [2]unix.CapUserData
-		done <- unix.Capset(&header, &none[0])
+		var data [2]unix.CapUserData
+		for _, c := range capabilities {
+			data[c/32].Effective |= 1 << (c % 32)
+			data[c/32].Permitted |= 1 << (c % 32)
+		}
+		err := unix.Capset(&header, &data[0])
+		if err == nil {
+			fn()
+		}
+		done <- err
+	}()
+	must(t, <-done)
+}
+
+// NET_ADMIN is all it takes; without it, routes still tell.
+func TestCapabilities(t *testing.T) {
+	n := open(t)
+	p := node.NewPod(t, "vcap", "10.97.8.2")
+	second := addInterface(t, p, "vcap2")
+	path := pin(t, p)
+	withCapabilities(t, func() {
 		v := n.View()
 		wantInterfaces(t, v, p.Addrs[0], p.Ifindex, second)
 		wantNone(t, v, "10.97.8.9", "permission denied", "no route")
-		close(done)
-	}()
-	must(t, <-done)
-	<-done
+	})
+	p.RemoveRoutes(t)
+	withCapabilities(t, func() {
+		wantInterfaces(t, n.View(), p.Addrs[0], p.Ifindex, second)
+		if got, err := n.Pod(path); err != nil || !slices.Equal(got.Interfaces, []uint32{p.Ifindex, second}) {
+			t.Errorf("Pod: %+v, %v", got, err)
+		}
+		if _, err := n.View().Devices(nil, filepath.Dir(path)); err != nil {
+			t.Errorf("Devices: %v", err)
+		}
+	}, unix.CAP_NET_ADMIN)
 }
 
 func BenchmarkView250Pods(b *testing.B) {

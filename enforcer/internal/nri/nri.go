@@ -54,7 +54,8 @@ type Plugin struct {
 	// ctx ends, whether it failed or not. It must return soon after ctx ends.
 	Added func(ctx context.Context, sandbox Sandbox) error
 	// Removed is called when the containers of a sandbox have ended and its network is about to be taken
-	// down, and again later; also for sandboxes without a network. It must not block.
+	// down, and again later; also for sandboxes without a network. It must not block. It is a hint: containerd
+	// does not tell the end of sandboxes that are older than its own last start.
 	Removed func(sandbox Sandbox)
 	Log     *slog.Logger
 
