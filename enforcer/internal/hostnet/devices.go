@@ -110,7 +110,7 @@ func (n *Network) pinned(dir string) (map[int32]bool, error) {
 
 // idOf is the id here of the namespace that is pinned at path; below 0: it has none.
 func (n *Network) idOf(path string) (int32, error) {
-	file, err := os.Open(path)
+	file, err := openPin(path)
 	if err != nil {
 		return 0, err
 	}

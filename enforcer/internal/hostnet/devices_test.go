@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/hostnet"
 	"github.com/bulkhead-dev/bulkhead/test/node"
@@ -63,6 +64,7 @@ func TestDevices(t *testing.T) {
 	// Where the runtime pins namespaces, others' containers can be told from pods.
 	pins := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(pins, "file"), nil, 0o600))
+	must(t, unix.Mkfifo(filepath.Join(pins, "pipe"), 0o600))
 	wantDevices(t, n, pins, hostnet.Devices{Exempt: both, Bridges: podBridge}) // it pins none here
 	wantDevices(t, n, filepath.Join(pins, "none"), hostnet.Devices{Exempt: both, Bridges: podBridge})
 	dir := filepath.Dir(pin(t, a))

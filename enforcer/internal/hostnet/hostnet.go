@@ -56,9 +56,9 @@ func (n *Network) Close() {
 	n.changes.close()
 }
 
-// Interface returns the index of the host's end of the pod that has addr, by the node's routes. It errs with ErrNoInterface
-// if the route to addr does not end at an interface of one pod: it goes through a gateway or an
-// interface that many share, or the interface has vanished.
+// Interface returns the index of the host's end of the pod that has addr, by the node's routes. It errs
+// with ErrNoInterface if the route to addr does not end at an interface of one pod: it goes through a
+// gateway or an interface that many share, or the interface has vanished.
 func (n *Network) Interface(addr netip.Addr) (ifindex uint32, err error) {
 	routes, err := n.handle.RouteGetWithOptions(addr.AsSlice(), &netlink.RouteGetOptions{FIBMatch: true})
 	if errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // Pod is a network namespace and how the node reaches it.
@@ -20,7 +22,7 @@ type Pod struct {
 // an address, which a pod that may do so can give itself, the path is the runtime's word. It errs with
 // ErrNoInterface if no veth pair leads from here to there.
 func (n *Network) Pod(path string) (Pod, error) {
-	file, err := os.Open(path)
+	file, err := openPin(path)
 	if err != nil {
 		return Pod{}, fmt.Errorf("open a pod's network namespace: %w", err)
 	}
@@ -43,3 +45,6 @@ func (n *Network) Pod(path string) (Pod, error) {
 	}
 	return Pod{}, fmt.Errorf("%w: no veth interface of this node leads to the network namespace %s", ErrNoInterface, path)
 }
+
+// openPin does not wait where something else than a namespace is at path.
+func openPin(path string) (*os.File, error) { return os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) }
