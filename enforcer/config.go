@@ -25,6 +25,10 @@ func check(c *agent.Config) error {
 		return errors.New("--node-name (or $NODE_NAME) is missing: give the name of this machine's Node object")
 	case !strings.HasPrefix(c.PinPath, "/"):
 		return fmt.Errorf("--pin-path %q is not an absolute path", c.PinPath)
+	case c.NRISocket != "" && !strings.HasPrefix(c.NRISocket, "/"):
+		return fmt.Errorf("--nri-socket %q is not an absolute path", c.NRISocket)
+	case !strings.HasPrefix(c.NetNSPath, "/"):
+		return fmt.Errorf("--netns-path %q is not an absolute path", c.NetNSPath)
 	case err != nil:
 		return fmt.Errorf("--http-addr %s is not host:port: %w", c.HTTPAddr, err)
 	case c.FlowInterval < 10*time.Millisecond || c.FlowInterval > time.Minute:

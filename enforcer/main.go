@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/agent"
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/nri"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/report"
 )
 
@@ -87,6 +88,8 @@ stays when this program ends or crashes, and the next start takes it over.`,
 	f.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig file; empty: the service account of the pod this runs in")
 	f.StringVar(&config.Node, "node-name", os.Getenv("NODE_NAME"), "name of this machine's Node object (empty: $NODE_NAME)")
 	f.StringVar(&config.PinPath, "pin-path", "/sys/fs/bpf/bulkhead", "directory of the datapath in a BPF file system")
+	f.StringVar(&config.NRISocket, "nri-socket", nri.DefaultSocket, "the container runtime's NRI socket, which need not exist; empty: pods are not held back")
+	f.StringVar(&config.NetNSPath, "netns-path", "/run/netns", "directory where the container runtime pins network namespaces")
 	f.StringVar(&config.HTTPAddr, "http-addr", defaultHTTPAddr, "address of /healthz, /readyz, /metrics and (to this machine only) /status")
 	f.StringVar(&config.Hubble.Addr, "hubble-addr", "", "address of Hubble's Observer API; empty: :4244 with TLS, 127.0.0.1:4244 without")
 	f.StringVar(&config.Hubble.CertFile, "hubble-tls-cert", "", "PEM certificate of the Observer API")

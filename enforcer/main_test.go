@@ -52,6 +52,8 @@ func TestWrongArguments(t *testing.T) {
 		"unknown flag: --nope":                   {"--nope"},
 		`unknown command "enforce"`:              {"enforce"},
 		"--pin-path \"bulkhead\"":                with("--pin-path=bulkhead"),
+		"--nri-socket \"nri.sock\"":              with("--nri-socket=nri.sock"),
+		"--netns-path \"\"":                      with("--netns-path="),
 		"--http-addr here is not host:port":      with("--http-addr=here"),
 		"--flow-interval 1ms":                    with("--flow-interval=1ms"),
 		"--flow-buffer 0":                        with("--flow-buffer=0"),

@@ -68,9 +68,23 @@ func (w workload) checkContainers(t *testing.T) {
 			t.Errorf("%s: wants probes and limits", w.name)
 		}
 	}
+	w.checkHostPaths(t)
+}
+
+// checkHostPaths: the enforcer writes to the BPF file system, and only reads what else it has of the host.
+func (w workload) checkHostPaths(t *testing.T) {
+	t.Helper()
+	writable := map[string]bool{}
+	for _, mount := range w.container(t).VolumeMounts {
+		writable[mount.Name] = !mount.ReadOnly
+	}
 	for _, volume := range w.template.Spec.Volumes {
-		if volume.HostPath != nil && (w.name != "bulkhead-enforcer" || volume.HostPath.Path != "/sys/fs/bpf") {
-			t.Errorf("%s: mounts %s of the host", w.name, volume.HostPath.Path)
+		if volume.HostPath == nil {
+			continue
+		}
+		allowed := slices.Contains([]string{"bpf", "netns", "nri"}, volume.Name)
+		if w.name != "bulkhead-enforcer" || !allowed || writable[volume.Name] && volume.HostPath.Path != "/sys/fs/bpf" {
+			t.Errorf("%s: mounts %s of the host, writable: %t", w.name, volume.HostPath.Path, writable[volume.Name])
 		}
 	}
 }

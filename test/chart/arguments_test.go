@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,6 +67,43 @@ func TestBothWriteTheSameDNS(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestEnforcerHasWhatItIsToldOf: what its arguments name of the host is mounted at the same path.
+func TestEnforcerHasWhatItIsToldOf(t *testing.T) {
+	for values, want := range map[string]map[string]string{
+		"default":    {"pin-path": "/sys/fs/bpf", "netns-path": "/run/netns", "nri-socket": "/var/run/nri"},
+		"everything": {"pin-path": "/sys/fs/bpf", "netns-path": "/run/crio/netns", "nri-socket": ""},
+	} {
+		for _, w := range workloads(t, render(t, variants(t)[values])) {
+			if w.name == "bulkhead-enforcer" {
+				if got := w.hostPathsOfArguments(t); !maps.Equal(got, want) {
+					t.Errorf("%s: the paths in its arguments are mounted from %v, want %v", values, got, want)
+				}
+			}
+		}
+	}
+}
+
+// hostPathsOfArguments finds the host's directory that each of the arguments is in; "" for one that is empty.
+func (w workload) hostPathsOfArguments(t *testing.T) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for _, arg := range w.container(t).Args {
+		flag, path, _ := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
+		if !slices.Contains([]string{"pin-path", "netns-path", "nri-socket"}, flag) {
+			continue
+		}
+		found[flag] = path
+		for _, volume := range w.template.Spec.Volumes {
+			for _, mount := range w.container(t).VolumeMounts {
+				if path != "" && volume.HostPath != nil && mount.Name == volume.Name && strings.HasPrefix(path+"/", mount.MountPath+"/") {
+					found[flag] = volume.HostPath.Path
+				}
+			}
+		}
+	}
+	return found
 }
 
 // fails runs a program in a network of its own, where the ports that it listens on are free, and returns

@@ -58,6 +58,8 @@ func TestBadValuesAreRefused(t *testing.T) {
 		"image.pullPolicy=Sometimes":                                "image/pullPolicy",
 		"enforcer.flowInterval=soon":                                "enforcer/flowInterval",
 		"enforcer.flowBuffer=-1":                                    "enforcer/flowBuffer",
+		"enforcer.nri.socket=nri.sock":                              "enforcer/nri/socket",
+		"enforcer.networkNamespaces=":                               "enforcer/networkNamespaces",
 		"logLevel=loud":                                             "logLevel",
 		"generator.persistence.size=x":                              "generator/persistence/size",
 		"webhook.tls.secret=A":                                      "webhook/tls/secret",

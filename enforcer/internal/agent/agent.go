@@ -27,6 +27,10 @@ type Config struct {
 	Node string
 	// PinPath is the datapath's directory in a BPF file system.
 	PinPath string
+	// NRISocket is where the container runtime tells of new pods; empty: it is not asked.
+	NRISocket string
+	// NetNSPath is the directory where the container runtime pins pods' network namespaces.
+	NetNSPath string
 	// Hubble says where the Observer API is served.
 	Hubble observer.Transport
 	// HTTPAddr is where health, metrics and status are served, as host:port.
