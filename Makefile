@@ -97,9 +97,9 @@ clean: ## Remove everything that was built
 packages:
 	@test/install-packages nft:nftables git:git
 
-# The first time takes about three minutes for the control plane and one for Helm.
+# The first time takes about three minutes for the control plane, one for Helm and two for Hubble's command.
 control-plane:
-	@go run ./test/cluster/prepare etcd kube-apiserver helm
+	@go run ./test/cluster/prepare etcd kube-apiserver helm hubble
 
 compiler:
 	@test/install-packages clang-14:clang-14 llvm-strip-14:llvm-14

@@ -33,10 +33,11 @@ var sources = map[string]source{
 		module: "test/cluster/binaries", pkg: "k8s.io/kubernetes/cmd/kube-apiserver",
 		version: "k8s.io/kubernetes", hint: "about 3 minutes",
 	},
-	"helm": {module: "test/tools", pkg: "helm.sh/helm/v4/cmd/helm", hint: "about 2 minutes"},
+	"hubble": {module: "test/cluster/hubble", pkg: "github.com/cilium/cilium/hubble", hint: "about 2 minutes"},
+	"helm":   {module: "test/tools", pkg: "helm.sh/helm/v4/cmd/helm", hint: "about 2 minutes"},
 }
 
-// Tool returns the path of etcd, kube-apiserver or helm under bin/test of the
+// Tool returns the path of etcd, kube-apiserver, hubble or helm under bin/test of the
 // repository, after building it from its nested module if the one there is
 // missing or was built from other versions. It must be called from inside the
 // repository. Several processes may call it at once: one builds, the others

@@ -52,7 +52,7 @@ func TestMain(m *testing.M) {
 
 // buildControlPlane needs the network, so it is done before the network namespace is made.
 func buildControlPlane() error {
-	for _, tool := range []string{"etcd", "kube-apiserver"} {
+	for _, tool := range []string{"etcd", "kube-apiserver", "hubble"} {
 		if _, err := cluster.Tool(context.Background(), tool, os.Stderr); err != nil {
 			return err
 		}

@@ -78,10 +78,10 @@ func TestWhatIsNoPod(t *testing.T) {
 	b.Pods([]*corev1.Pod{host, done}, nil, at(0))
 	b.Nodes(map[string]*corev1.Node{"node-1": node("node-1", "192.0.2.1"), "node-2": node("node-2", "fd00::2")})
 	for addr, want := range map[string]string{
-		"192.0.2.1": "reserved:host", "fd00::2": "reserved:remote-node", "10.0.0.3": "reserved:world", "8.8.8.8": "reserved:world",
+		"192.0.2.1": "1 [reserved:host]", "fd00::2": "6 [reserved:remote-node]", "10.0.0.3": "2 [reserved:world]", "8.8.8.8": "2 [reserved:world]",
 	} {
 		got := one(b, record("10.0.0.9", addr, at(1))).GetDestination()
-		if got.GetPodName() != "" || !slices.Equal(got.GetLabels(), []string{want}) {
+		if got.GetPodName() != "" || fmt.Sprint(got.GetIdentity(), " ", got.GetLabels()) != want {
 			t.Errorf("%s is %v, want %s", addr, got, want)
 		}
 	}

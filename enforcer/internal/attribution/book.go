@@ -199,16 +199,17 @@ func nodeAddresses(nodes map[string]*corev1.Node) map[netip.Addr]string {
 	return named
 }
 
-// endpointAt describes what is behind an address: a pod, this node, another one, or the world.
+// endpointAt describes what is behind an address: a pod, this node, another one, or the world, with the numbers that
+// Hubble's clients know these by.
 func (b *Book) endpointAt(addr netip.Addr, when time.Time) *flowpb.Endpoint {
 	if r := b.addresses.at(addr, when); r != nil {
 		return b.describe(r)
 	}
 	switch b.nodes[addr] {
 	case "":
-		return &flowpb.Endpoint{Labels: []string{"reserved:world"}}
+		return &flowpb.Endpoint{Identity: 2, Labels: []string{"reserved:world"}}
 	case b.node:
-		return &flowpb.Endpoint{Labels: []string{"reserved:host"}}
+		return &flowpb.Endpoint{Identity: 1, Labels: []string{"reserved:host"}}
 	}
-	return &flowpb.Endpoint{Labels: []string{"reserved:remote-node"}}
+	return &flowpb.Endpoint{Identity: 6, Labels: []string{"reserved:remote-node"}}
 }

@@ -5,6 +5,7 @@ package attribution
 import (
 	"math"
 	"net/netip"
+	"strconv"
 
 	flowpb "github.com/cilium/cilium/api/v1/flow"
 	"github.com/google/uuid"
@@ -46,6 +47,7 @@ func (b *Book) flow(r *dataplane.Flow) *flowpb.Flow {
 		L4:        layer4(r),
 		IsReply:   isReply(r),
 		Interface: &flowpb.NetworkInterface{Index: r.Ifindex},
+		Summary:   summary(r),
 	}
 	count := uint32(min(r.Connections, math.MaxUint32))
 	if r.Direction == netpol.Egress {
@@ -83,6 +85,21 @@ func ip(source, destination netip.Addr) *flowpb.IP {
 		version = flowpb.IPVersion_IPv6
 	}
 	return &flowpb.IP{Source: source.String(), Destination: destination.String(), IpVersion: version}
+}
+
+// summary is what Hubble's command shows at the end of a line: how many of these there were.
+func summary(r *dataplane.Flow) string {
+	switch {
+	case r.Verdict == dataplane.Denied && r.Connections == 1:
+		return "1 packet"
+	case r.Verdict == dataplane.Denied:
+		return strconv.FormatUint(r.Connections, 10) + " packets"
+	case r.Connections == 0:
+		return "open before"
+	case r.Connections == 1:
+		return "1 connection"
+	}
+	return strconv.FormatUint(r.Connections, 10) + " connections"
 }
 
 // layer4 is nil for protocols that Hubble has no name for.

@@ -3,6 +3,7 @@
 package observer
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"path"
@@ -62,13 +63,12 @@ var fields = map[protoreflect.Name]func(*flowpb.FlowFilter) (predicate, error){
 	"drop_reason_desc": func(w *flowpb.FlowFilter) (predicate, error) {
 		return oneOf(w.GetDropReasonDesc(), (*flowpb.Flow).GetDropReasonDesc), nil
 	},
-	"event_type": func(w *flowpb.FlowFilter) (predicate, error) {
-		return func(f *flowpb.Flow) bool {
-			return slices.ContainsFunc(w.GetEventType(), func(e *flowpb.EventTypeFilter) bool {
-				have := f.GetEventType()
-				return e.GetType() == have.GetType() && (!e.GetMatchSubType() || e.GetSubType() == have.GetSubType())
-			})
-		}, nil
+	"event_type": func(w *flowpb.FlowFilter) (predicate, error) { return eventTypes(w.GetEventType()), nil },
+	"source_identity": func(w *flowpb.FlowFilter) (predicate, error) {
+		return oneOf(w.GetSourceIdentity(), func(f *flowpb.Flow) uint32 { return f.GetSource().GetIdentity() }), nil
+	},
+	"destination_identity": func(w *flowpb.FlowFilter) (predicate, error) {
+		return oneOf(w.GetDestinationIdentity(), func(f *flowpb.Flow) uint32 { return f.GetDestination().GetIdentity() }), nil
 	},
 	"reply": func(w *flowpb.FlowFilter) (predicate, error) {
 		return func(f *flowpb.Flow) bool {
@@ -79,6 +79,25 @@ var fields = map[protoreflect.Name]func(*flowpb.FlowFilter) (predicate, error){
 
 func oneOf[T comparable](wanted []T, get func(*flowpb.Flow) T) predicate {
 	return func(f *flowpb.Flow) bool { return slices.Contains(wanted, get(f)) }
+}
+
+// dropEvent is the number of Hubble's event type for a dropped packet.
+const dropEvent = 1
+
+// eventTypes finds dropped flows also as drops: on a Cilium node there is such an event beside the verdict.
+func eventTypes(wanted []*flowpb.EventTypeFilter) predicate {
+	return func(f *flowpb.Flow) bool {
+		return slices.ContainsFunc(wanted, func(e *flowpb.EventTypeFilter) bool {
+			subType := f.GetEventType().GetSubType()
+			switch {
+			case e.GetType() == dropEvent && f.GetVerdict() == flowpb.Verdict_DROPPED:
+				subType = int32(f.GetDropReasonDesc())
+			case e.GetType() != f.GetEventType().GetType():
+				return false
+			}
+			return !e.GetMatchSubType() || e.GetSubType() == subType
+		})
+	}
 }
 
 // patterns takes shell patterns such as "worker-*".
@@ -118,8 +137,8 @@ func addresses(wanted []string, get func(*flowpb.Flow) string) (predicate, error
 	}, nil
 }
 
-// pods takes "namespace/prefix", "namespace/" and "/prefix"; a name without a slash is in "default", as
-// in Hubble.
+// pods takes "namespace/prefix", "namespace/", "/prefix", and "/" for all pods; a name without a slash is in
+// "default", as in Hubble.
 func pods(wanted []string, get func(*flowpb.Flow) *flowpb.Endpoint) (predicate, error) {
 	type pod struct{ namespace, prefix string }
 	parsed := make([]pod, 0, len(wanted))
@@ -128,14 +147,14 @@ func pods(wanted []string, get func(*flowpb.Flow) *flowpb.Endpoint) (predicate, 
 		if !slash {
 			namespace, prefix = "default", s
 		}
-		if namespace == "" && prefix == "" {
-			return nil, fmt.Errorf("%q names neither a namespace nor a pod", s)
+		if s == "" {
+			return nil, errors.New("an empty name: give / for all pods")
 		}
 		parsed = append(parsed, pod{namespace, prefix})
 	}
 	return func(f *flowpb.Flow) bool {
 		e := get(f)
-		return slices.ContainsFunc(parsed, func(p pod) bool {
+		return e.GetNamespace() != "" && slices.ContainsFunc(parsed, func(p pod) bool {
 			return (p.namespace == "" || p.namespace == e.GetNamespace()) && strings.HasPrefix(e.GetPodName(), p.prefix)
 		})
 	}, nil

@@ -217,7 +217,7 @@ func TestFilters(t *testing.T) {
 		},
 		{
 			Uuid: "dns", Verdict: flowpb.Verdict_DROPPED, DropReasonDesc: flowpb.DropReason_POLICY_DENIED, Source: api,
-			Destination: endpoint("kube-system", "coredns-1"), TrafficDirection: flowpb.TrafficDirection_INGRESS,
+			Destination: &flowpb.Endpoint{Identity: 2, Labels: []string{"reserved:world"}}, TrafficDirection: flowpb.TrafficDirection_INGRESS,
 			IP: &flowpb.IP{Source: "fd00::1", Destination: "fd00::53", IpVersion: flowpb.IPVersion_IPv6},
 			L4: &flowpb.Layer4{Protocol: &flowpb.Layer4_UDP{UDP: &flowpb.UDP{SourcePort: 50000, DestinationPort: 53}}},
 		},
@@ -228,6 +228,7 @@ func TestFilters(t *testing.T) {
 			{SourcePod: []string{"shop/front"}},
 			{SourcePod: []string{"other/", "/frontend"}},
 			{DestinationPod: []string{"shop/"}},
+			{DestinationPod: []string{"/"}},
 			{SourceIp: []string{"10.0.0.1"}},
 			{DestinationIp: []string{"10.0.1.0/24"}},
 			{SourceLabel: []string{"app=frontend"}},
@@ -248,10 +249,14 @@ func TestFilters(t *testing.T) {
 			{DropReasonDesc: []flowpb.DropReason{flowpb.DropReason_POLICY_DENIED}},
 			{IpVersion: []flowpb.IPVersion{flowpb.IPVersion_IPv6}},
 			{SourceWorkload: []*flowpb.Workload{{Kind: "Deployment"}}, Protocol: []string{"udp"}},
-			{DestinationPod: []string{"kube-system/"}, SourceIp: []string{"fd00::/8"}},
+			{DestinationIdentity: []uint32{2}, SourceIp: []string{"fd00::/8"}},
+			{EventType: []*flowpb.EventTypeFilter{{Type: 1}}},
+			{EventType: []*flowpb.EventTypeFilter{{Type: 1, MatchSubType: true, SubType: int32(flowpb.DropReason_POLICY_DENIED)}}},
 		},
 		"": {
 			{SourcePod: []string{"frontend-1"}}, // without a namespace: in "default"
+			{SourceIdentity: []uint32{2}},
+			{EventType: []*flowpb.EventTypeFilter{{Type: 1, MatchSubType: true, SubType: int32(flowpb.DropReason_POLICY_DENY)}}},
 			{SourcePod: []string{"shop/"}, Protocol: []string{"icmp"}},
 		},
 	} {
@@ -283,7 +288,7 @@ func TestWhatCannotBeAnsweredIsAnError(t *testing.T) {
 		"not a port":                   filter(&flowpb.FlowFilter{DestinationPort: []string{"70000"}}),
 		"not one of tcp":               filter(&flowpb.FlowFilter{Protocol: []string{"http"}}),
 		"label selector":               filter(&flowpb.FlowFilter{SourceLabel: []string{"a in ("}}),
-		"names neither":                filter(&flowpb.FlowFilter{SourcePod: []string{"/"}}),
+		"an empty name":                filter(&flowpb.FlowFilter{SourcePod: []string{""}}),
 		"cannot be combined":           {First: true, Follow: true},
 		`Endpoint has no field "ip"`:   {FieldMask: &fieldmaskpb.FieldMask{Paths: []string{"time", "source.ip"}}},
 		"labels has no fields":         {FieldMask: &fieldmaskpb.FieldMask{Paths: []string{"source.labels.x"}}},
