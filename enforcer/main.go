@@ -18,7 +18,6 @@ import (
 
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/agent"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/nri"
-	"github.com/bulkhead-dev/bulkhead/enforcer/internal/report"
 )
 
 const defaultHTTPAddr = ":9967"
@@ -40,7 +39,7 @@ func run(ctx context.Context, args []string, out, logs io.Writer) error {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.Version = version()
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.AddCommand(runCommand("run", logs), statusCommand())
+	root.AddCommand(runCommand("run", logs), statusCommand(), monitorCommand())
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(logs)
@@ -101,33 +100,5 @@ stays when this program ends or crashes, and the next start takes it over.`,
 	f.BoolVar(&config.CleanUp, "cleanup-on-exit", false, "end enforcement when this program ends; else the datapath goes on with the last policies")
 	f.StringVar(&logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&logFormat, "log-format", "json", "json or text")
-	return cmd
-}
-
-func statusCommand() *cobra.Command {
-	var addr, format string
-	cmd := &cobra.Command{
-		Use:   "status",
-		Short: "Show what the agent of this node enforces",
-		Long: `Asks the agent of this machine for its state: whether it is ready and if not why, the policies'
-generation, faults of policies, and the mode of each pod. The agent answers this machine only.`,
-		Example: `  bulkhead-enforcer status
-  bulkhead-enforcer status -o json | jq .policyErrors`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := report.CheckFormat(format); err != nil {
-				return err
-			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), 10*time.Second)
-			defer cancel()
-			r, err := report.Fetch(ctx, addr)
-			if err != nil {
-				return err
-			}
-			return r.Print(cmd.OutOrStdout(), format)
-		},
-	}
-	cmd.Flags().StringVar(&addr, "http-addr", defaultHTTPAddr, "the agent's --http-addr")
-	cmd.Flags().StringVarP(&format, "output", "o", "table", "table or json")
 	return cmd
 }

@@ -74,9 +74,12 @@ func TestWrongArguments(t *testing.T) {
 		"--output \"yaml\"":                      {"status", "-o", "yaml"},
 		"--http-addr nowhere is not host:port":   {"status", "--http-addr=nowhere"},
 		"is one running on this node":            {"status", "--http-addr=127.0.0.1:1"},
+		"same --http-addr":                       {"monitor", "--http-addr=127.0.0.1:1"},
+		"--verdict \"lost\"":                     {"monitor", "--verdict=lost"},
+		"--output \"xml\"":                       {"monitor", "-o", "xml"},
 	} {
 		for _, command := range [][]string{nil, {"run"}} {
-			if len(args) > 0 && (args[0] == "status" || args[0] == "enforce") {
+			if len(args) > 0 && !strings.HasPrefix(args[0], "--") {
 				command = nil
 			}
 			err := run(t.Context(), append(append([]string{}, command...), args...), io.Discard, io.Discard)
@@ -122,7 +125,7 @@ func TestExplainTellsWhoIsNotRoot(t *testing.T) {
 }
 
 func TestHelpHasExamples(t *testing.T) {
-	for _, command := range []string{"", "run", "status"} {
+	for _, command := range []string{"", "run", "status", "monitor"} {
 		var help bytes.Buffer
 		if err := run(t.Context(), append(strings.Fields(command), "--help"), &help, io.Discard); err != nil {
 			t.Fatal(err)

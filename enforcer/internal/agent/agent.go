@@ -81,15 +81,15 @@ func Run(ctx context.Context, config Config) (err error) {
 	}
 	ring := observer.NewRing(config.FlowBuffer)
 	shared.metrics.registry.MustRegister(sampled{state: shared.state, ring: ring, dataplane: datapath})
-	observer.NewServer(ring, config.Node, config.Version).Register(sockets.hubbleServer)
+	flows := observer.NewServer(ring, config.Node, config.Version)
+	flows.Register(sockets.hubbleServer)
+	website := &website{shared: shared, ring: ring, observer: flows}
 	updater := &updater{shared: shared, trigger: trigger, network: network, inventory: objects, faults: faults, mirror: newMirror(config.Node)}
 	drainer := &drainer{shared: shared, ring: ring}
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return serveHubble(ctx, sockets.hubbleServer, sockets.hubble) })
-	group.Go(func() error {
-		return serveHTTP(ctx, newHTTPServer(shared.state, ring, shared.metrics.registry), sockets.http)
-	})
+	group.Go(func() error { return serveHTTP(ctx, website.server(), sockets.http) })
 	group.Go(func() error { return hostnet.Watch(ctx, trigger.networkChanged) })
 	group.Go(func() error { updater.run(ctx); return nil })
 	group.Go(func() error { drainer.run(ctx, config.FlowInterval); return nil })

@@ -10,42 +10,63 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/observer"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/report"
 )
 
-// newHTTPServer serves /healthz, /readyz, /metrics, and, to this machine only because it names pods,
-// /status.
-func newHTTPServer(s *state, ring *observer.Ring, registry *prometheus.Registry) *http.Server {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		r := s.current()
-		if !r.Ready {
-			http.Error(w, fmt.Sprintf("%d problems; `bulkhead-enforcer status` names them", len(r.Problems)), http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok")
-	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /status", func(w http.ResponseWriter, req *http.Request) {
-		if !fromThisMachine(req) {
-			http.Error(w, "the status is served to this machine only", http.StatusForbidden)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(fullReport(s, ring)) // the client has gone away: nobody to tell
-	})
-	return &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
+// website is what the agent serves on its HTTP address: health and metrics to all, and to this machine only,
+// because it names pods, what the enforcer's own commands ask for.
+type website struct {
+	shared
+	ring     *observer.Ring
+	observer *observer.Server
 }
 
-func fullReport(s *state, ring *observer.Ring) report.Report {
-	r, stats := s.current(), ring.Stats()
+func (w *website) server() *http.Server {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", w.readyz)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(w.metrics.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /status", toThisMachine(w.status))
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
+	mux.HandleFunc("POST /flows", toThisMachine(w.flows(server)))
+	return server
+}
+
+func (w *website) readyz(out http.ResponseWriter, _ *http.Request) {
+	r := w.state.current()
+	if !r.Ready {
+		http.Error(out, fmt.Sprintf("%d problems; `bulkhead-enforcer status` names them", len(r.Problems)), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(out, "ok")
+}
+
+func (w *website) status(out http.ResponseWriter, _ *http.Request) {
+	answer(out, w.report())
+}
+
+func (w *website) report() report.Report {
+	r, stats := w.state.current(), w.ring.Stats()
 	r.Flows = report.Flows{Seen: stats.Seen, Lost: stats.Lost, Overwritten: stats.Overwritten}
 	return r
+}
+
+func answer(out http.ResponseWriter, what any) {
+	out.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(out).Encode(what) // the client has gone away: nobody to tell
+}
+
+func toThisMachine(handler http.HandlerFunc) http.HandlerFunc {
+	return func(out http.ResponseWriter, req *http.Request) {
+		if !fromThisMachine(req) {
+			http.Error(out, "this is served to this machine only", http.StatusForbidden)
+			return
+		}
+		handler(out, req)
+	}
 }
 
 func fromThisMachine(req *http.Request) bool {

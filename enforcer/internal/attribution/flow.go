@@ -47,8 +47,9 @@ func (b *Book) flow(r *dataplane.Flow) *flowpb.Flow {
 		L4:        layer4(r),
 		IsReply:   isReply(r),
 		Interface: &flowpb.NetworkInterface{Index: r.Ifindex},
-		Summary:   summary(r),
 	}
+	//lint:ignore SA1019 Hubble's command prints it, and nothing in its place
+	f.Summary = summary(r)
 	count := uint32(min(r.Connections, math.MaxUint32))
 	if r.Direction == netpol.Egress {
 		f.TrafficDirection = flowpb.TrafficDirection_EGRESS

@@ -109,6 +109,18 @@ func (s *Server) GetFlows(req *observerpb.GetFlowsRequest, stream observerpb.Obs
 	return q.run(stream.Context(), s.ring, stream.Send)
 }
 
+// Answer is GetFlows for callers in this process. An error says why the request cannot be answered; run sends
+// until it is answered, sending fails or ctx ends.
+func (s *Server) Answer(req *observerpb.GetFlowsRequest) (run func(ctx context.Context, send func(*observerpb.GetFlowsResponse) error) error, err error) {
+	q, err := newQuery(req)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, send func(*observerpb.GetFlowsResponse) error) error {
+		return q.run(ctx, s.ring, send)
+	}, nil
+}
+
 // each visits the flows held at this moment, oldest first.
 func (s *Server) each(visit func(*flowpb.Flow)) {
 	from, end := s.ring.bounds()

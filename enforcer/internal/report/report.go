@@ -9,8 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -52,30 +50,14 @@ type Flows struct {
 
 // Fetch asks the agent whose HTTP address is addr (host:port; an empty host means this machine).
 func Fetch(ctx context.Context, addr string) (*Report, error) {
-	host, port, err := net.SplitHostPort(addr)
+	answer, err := Ask(ctx, addr, "/status", nil)
 	if err != nil {
-		return nil, fmt.Errorf("--http-addr %s is not host:port: %w", addr, err)
+		return nil, err
 	}
-	if host == "" {
-		host = "127.0.0.1"
-	}
-	url := "http://" + net.JoinHostPort(host, port) + "/status"
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, fmt.Errorf("--http-addr %s: %w", addr, err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("ask the enforcer (is one running on this node, with the same --http-addr?): %w", err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
-		return nil, fmt.Errorf("ask the enforcer at %s: %s: %s", url, resp.Status, text)
-	}
+	defer answer.Close()
 	var r Report
-	if err := json.NewDecoder(resp.Body).Decode(&r); err != nil {
-		return nil, fmt.Errorf("read the enforcer's answer from %s: %w", url, err)
+	if err := json.NewDecoder(answer).Decode(&r); err != nil {
+		return nil, fmt.Errorf("read the enforcer's answer: %w", err)
 	}
 	return &r, nil
 }

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package monitor
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+
+	flowpb "github.com/cilium/cilium/api/v1/flow"
+	observerpb "github.com/cilium/cilium/api/v1/observer"
+
+	"github.com/bulkhead-dev/bulkhead/policies/baseline"
+)
+
+// Printer writes events, one line each.
+type Printer struct {
+	out    io.Writer
+	format string
+	colour bool
+	begun  bool
+}
+
+// NewPrinter writes in a format: compact, table or json. colour is for people at a terminal.
+func NewPrinter(out io.Writer, format string, colour bool) (*Printer, error) {
+	switch format {
+	case "compact", "table", "json":
+		return &Printer{out: out, format: format, colour: colour}, nil
+	}
+	return nil, fmt.Errorf("--output %q is not one of compact, table, json", format)
+}
+
+const tableFormat = "%-12s  %-7s  %-7s  %-40s  %-40s  %-10s  %6s  %s"
+
+// Print writes an event; line is what the agent sent.
+func (p *Printer) Print(line []byte, event *observerpb.GetFlowsResponse) error {
+	if p.format == "json" {
+		_, err := fmt.Fprintf(p.out, "%s\n", line)
+		return err
+	}
+	if p.format == "table" && !p.begun {
+		p.begun = true
+		header := fmt.Sprintf(tableFormat, "TIME", "VERDICT", "SIDE", "FROM", "TO", "PORT", "COUNT", "BY")
+		if err := p.line("\x1b[1m", header); err != nil {
+			return err
+		}
+	}
+	at := event.GetTime().AsTime().Local().Format("15:04:05.000")
+	if f := event.GetFlow(); f != nil {
+		return p.flow(at, f)
+	}
+	if lost := event.GetLostEvents(); lost != nil {
+		return p.line("\x1b[1;33m", fmt.Sprintf("%s  %d records were lost: %s", at, lost.GetNumEventsLost(), lossReason(lost.GetSource())))
+	}
+	return nil // node status and the like are for relays
+}
+
+func lossReason(source flowpb.LostEventSource) string {
+	if source == flowpb.LostEventSource_HUBBLE_RING_BUFFER {
+		return "the agent kept newer ones (--flow-buffer)"
+	}
+	return "the kernel had no room for more kinds of flow at once"
+}
+
+var colours = map[flowpb.Verdict]string{flowpb.Verdict_FORWARDED: "\x1b[32m", flowpb.Verdict_DROPPED: "\x1b[31m", flowpb.Verdict_AUDIT: "\x1b[33m"}
+
+func (p *Printer) flow(at string, f *flowpb.Flow) error {
+	side, by := "ingress", append(f.GetIngressAllowedBy(), f.GetIngressDeniedBy()...)
+	count := f.GetAggregate().GetIngressFlowCount()
+	if f.GetTrafficDirection() == flowpb.TrafficDirection_EGRESS {
+		side, by = "egress", append(f.GetEgressAllowedBy(), f.GetEgressDeniedBy()...)
+		count = f.GetAggregate().GetEgressFlowCount()
+	}
+	from, to := endText(f.GetSource(), f.GetIP().GetSource()), endText(f.GetDestination(), f.GetIP().GetDestination())
+	port, protocol := portOf(f)
+	text := fmt.Sprintf(tableFormat, at, verdictWord(f.GetVerdict()), side, from, to, protocol+port, strconv.Itoa(int(count)), policiesText(f, by))
+	if p.format == "compact" {
+		if port = strings.TrimPrefix(port, "/"); port != "" {
+			to = net.JoinHostPort(to, port)
+		}
+		text = fmt.Sprintf("%s  %-7s  %-7s  %s → %s %s", at, verdictWord(f.GetVerdict()), side, from, to, protocol)
+		if count != 1 {
+			text += fmt.Sprintf(" ×%d", count)
+		}
+		if by := policiesText(f, by); by != "" {
+			text += "  " + by
+		}
+	}
+	return p.line(colours[f.GetVerdict()], text)
+}
+
+// line cannot steer a terminal by what is in the text.
+func (p *Printer) line(colour, text string) error {
+	text = strings.TrimRight(strings.Map(printable, text), " ")
+	if p.colour && colour != "" {
+		text = colour + text + "\x1b[0m"
+	}
+	_, err := fmt.Fprintln(p.out, text)
+	return err
+}
+
+func printable(r rune) rune {
+	if !strconv.IsPrint(r) {
+		return '?'
+	}
+	return r
+}
+
+func verdictWord(v flowpb.Verdict) string {
+	for word, verdict := range verdicts {
+		if verdict == v {
+			return word
+		}
+	}
+	return strings.ToLower(v.String())
+}
+
+func endText(e *flowpb.Endpoint, addr string) string {
+	if e.GetPodName() != "" {
+		return e.GetNamespace() + "/" + e.GetPodName()
+	}
+	return addr
+}
+
+// portOf is "/8080" and "TCP"; the port is empty for protocols without any.
+func portOf(f *flowpb.Flow) (port, protocol string) {
+	number, l4 := uint32(0), f.GetL4()
+	switch l4.GetProtocol().(type) {
+	case *flowpb.Layer4_TCP:
+		number, protocol = l4.GetTCP().GetDestinationPort(), "TCP"
+	case *flowpb.Layer4_UDP:
+		number, protocol = l4.GetUDP().GetDestinationPort(), "UDP"
+	case *flowpb.Layer4_SCTP:
+		number, protocol = l4.GetSCTP().GetDestinationPort(), "SCTP"
+	case *flowpb.Layer4_ICMPv4:
+		return "", "ICMPv4"
+	case *flowpb.Layer4_ICMPv6:
+		return "", "ICMPv6"
+	default:
+		return "", "other"
+	}
+	return "/" + strconv.Itoa(int(number)), protocol
+}
+
+// policiesText names what decided: rules, or the policies that isolate the pod.
+func policiesText(f *flowpb.Flow, by []*flowpb.Policy) string {
+	names := make([]string, 0, len(by))
+	for _, p := range by {
+		name := p.GetKind() + " " + strings.TrimPrefix(p.GetNamespace()+"/"+p.GetName(), "/")
+		for _, label := range p.GetLabels() {
+			key, value, _ := strings.Cut(label, "=")
+			switch {
+			case key == "bulkhead.dev/rule" && value != "spec":
+				name += " " + value
+			case key == baseline.AnnotationApprovedCommit:
+				name += ", approved by " + value
+			}
+		}
+		names = append(names, name)
+	}
+	if f.GetDropReasonDesc() == flowpb.DropReason_NO_CONFIGURATION_AVAILABLE_TO_PERFORM_POLICY_DECISION {
+		names = append(names, "no policies are loaded for this interface")
+	}
+	return strings.Join(names, "; ")
+}
