@@ -76,9 +76,6 @@ type lineWriter struct {
 
 func (l lineWriter) begin() error {
 	l.out.Header().Set("Content-Type", "application/x-ndjson")
-	if err := l.control.SetReadDeadline(time.Time{}); err != nil {
-		return err
-	}
 	return l.write(nil)
 }
 
