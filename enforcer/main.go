@@ -27,8 +27,10 @@ func main() {
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "bulkhead-enforcer:", err)
-		os.Exit(1)
+		if text := err.Error(); text != "" { // else the answer is printed already
+			fmt.Fprintln(os.Stderr, "bulkhead-enforcer:", text)
+		}
+		os.Exit(exitCode(err))
 	}
 }
 

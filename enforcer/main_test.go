@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sigs.k8s.io/yaml"
 )
 
 // kubeconfig writes one for a server that needs no credentials.
@@ -71,7 +73,7 @@ func TestWrongArguments(t *testing.T) {
 		"serve the Observer API on":              with("--kubeconfig="+apiServer, "--hubble-addr=192.0.2.1:0", "--hubble-insecure"),
 		"reach the API server at http://127.0.0": with("--kubeconfig=" + apiServer),
 		"cannot unmarshal":                       with("--kubeconfig=" + write(t, "clusters: 3")),
-		"--output \"yaml\"":                      {"status", "-o", "yaml"},
+		"--output \"text\"":                      {"status", "-o", "text"},
 		"--http-addr nowhere is not host:port":   {"status", "--http-addr=nowhere"},
 		"is one running on this node":            {"status", "--http-addr=127.0.0.1:1"},
 		"same --http-addr":                       {"monitor", "--http-addr=127.0.0.1:1"},
@@ -137,31 +139,54 @@ func TestHelpHasExamples(t *testing.T) {
 }
 
 const answer = `{"node":"n1","ready":false,"problems":["find the interface of pod a/b: none"],"generation":7,"sets":2,
+"loadedAt":"2026-11-21T12:00:00Z","pendingSince":"2026-11-21T12:01:00Z","updatedAt":"2026-11-21T12:00:30Z",
+"selfTest":{"at":"2026-11-21T12:00:01Z","passed":false,"problem":"the hook on packets to pods let 5 of 5 packets of IPv4 pass"},
+"maps":[{"name":"connections","entries":65536,"capacity":262144},{"name":"identities","entries":12,"capacity":0}],
 "endpoints":[{"namespace":"shop","pod":"api-1","ifindex":12,"mode":"enforce","set":1,"attached":true}],"flows":{"seen":9,"lost":1,"overwritten":0}}`
 
+// agentAnswers serves a text at every path, as an agent would.
+func agentAnswers(t *testing.T, text string) (addr string) {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) }))
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
+}
+
 func TestStatus(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, answer) }))
-	defer server.Close()
-	addr := strings.TrimPrefix(server.URL, "http://")
-	var table, text bytes.Buffer
-	if err := run(t.Context(), []string{"status", "--http-addr=" + addr}, &table, io.Discard); err != nil {
-		t.Fatal(err)
+	addr := agentAnswers(t, answer)
+	var table bytes.Buffer
+	if err := run(t.Context(), []string{"status", "--http-addr=" + addr}, &table, io.Discard); exitCode(err) != 1 || err.Error() != "" {
+		t.Fatalf("not ready: %v with exit status %d, want 1 and no more words", err, exitCode(err))
 	}
-	for _, want := range []string{"n1 (NOT READY)", "find the interface of pod a/b", "9 seen, 1 lost", "shop       api-1  enforce  1    12         true"} {
+	for _, want := range []string{
+		"n1 (NOT READY)", "find the interface of pod a/b", "9 seen, 1 lost", "shop       api-1  enforce  1    12         true",
+		"7, since 2026-11-21T12:00:00Z (", "not all enforced, since 2026-11-21T12:01:00Z (", "FAILED, 2026-11-21T12:00:01Z (",
+		"connections: 65536 of 262144 (25 %)", "identities: 12\n",
+	} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, table.String())
 		}
 	}
-	if err := run(t.Context(), []string{"status", "-o", "json", "--http-addr=" + addr}, &text, io.Discard); err != nil {
-		t.Fatal(err)
-	}
-	var got, want map[string]any
-	if err := json.Unmarshal(text.Bytes(), &got); err != nil {
-		t.Fatal(err)
-	}
+	var want any
 	_ = json.Unmarshal([]byte(answer), &want)
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("got %v, want %v", got, want)
+	for format, unmarshal := range map[string]func([]byte, any) error{
+		"json": json.Unmarshal, "yaml": func(text []byte, into any) error { return yaml.Unmarshal(text, into) },
+	} {
+		var text bytes.Buffer
+		var got any
+		if err := run(t.Context(), []string{"status", "-o", format, "--http-addr=" + addr}, &text, io.Discard); exitCode(err) != 1 {
+			t.Errorf("%s: exit status %d, want 1", format, exitCode(err))
+		}
+		if err := unmarshal(text.Bytes(), &got); err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s: %v\ngot  %v\nwant %v", format, err, got, want)
+		}
+	}
+	addr = agentAnswers(t, `{"node":"n1","ready":true,"generation":7,"endpoints":[]}`)
+	if err := run(t.Context(), []string{"status", "--http-addr=" + addr}, &table, io.Discard); exitCode(err) != 0 {
+		t.Errorf("ready: %v, want exit status 0", err)
+	}
+	if err := run(t.Context(), []string{"status", "--nope"}, io.Discard, io.Discard); exitCode(err) != 2 {
+		t.Errorf("a wrong flag: %v with exit status %d, want 2", err, exitCode(err))
 	}
 }
 
@@ -171,7 +196,7 @@ func TestStatusRefused(t *testing.T) {
 	}))
 	defer server.Close()
 	err := run(t.Context(), []string{"status", "--http-addr=" + strings.TrimPrefix(server.URL, "http://")}, io.Discard, io.Discard)
-	if err == nil || !strings.Contains(err.Error(), "403") || !strings.Contains(err.Error(), "this machine only") {
+	if exitCode(err) != 2 || !strings.Contains(err.Error(), "403") || !strings.Contains(err.Error(), "this machine only") {
 		t.Errorf("got %v, want the server's refusal", err)
 	}
 }

@@ -55,7 +55,8 @@ func Run(ctx context.Context, config Config) (err error) {
 	}
 	defer sockets.close()
 	trigger := newTrigger()
-	objects, err := inventory.New(ctx, config.REST, config.Log, trigger.objectsChanged)
+	state := newState(config.Node)
+	objects, err := inventory.New(ctx, config.REST, config.Log, func() { state.objectChanged(); trigger.objectsChanged() })
 	if err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ func Run(ctx context.Context, config Config) (err error) {
 
 	shared := shared{
 		node: config.Node, log: config.Log, dataplane: datapath,
-		book: attribution.NewBook(config.Node, objects.Owner), state: newState(config.Node), metrics: newMetrics(),
+		book: attribution.NewBook(config.Node, objects.Owner), state: state, metrics: newMetrics(),
 	}
 	ring := observer.NewRing(config.FlowBuffer)
 	shared.metrics.registry.MustRegister(sampled{state: shared.state, ring: ring, dataplane: datapath})
@@ -92,6 +93,7 @@ func Run(ctx context.Context, config Config) (err error) {
 	group.Go(func() error { return serveHTTP(ctx, website.server(), sockets.http) })
 	group.Go(func() error { return hostnet.Watch(ctx, trigger.networkChanged) })
 	group.Go(func() error { updater.run(ctx); return nil })
+	group.Go(func() error { shared.testItself(ctx); return nil })
 	group.Go(func() error { drainer.run(ctx, config.FlowInterval); return nil })
 	return group.Wait()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/plan"
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/selftest"
 )
 
 // attach puts the endpoints' interfaces under the datapath and lets go of all others, also of those that
@@ -26,7 +27,7 @@ func (u *updater) attach(endpoints []plan.EndpointInput) (problems []error) {
 		wanted[e.Ifindex] = true
 	}
 	for _, ifindex := range found {
-		if local[ifindex] {
+		if local[ifindex] || ifindex == selftest.Ifindex {
 			continue
 		}
 		if err := u.dataplane.Detach(ifindex); err != nil {

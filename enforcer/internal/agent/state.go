@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -15,26 +16,80 @@ import (
 type state struct {
 	// flowsMu keeps records from being drained while the policies that name them are switched.
 	flowsMu sync.Mutex
+	// changed gets a value when something changed that the node's condition is made of.
+	changed chan struct{}
+	// loaded is closed when this agent has loaded policies for the first time.
+	loaded chan struct{}
 
-	mu     sync.Mutex
-	report report.Report
+	mu       sync.Mutex
+	report   report.Report
+	problems []string // of the last update
+	// waiting is when the first change came that no update has taken up, and taken when the first came of those
+	// that the last update took up and did not enforce; zero: none.
+	waiting, taken time.Time
 }
 
 func newState(node string) *state {
-	return &state{report: report.Report{
-		Node: node, Problems: []string{"the API server's objects are not read yet"}, Endpoints: []report.Endpoint{},
-	}}
+	return &state{
+		changed:  make(chan struct{}, 1),
+		loaded:   make(chan struct{}),
+		report:   report.Report{Node: node, Endpoints: []report.Endpoint{}},
+		problems: []string{"the API server's objects are not read yet"},
+	}
 }
 
-// setProblems decides about readiness: there is none while something is missing.
-func (s *state) setProblems(problems []error) {
+func (s *state) tellChanged() {
+	select {
+	case s.changed <- struct{}{}:
+	default: // whoever listens will look anyway
+	}
+}
+
+// objectChanged is called for every change of an object that verdicts depend on.
+func (s *state) objectChanged() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.report.Ready = len(problems) == 0
-	s.report.Problems = nil
-	for _, p := range problems {
-		s.report.Problems = append(s.report.Problems, p.Error())
+	if s.waiting.IsZero() {
+		s.waiting = time.Now()
 	}
+}
+
+// updating is called when an update begins: it takes up what changed until now.
+func (s *state) updating() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken.IsZero() {
+		s.taken = s.waiting
+	}
+	s.waiting = time.Time{}
+}
+
+// setProblems is called when an update has ended. It decides about readiness: there is none while something
+// is missing.
+func (s *state) setProblems(problems []error) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.problems = nil
+	for _, p := range problems {
+		s.problems = append(s.problems, p.Error())
+	}
+	if len(problems) == 0 {
+		s.report.UpdatedAt, s.taken = &now, time.Time{}
+	}
+	s.tellChanged()
+}
+
+// setSelfTest is called with what a self-test came to.
+func (s *state) setSelfTest(err error) {
+	result := &report.SelfTest{At: time.Now(), Passed: err == nil}
+	if err != nil {
+		result.Problem = strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.report.SelfTest = result
+	s.tellChanged()
 }
 
 func (s *state) setPolicyErrors(errs []*netpol.ObjectError) {
@@ -50,6 +105,9 @@ func (s *state) setLoaded(generation uint32, world *plan.World, endpoints []plan
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.report.Generation == 0 {
+		close(s.loaded)
+	}
 	s.report.Generation, s.report.LoadedAt = generation, &now
 	s.report.Endpoints = make([]report.Endpoint, 0, len(endpoints))
 	sets := make(map[uint32]bool)
@@ -75,11 +133,24 @@ func (s *state) setAttached(attached map[uint32]bool) {
 	}
 }
 
-// current returns a copy without the counts of flows.
+// current returns a copy without what is read elsewhere: the counts of flows, and the maps.
 func (s *state) current() report.Report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.report
 	r.Endpoints = append([]report.Endpoint{}, s.report.Endpoints...)
+	r.Problems = append([]string(nil), s.problems...)
+	switch {
+	case r.SelfTest == nil && r.Generation > 0:
+		r.Problems = append(r.Problems, "the self-test has not ended yet")
+	case r.SelfTest != nil && !r.SelfTest.Passed:
+		r.Problems = append(r.Problems, "the self-test failed: "+r.SelfTest.Problem)
+	}
+	r.Ready = len(r.Problems) == 0
+	for _, since := range []time.Time{s.waiting, s.taken} {
+		if !since.IsZero() && (r.PendingSince == nil || since.Before(*r.PendingSince)) {
+			r.PendingSince = &since
+		}
+	}
 	return r
 }

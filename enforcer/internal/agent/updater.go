@@ -58,6 +58,7 @@ func (u *updater) run(ctx context.Context) {
 		if err != nil {
 			return
 		}
+		u.state.updating()
 		problems := u.update(change)
 		u.metrics.updated(time.Since(change.since), len(problems))
 		u.state.setProblems(problems)

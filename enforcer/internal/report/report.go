@@ -6,11 +6,7 @@ package report
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"slices"
-	"text/tabwriter"
 	"time"
 )
 
@@ -21,8 +17,17 @@ type Report struct {
 	// Problems says what is missing to be ready; empty when ready.
 	Problems []string `json:"problems,omitempty"`
 	// Generation of the policies that packets are judged by; 0: none loaded by this agent yet.
-	Generation uint32     `json:"generation"`
-	LoadedAt   *time.Time `json:"loadedAt,omitempty"`
+	Generation uint32 `json:"generation"`
+	// LoadedAt is since when it is enforced.
+	LoadedAt *time.Time `json:"loadedAt,omitempty"`
+	// PendingSince is when the first object change came that is not enforced yet; nil: all are.
+	PendingSince *time.Time `json:"pendingSince,omitempty"`
+	// UpdatedAt is when everything was last as the API server says; nil: not yet.
+	UpdatedAt *time.Time `json:"updatedAt,omitempty"`
+	// SelfTest is the last one of this agent; nil: none has ended yet.
+	SelfTest *SelfTest `json:"selfTest,omitempty"`
+	// Maps of the datapath; nil: they could not be read.
+	Maps []Map `json:"maps,omitempty"`
 	// Sets counts the different policy sets of the node's pods.
 	Sets int `json:"sets"`
 	// PolicyErrors are faults of policies; what they concern matches nothing.
@@ -48,6 +53,20 @@ type Flows struct {
 	Overwritten uint64 `json:"overwritten"` // in the agent, by newer ones
 }
 
+// SelfTest is what came of sending packets through the datapath that it must drop.
+type SelfTest struct {
+	At      time.Time `json:"at"`
+	Passed  bool      `json:"passed"`
+	Problem string    `json:"problem,omitempty"` // which hook let what pass; empty when passed
+}
+
+// Map says how full one is.
+type Map struct {
+	Name     string `json:"name"`
+	Entries  uint64 `json:"entries"`
+	Capacity uint64 `json:"capacity"` // 0: it grows as needed
+}
+
 // Fetch asks the agent whose HTTP address is addr (host:port; an empty host means this machine).
 func Fetch(ctx context.Context, addr string) (*Report, error) {
 	answer, err := Ask(ctx, addr, "/status", nil)
@@ -60,54 +79,4 @@ func Fetch(ctx context.Context, addr string) (*Report, error) {
 		return nil, fmt.Errorf("read the enforcer's answer: %w", err)
 	}
 	return &r, nil
-}
-
-// CheckFormat errs unless format is one that Print knows.
-func CheckFormat(format string) error {
-	if !slices.Contains([]string{"table", "json"}, format) {
-		return fmt.Errorf("--output %q is not one of table, json", format)
-	}
-	return nil
-}
-
-// Print writes the report as a table for people or as indented JSON.
-func (r *Report) Print(w io.Writer, format string) error {
-	if err := CheckFormat(format); err != nil {
-		return err
-	}
-	if format == "json" {
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(r)
-	}
-	return r.table(w)
-}
-
-func (r *Report) table(w io.Writer) error {
-	state := "ready"
-	if !r.Ready {
-		state = "NOT READY"
-	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	var errs []error
-	row := func(format string, args ...any) {
-		_, err := fmt.Fprintf(t, format, args...)
-		errs = append(errs, err)
-	}
-	row("node:\t%s (%s)\n", r.Node, state)
-	row("generation:\t%d\n", r.Generation)
-	row("policy sets:\t%d\n", r.Sets)
-	row("flows:\t%d seen, %d lost, %d overwritten\n", r.Flows.Seen, r.Flows.Lost, r.Flows.Overwritten)
-	for _, p := range r.Problems {
-		row("problem:\t%s\n", p)
-	}
-	for _, p := range r.PolicyErrors {
-		row("policy error:\t%s\n", p)
-	}
-	errs = append(errs, t.Flush())
-	row("\nNAMESPACE\tPOD\tMODE\tSET\tINTERFACE\tATTACHED\n")
-	for _, e := range r.Endpoints {
-		row("%s\t%s\t%s\t%d\t%d\t%t\n", e.Namespace, e.Pod, e.Mode, e.Set, e.Ifindex, e.Attached)
-	}
-	return errors.Join(append(errs, t.Flush())...)
 }
