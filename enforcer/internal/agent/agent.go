@@ -65,6 +65,10 @@ func Run(ctx context.Context, config Config) (err error) {
 		return err
 	}
 	defer stopFaults()
+	condition, err := newCondition(config, state, faults.recorder)
+	if err != nil {
+		return err
+	}
 	network, err := hostnet.Open()
 	if err != nil {
 		return err
@@ -74,7 +78,10 @@ func Run(ctx context.Context, config Config) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, endDatapath(datapath, config)) }()
+	defer func() {
+		err = errors.Join(err, endDatapath(datapath, config))
+		condition.end(config.CleanUp)
+	}()
 
 	shared := shared{
 		node: config.Node, log: config.Log, dataplane: datapath,
@@ -93,6 +100,7 @@ func Run(ctx context.Context, config Config) (err error) {
 	group.Go(func() error { return serveHTTP(ctx, website.server(), sockets.http) })
 	group.Go(func() error { return hostnet.Watch(ctx, trigger.networkChanged) })
 	group.Go(func() error { updater.run(ctx); return nil })
+	group.Go(func() error { condition.run(ctx); return nil })
 	group.Go(func() error { shared.testItself(ctx); return nil })
 	group.Go(func() error { drainer.run(ctx, config.FlowInterval); return nil })
 	return group.Wait()
