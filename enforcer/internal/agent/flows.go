@@ -44,7 +44,9 @@ func (d *drainer) drain() {
 		return cmp.Or(a.Last.Compare(b.Last), cmp.Compare(a.Ifindex, b.Ifindex))
 	})
 	for i := range records {
-		d.metrics.flows.WithLabelValues(records[i].Verdict.String()).Inc()
+		verdict := records[i].Verdict.String()
+		d.metrics.flows.WithLabelValues(verdict).Inc()
+		d.metrics.connections.WithLabelValues(verdict).Add(float64(records[i].Connections))
 	}
 	d.ring.Append(d.book.Flows(records))
 	d.ring.AppendLost(d.node, lost, time.Now())

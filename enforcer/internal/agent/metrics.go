@@ -22,6 +22,7 @@ type metrics struct {
 	updates        prometheus.Histogram
 	updateFailures prometheus.Counter
 	flows          *prometheus.CounterVec
+	connections    *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -43,8 +44,11 @@ func newMetrics() *metrics {
 		flows: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: prefix + "flows_total", Help: "Records of connections, by verdict.",
 		}, []string{"verdict"}),
+		connections: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: prefix + "connections_total", Help: "Connections that were opened, by verdict; of denied ones the packets that were dropped.",
+		}, []string{"verdict"}),
 	}
-	m.registry.MustRegister(m.endpoints, m.policyErrors, m.updates, m.updateFailures, m.flows,
+	m.registry.MustRegister(m.endpoints, m.policyErrors, m.updates, m.updateFailures, m.flows, m.connections,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -64,16 +68,23 @@ type sampled struct {
 	dataplane *dataplane.Dataplane
 }
 
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(prefix+name, help, labels, nil)
+}
+
 var (
-	generationDesc = prometheus.NewDesc(prefix+"generation", "Generation of the policies that packets are judged by.", nil, nil)
-	readyDesc      = prometheus.NewDesc(prefix+"ready", "1 if everything of this node is enforced as the API server says.", nil, nil)
-	lostDesc       = prometheus.NewDesc(prefix+"flows_lost_total", "Records of connections that were lost, by where.", []string{"where"}, nil)
-	packetsDesc    = prometheus.NewDesc(prefix+"packets_total", "Packets, by what became of them and why.", []string{"verdict", "reason"}, nil)
+	generationDesc = describe("generation", "Generation of the policies that packets are judged by.")
+	readyDesc      = describe("ready", "1 if everything of this node is enforced as the API server says.")
+	selfTestDesc   = describe("self_test_passed", "1 if the last self-test passed; 0 if it failed or none has ended yet.")
+	lagDesc        = describe("generation_lag_seconds", "Age of the oldest change of an object that is not enforced yet; 0 if all are.")
+	updatedDesc    = describe("last_update_timestamp_seconds", "When everything was last as the API server says, in Unix time; 0: not yet.")
+	lostDesc       = describe("flows_lost_total", "Records of connections that were lost, by where.", "where")
+	packetsDesc    = describe("packets_total", "Packets, by what became of them and why.", "verdict", "reason")
 )
 
 // Describe lists the metrics.
 func (s sampled) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{generationDesc, readyDesc, lostDesc, packetsDesc} {
+	for _, d := range []*prometheus.Desc{generationDesc, readyDesc, selfTestDesc, lagDesc, updatedDesc, lostDesc, packetsDesc} {
 		ch <- d
 	}
 }
@@ -81,14 +92,34 @@ func (s sampled) Describe(ch chan<- *prometheus.Desc) {
 // Collect reads them.
 func (s sampled) Collect(ch chan<- prometheus.Metric) {
 	r, stats := s.state.current(), s.ring.Stats()
-	ready := 0.0
-	if r.Ready {
-		ready = 1
+	gauge := func(d *prometheus.Desc, value float64) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value)
 	}
-	ch <- prometheus.MustNewConstMetric(generationDesc, prometheus.GaugeValue, float64(r.Generation))
-	ch <- prometheus.MustNewConstMetric(readyDesc, prometheus.GaugeValue, ready)
+	gauge(generationDesc, float64(r.Generation))
+	gauge(readyDesc, oneIf(r.Ready))
+	gauge(selfTestDesc, oneIf(r.SelfTest != nil && r.SelfTest.Passed))
+	lag, updated := 0.0, 0.0
+	if r.PendingSince != nil {
+		lag = time.Since(*r.PendingSince).Seconds()
+	}
+	if r.UpdatedAt != nil {
+		updated = float64(r.UpdatedAt.UnixMilli()) / 1000
+	}
+	gauge(lagDesc, lag)
+	gauge(updatedDesc, updated)
 	ch <- prometheus.MustNewConstMetric(lostDesc, prometheus.CounterValue, float64(stats.Lost), "kernel")
 	ch <- prometheus.MustNewConstMetric(lostDesc, prometheus.CounterValue, float64(stats.Overwritten), "buffer")
+	s.collectPackets(ch)
+}
+
+func oneIf(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+func (s sampled) collectPackets(ch chan<- prometheus.Metric) {
 	counters, err := s.dataplane.Counters()
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(packetsDesc, err)
