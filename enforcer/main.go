@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string, out, logs io.Writer) error {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.Version = version()
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.AddCommand(runCommand("run", logs), statusCommand(), monitorCommand())
+	root.AddCommand(runCommand("run", logs), statusCommand(), monitorCommand(), traceCommand())
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(logs)
