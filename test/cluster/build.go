@@ -36,13 +36,20 @@ func (b *builder) build(ctx context.Context) error {
 	begin := time.Now()
 	stop := b.reportElapsed(begin)
 	next := b.binary() + ".next"
-	_, err = b.goCommand(ctx, "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", next, b.pkg)
+	_, err = b.goCommand(ctx, append(b.command(), "-trimpath", "-buildvcs=false", "-tags", b.tags, "-ldflags", flags, "-o", next, b.pkg)...)
 	stop()
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(b.log, "built %s in %s\n", b.name, time.Since(begin).Round(time.Second))
 	return os.Rename(next, b.binary())
+}
+
+func (b *builder) command() []string {
+	if b.test {
+		return []string{"test", "-c"}
+	}
+	return []string{"build"}
 }
 
 // linkerFlags give Kubernetes its version, without which clients refuse it.

@@ -24,21 +24,65 @@ type source struct {
 	module  string // directory of the nested module that pins it, from the repository's root
 	pkg     string
 	version string // module whose version is stamped into the binary as Kubernetes'; empty: none
+	tags    string // build tags, with commas between; empty: none
+	test    bool   // the package's test binary is built, not the package
 	hint    string // what to expect of the first build
 }
 
 var sources = map[string]source{
-	"etcd": {module: "test/cluster/binaries", pkg: "go.etcd.io/etcd/server/v3", hint: "about 10 seconds"},
-	"kube-apiserver": {
-		module: "test/cluster/binaries", pkg: "k8s.io/kubernetes/cmd/kube-apiserver",
-		version: "k8s.io/kubernetes", hint: "about 3 minutes",
-	},
-	"hubble": {module: "test/cluster/hubble", pkg: "github.com/cilium/cilium/hubble", hint: "about 2 minutes"},
-	"helm":   {module: "test/tools", pkg: "helm.sh/helm/v4/cmd/helm", hint: "about 2 minutes"},
+	"etcd":           {module: "test/cluster/binaries", pkg: "go.etcd.io/etcd/server/v3", hint: "about 10 seconds"},
+	"kube-apiserver": ofKubernetes("test/cluster/binaries", "cmd/kube-apiserver", "about 3 minutes"),
+	"helm":           {module: "test/tools", pkg: "helm.sh/helm/v4/cmd/helm", hint: "about 2 minutes"},
+	"hubble":         {module: "test/cluster/hubble", pkg: "github.com/cilium/cilium/hubble", hint: "about 2 minutes"},
+
+	"kube-controller-manager": ofKubernetes(nodeModules+"kubernetes", "cmd/kube-controller-manager", "about 2 minutes"),
+	"kube-scheduler":          ofKubernetes(nodeModules+"kubernetes", "cmd/kube-scheduler", "about 1 minute"),
+	"kubelet":                 ofKubernetes(nodeModules+"kubernetes", "cmd/kubelet", "about 2 minutes"),
+	"kube-proxy":              ofKubernetes(nodeModules+"kubernetes", "cmd/kube-proxy", "about 1 minute"),
+	"agnhost":                 ofKubernetes(nodeModules+"kubernetes", "test/images/agnhost", "about 1 minute"),
+	"e2e.test":                endToEnd,
+
+	"containerd":              ofContainerd("containerd", "about 2 minutes"),
+	"containerd-shim-runc-v2": ofContainerd("containerd-shim-runc-v2", "about 1 minute"),
+	"ctr":                     ofContainerd("ctr", "about 1 minute"),
+
+	"ptp":        cniPlugin("main/ptp"),
+	"bridge":     cniPlugin("main/bridge"),
+	"loopback":   cniPlugin("main/loopback"),
+	"host-local": cniPlugin("ipam/host-local"),
+	"portmap":    cniPlugin("meta/portmap"),
+
+	"coredns": {module: nodeModules + "coredns", pkg: "github.com/coredns/coredns", hint: "about 2 minutes"},
 }
 
-// Tool returns the path of etcd, kube-apiserver, hubble or helm under bin/test of the
-// repository, after building it from its nested module if the one there is
+// nodeModules holds the nested modules of what runs on a node. They are several because their
+// requirements differ.
+const nodeModules = "test/cluster/binaries/"
+
+// endToEnd is Kubernetes' own suite of tests.
+var endToEnd = func() source {
+	s := ofKubernetes(nodeModules+"kubernetes", "test/e2e", "about 3 minutes")
+	s.test = true
+	return s
+}()
+
+func ofKubernetes(module, pkg, hint string) source {
+	return source{module: module, pkg: "k8s.io/kubernetes/" + pkg, version: "k8s.io/kubernetes", hint: hint}
+}
+
+func ofContainerd(command, hint string) source {
+	return source{
+		module: nodeModules + "containerd", pkg: "github.com/containerd/containerd/v2/cmd/" + command,
+		tags: "no_btrfs,no_devmapper,no_zfs", hint: hint,
+	}
+}
+
+func cniPlugin(path string) source {
+	return source{module: nodeModules + "cni", pkg: "github.com/containernetworking/plugins/plugins/" + path, hint: "seconds"}
+}
+
+// Tool returns the path of a program (etcd, kubelet, helm; an unknown name gets the list) under
+// bin/test of the repository, after building it from its nested module if the one there is
 // missing or was built from other versions. It must be called from inside the
 // repository. Several processes may call it at once: one builds, the others
 // wait. log receives progress; nil: discarded.

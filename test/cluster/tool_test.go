@@ -20,7 +20,7 @@ import (
 
 func TestToolNamesTheKnownOnes(t *testing.T) {
 	_, err := Tool(t.Context(), "docker", nil)
-	if err == nil || !strings.Contains(err.Error(), "etcd, helm, hubble, kube-apiserver") {
+	if err == nil || !strings.Contains(err.Error(), "etcd, helm, host-local, hubble") {
 		t.Errorf("got %v, want the list of tools", err)
 	}
 }
