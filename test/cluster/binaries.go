@@ -20,11 +20,19 @@ func Build(ctx context.Context, dir string) error {
 		return err
 	}
 	for name, folder := range programs {
-		cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", filepath.Join(dir, name), "./"+folder)
-		cmd.Dir = root
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("build %s: %w\n%s", name, err, out)
+		if err := goBuild(ctx, root, "./"+folder, filepath.Join(dir, name)); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// goBuild builds a package of the main module.
+func goBuild(ctx context.Context, root, pkg, to string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", to, pkg)
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", filepath.Base(to), err, out)
 	}
 	return nil
 }

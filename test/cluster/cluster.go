@@ -5,10 +5,11 @@
 // with certificates of their own and RBAC on. It needs neither root nor an
 // image, and no network once the two programs are built.
 //
-// There is no kube-controller-manager and no node: nobody makes a
+// What Start makes has no kube-controller-manager and no node: nobody makes a
 // ServiceAccount `default` or a ConfigMap `kube-root-ca.crt`, nothing is
 // garbage-collected, a pod is never scheduled, and a deleted Namespace stays
-// Terminating. Pods may name ServiceAccounts that do not exist.
+// Terminating. Pods may name ServiceAccounts that do not exist. StartFull adds
+// all of that, and needs root.
 package cluster
 
 import (
@@ -62,6 +63,8 @@ type ControlPlane struct {
 	admin     keyPair
 	launches  []launch   // in the order to start them
 	servers   []*Process // in the order to stop them
+	node      *Node      // where they run; nil: beside the caller
+	inside    string     // URL of the API server on the nodes; empty: no nodes
 
 	writing sync.Mutex // of kubeconfigs
 	stop    sync.Once

@@ -29,8 +29,10 @@ func (c *ControlPlane) writeCertificates() error {
 	server, err := ca.issue(&x509.Certificate{
 		Subject:     pkix.Name{CommonName: "kube-apiserver"},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames:    []string{"localhost", "kubernetes.default.svc"},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		DNSNames: []string{
+			"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
+		},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), nodeAddr(1).AsSlice(), apiService.AsSlice()},
 	})
 	if err != nil {
 		return err
@@ -42,7 +44,12 @@ func (c *ControlPlane) writeCertificates() error {
 	if err != nil {
 		return err
 	}
+	kubelets, err := ca.client("kube-apiserver-kubelet-client", "system:masters")
+	if err != nil {
+		return err
+	}
 	for name, content := range map[string][]byte{
+		"kubelet-client.crt": kubelets.cert, "kubelet-client.key": kubelets.key,
 		"ca.crt": ca.pem, "apiserver.crt": server.cert, "apiserver.key": server.key, "serviceaccount.key": tokens.pem,
 	} {
 		if err := os.WriteFile(c.path("pki", name), content, 0o600); err != nil {
@@ -68,19 +75,24 @@ func (c *ControlPlane) Kubeconfig(user string, groups ...string) (string, error)
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
+	return path, c.writeKubeconfig(path, c.urls[0], user, groups...)
+}
+
+// writeKubeconfig replaces the file, with a new certificate.
+func (c *ControlPlane) writeKubeconfig(path, url, user string, groups ...string) error {
 	pair, err := c.ca.client(user, groups...)
 	if err != nil {
-		return "", err
+		return err
 	}
 	config := clientcmdapi.NewConfig()
-	config.Clusters["bulkhead-test"] = &clientcmdapi.Cluster{Server: c.urls[0], CertificateAuthorityData: c.ca.pem}
+	config.Clusters["bulkhead-test"] = &clientcmdapi.Cluster{Server: url, CertificateAuthorityData: c.ca.pem}
 	config.AuthInfos[user] = &clientcmdapi.AuthInfo{ClientCertificateData: pair.cert, ClientKeyData: pair.key}
 	config.Contexts["bulkhead-test"] = &clientcmdapi.Context{Cluster: "bulkhead-test", AuthInfo: user}
 	config.CurrentContext = "bulkhead-test"
 	if err := clientcmd.WriteToFile(*config, path); err != nil {
-		return "", fmt.Errorf("write the kubeconfig of user %s: %w", user, err)
+		return fmt.Errorf("write the kubeconfig of user %s: %w", user, err)
 	}
-	return path, nil
+	return nil
 }
 
 // serviceAccountGroups are the groups that authentication by token adds.

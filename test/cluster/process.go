@@ -29,17 +29,34 @@ type Process struct {
 // StartProcess runs binary with its output in the file log. The kernel kills
 // it when this process ends.
 func StartProcess(binary, log string, args []string) (*Process, error) {
+	return start(exec.Command(binary, args...), log, nil)
+}
+
+// start runs cmd as StartProcess does, from a thread that called enter first: the child begins in the
+// namespaces of that thread. With enter the kernel does not end the child with this process; that is
+// left to the first process of its namespace. Nil: no namespace is entered.
+func start(cmd *exec.Cmd, log string, enter func() error) (*Process, error) {
+	p := &Process{name: filepath.Base(cmd.Path), log: log, cmd: cmd, done: make(chan struct{})}
 	out, err := os.Create(log)
 	if err != nil {
-		return nil, fmt.Errorf("log of %s: %w", filepath.Base(binary), err)
+		return nil, fmt.Errorf("log of %s: %w", p.name, err)
 	}
-	p := &Process{name: filepath.Base(binary), log: log, cmd: exec.Command(binary, args...), done: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = out, out
+	cmd.Stderr = out
+	if cmd.Stdout == nil {
+		cmd.Stdout = out
+	}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
 	// A process group of its own keeps a terminal's Ctrl-C from the child: whoever is
 	// interrupted may still need it to put things in order.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	cmd.SysProcAttr.Setpgid = true
+	if enter == nil {
+		// In another process namespace it would not find its parent alive, and end at once.
+		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	}
 	started := make(chan error)
-	go p.keep(started)
+	go p.keep(started, enter)
 	err = <-started
 	_ = out.Close() // the child has its own descriptor
 	if err != nil {
@@ -50,10 +67,16 @@ func StartProcess(binary, log string, args []string) (*Process, error) {
 
 // keep starts the child and waits for it. The kernel sends Pdeathsig when the
 // *thread* that forked ends, so this goroutine keeps one thread for itself for
-// as long as the child lives.
-func (p *Process) keep(started chan<- error) {
+// as long as the child lives. The thread is never given back: it may have
+// entered namespaces.
+func (p *Process) keep(started chan<- error, enter func() error) {
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	if enter != nil {
+		if err := enter(); err != nil {
+			started <- err
+			return
+		}
+	}
 	if err := p.cmd.Start(); err != nil {
 		started <- err
 		return

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -63,7 +64,11 @@ func (c *ControlPlane) runAPIServers(ctx context.Context, binary, etcd string, a
 
 // launch starts a server; the last one launched is the first to be stopped.
 func (c *ControlPlane) launch(binary, name string, args []string) error {
-	p, err := StartProcess(binary, c.path(name+".log"), args)
+	run := StartProcess
+	if c.node != nil {
+		run = c.node.StartProcess
+	}
+	p, err := run(binary, c.path(name+".log"), args)
 	if err == nil {
 		c.servers = append([]*Process{p}, c.servers...)
 		c.launches = append(c.launches, launch{binary, name, args})
@@ -87,19 +92,38 @@ func etcdArgs(dir, clients, peers string) []string {
 // ValidatingAdmissionPolicy is on by default.
 func (c *ControlPlane) apiserverArgs(etcd, address string) []string {
 	host, port, _ := strings.Cut(address, ":")
-	return []string{
-		"--etcd-servers=" + etcd,
-		"--bind-address=" + host, "--secure-port=" + port,
+	return append(c.sharedArgs(etcd),
+		"--bind-address="+host, "--secure-port="+port,
 		// Without it the server looks for a default route, and a network
 		// namespace of a test has none.
-		"--advertise-address=" + host,
+		"--advertise-address="+host,
 		// Endpoints may not name a loopback address.
 		"--endpoint-reconciler-type=none",
 		"--service-cluster-ip-range=10.96.0.0/16,fd00:10:96::/112",
-		"--authorization-mode=Node,RBAC",
-		"--anonymous-auth=false",
 		// Nobody makes the ServiceAccounts that this plugin insists on.
 		"--disable-admission-plugins=ServiceAccount",
+	)
+}
+
+// nodeArgs are the flags of an API server that runs on a node of its own cluster.
+func (c *ControlPlane) nodeArgs(etcd string, addr netip.Addr) []string {
+	return append(c.sharedArgs(etcd),
+		"--bind-address=0.0.0.0", "--secure-port="+apiPort,
+		"--advertise-address="+addr.String(),
+		"--service-cluster-ip-range="+Services.String(),
+		"--enable-admission-plugins=NodeRestriction",
+		"--kubelet-preferred-address-types=InternalIP",
+		"--kubelet-client-certificate="+c.path("pki", "kubelet-client.crt"),
+		"--kubelet-client-key="+c.path("pki", "kubelet-client.key"),
+		"--kubelet-certificate-authority="+c.path("pki", "ca.crt"),
+	)
+}
+
+func (c *ControlPlane) sharedArgs(etcd string) []string {
+	return []string{
+		"--etcd-servers=" + etcd,
+		"--authorization-mode=Node,RBAC",
+		"--anonymous-auth=false",
 		"--allow-privileged=true",
 		"--client-ca-file=" + c.path("pki", "ca.crt"),
 		"--tls-cert-file=" + c.path("pki", "apiserver.crt"),
