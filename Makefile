@@ -76,6 +76,16 @@ bench-webhook: control-plane ## Measure the webhook's memory, answers under load
 	@bin/onboarding handover
 	@taskset -c 1 bin/onboarding load $(ARGS)
 
+cluster-up: packages node-packages node-tools ## Start a Kubernetes cluster on this machine (NODES=2, CNI=bridge, DIR=bin/cluster); needs root
+	@go build -o bin/test/cluster ./test/cluster/run
+	@bin/test/cluster up $(CLUSTER)
+
+cluster-down: ## End it and remove everything of it
+	@go build -o bin/test/cluster ./test/cluster/run
+	@bin/test/cluster down $(CLUSTER)
+
+CLUSTER = $(if $(DIR),--dir=$(DIR)) $(if $(NODES),--nodes=$(NODES)) $(if $(CNI),--cni=$(CNI))
+
 coverage: ## Show what of the policy engine the random clusters do not reach; fail if it is in what decides
 	@mkdir -p bin
 	go test -run Agrees -coverprofile bin/coverage.out ./policies/netpol
@@ -101,7 +111,15 @@ packages:
 control-plane:
 	@go run ./test/cluster/prepare etcd kube-apiserver helm hubble
 
+# The first time takes about ten minutes, and a gigabyte of disk.
+node-tools: control-plane
+	@go run ./test/cluster/prepare node
+
+node-packages:
+	@test/install-packages runc:runc iptables:iptables
+
 compiler:
 	@test/install-packages clang-14:clang-14 llvm-strip-14:llvm-14
 
-.PHONY: help build demo test lint fmt generate verify bench bench-onboarding bench-webhook bench-restarts coverage fuzz clean packages control-plane compiler
+.PHONY: help build demo test lint fmt generate verify bench bench-onboarding bench-webhook bench-restarts coverage fuzz clean cluster-up cluster-down \
+  packages control-plane node-packages node-tools compiler

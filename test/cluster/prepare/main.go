@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command prepare builds the programs that tests and the demo run, and says how far it is: go test
-// keeps what a test says to itself until the test has ended.
+// keeps what a test says to itself until the test has ended. The name node stands for all that a cluster with
+// nodes is made of.
 package main
 
 import (
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 
 	"github.com/bulkhead-dev/bulkhead/test/cluster"
 )
@@ -24,6 +26,9 @@ func main() {
 }
 
 func run(ctx context.Context, tools []string) error {
+	if i := slices.Index(tools, "node"); i >= 0 {
+		tools = slices.Replace(tools, i, i+1, cluster.NodeTools...)
+	}
 	for _, name := range tools {
 		if _, err := cluster.Tool(ctx, name, os.Stdout); err != nil {
 			return err

@@ -20,7 +20,8 @@ const serveCommand = "serve"
 const (
 	serverFile     = "server"     // process id and start time of who serves
 	kubeconfigFile = "kubeconfig" // the administrator's; it exists when the cluster is ready
-	nodesFile      = "nodes"      // name and first process of each node
+	insideFile     = "inside.kubeconfig"
+	nodesFile      = "nodes" // name and first process of each node
 	logFile        = "log"
 )
 
@@ -45,6 +46,13 @@ func announce(dir string, running *cluster.Cluster) error {
 		nodes += fmt.Sprintf("%s %d\n", n.Name, n.Pid())
 	}
 	if err := os.WriteFile(filepath.Join(dir, nodesFile), []byte(nodes), 0o644); err != nil {
+		return err
+	}
+	inside, err := running.InsideKubeconfig("admin", "system:masters")
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(inside, filepath.Join(dir, insideFile)); err != nil {
 		return err
 	}
 	kubeconfig, err := running.Kubeconfig("admin", "system:masters")

@@ -43,6 +43,7 @@ func up(ctx context.Context, c config, args []string, out io.Writer) error {
 		name, pid, _ := strings.Cut(strings.TrimSpace(line), " ")
 		fmt.Fprintf(out, "# a shell on %s: nsenter -at %s\n", name, pid)
 	}
+	fmt.Fprintf(out, "# there: export KUBECONFIG=%s\n", filepath.Join(c.dir, insideFile))
 	fmt.Fprintf(out, "export KUBECONFIG=%s\n", filepath.Join(c.dir, kubeconfigFile))
 	return nil
 }
