@@ -84,6 +84,12 @@ cluster-down: ## End it and remove everything of it
 	@go build -o bin/test/cluster ./test/cluster/run
 	@bin/test/cluster down $(CLUSTER)
 
+conformance: packages node-packages node-tools ## Run Kubernetes' tests of NetworkPolicy against the enforcer (NODES=2, CNI=bridge, ARGS=--help explains; takes 10 minutes)
+	@go run ./test/cluster/prepare e2e.test
+	@$(call compile,bin/bulkhead-enforcer,./enforcer)
+	@$(call compile,bin/conformance,./test/conformance)
+	@bin/conformance $(if $(NODES),--nodes=$(NODES)) $(if $(CNI),--cni=$(CNI)) $(ARGS)
+
 CLUSTER = $(if $(DIR),--dir=$(DIR)) $(if $(NODES),--nodes=$(NODES)) $(if $(CNI),--cni=$(CNI))
 
 coverage: ## Show what of the policy engine the random clusters do not reach; fail if it is in what decides
@@ -121,5 +127,5 @@ node-packages:
 compiler:
 	@test/install-packages clang-14:clang-14 llvm-strip-14:llvm-14
 
-.PHONY: help build demo test lint fmt generate verify bench bench-onboarding bench-webhook bench-restarts coverage fuzz clean cluster-up cluster-down \
+.PHONY: help build demo test lint fmt generate verify bench bench-onboarding bench-webhook bench-restarts coverage fuzz clean cluster-up cluster-down conformance \
   packages control-plane node-packages node-tools compiler

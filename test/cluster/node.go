@@ -101,7 +101,7 @@ func (n *Node) Pid() int { return n.first.Pid() }
 
 // StartProcess runs a program on the node, as StartProcess of the package does elsewhere.
 func (n *Node) StartProcess(binary, log string, args []string) (*Process, error) {
-	return start(exec.Command(binary, args...), log, n.enter)
+	return start(here(exec.Command(binary, args...)), log, n.enter)
 }
 
 // daemon starts one of the servers that make a node, with its log in the node's directory.
@@ -116,7 +116,7 @@ func (n *Node) daemon(binary string, args ...string) error {
 
 // Run runs a command on the node and returns what it wrote. The error ends with what it wrote as errors.
 func (n *Node) Run(ctx context.Context, name string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, name, args...)
+	cmd := here(exec.CommandContext(ctx, name, args...))
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := onThread(func() error {
@@ -129,6 +129,13 @@ func (n *Node) Run(ctx context.Context, name string, args ...string) ([]byte, er
 		err = fmt.Errorf("%s on %s: %w\n%s", name, n.Name, err, stderr.Bytes())
 	}
 	return stdout.Bytes(), err
+}
+
+// here makes the command begin in the caller's working directory: entering mounts leaves it.
+func here(cmd *exec.Cmd) *exec.Cmd {
+	dir, err := os.Getwd()
+	cmd.Dir, cmd.Err = dir, errors.Join(cmd.Err, err)
+	return cmd
 }
 
 // Do runs fn on a thread in the node's network namespace. Sockets opened there stay in it.
