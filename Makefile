@@ -30,7 +30,7 @@ demo: packages control-plane build ## Run the whole loop on a real API server wi
 
 ##@ Develop
 
-test: packages control-plane ## Run all tests; needs root for those with packets
+test: packages node-packages node-tools ## Run all tests; needs root for those with packets
 	go test -timeout 30m ./...
 
 lint: ## go vet, staticcheck, gofumpt; Regal, opa check and opa fmt
@@ -107,6 +107,7 @@ fuzz: ## Run the fuzz targets of PACKAGES (default: all) for FUZZTIME (default 1
 	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-10s} -fuzzminimizetime 1s $$pkg; done; done
 
 clean: ## Remove everything that was built
+	@[ ! -e bin/cluster/server ] || $(MAKE) cluster-down
 	rm -rf bin
 
 # What the tests and the demo need of Debian, installed when it is missing.

@@ -72,16 +72,15 @@ func StartFull(ctx context.Context, opts FullOptions) (*Cluster, error) {
 	if opts.Nodes > maxNodes {
 		return nil, fmt.Errorf("%d nodes: at most %d fit", opts.Nodes, maxNodes)
 	}
-	tools, err := openToolbox(ctx, opts.Log)
-	if err != nil {
-		return nil, err
-	}
 	plane, err := prepare(opts.Dir)
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{ControlPlane: plane, tools: tools}
-	if err := c.start(ctx, opts); err != nil {
+	c := &Cluster{ControlPlane: plane}
+	if c.tools, err = openToolbox(ctx, c.dir, opts.Log); err == nil {
+		err = c.start(ctx, opts)
+	}
+	if err != nil {
 		_ = c.Stop() // what went wrong first is in err
 		return nil, err
 	}
@@ -178,12 +177,8 @@ func (c *Cluster) startPlane(ctx context.Context, extra []string) (err error) {
 	home := c.Nodes[0]
 	c.node = home
 	c.inside = "https://" + net.JoinHostPort(home.Addr.String(), apiPort)
-	c.front, err = newRelay(func() (conn net.Conn, err error) {
-		err = home.Do(func() error {
-			conn, err = net.Dial("tcp", net.JoinHostPort(home.Addr.String(), apiPort))
-			return err
-		})
-		return conn, err
+	c.front, err = newRelay(func() (net.Conn, error) {
+		return home.DialContext(context.Background(), "tcp", net.JoinHostPort(home.Addr.String(), apiPort))
 	})
 	if err != nil {
 		return err

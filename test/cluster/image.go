@@ -39,17 +39,18 @@ func (c *Cluster) Load(ctx context.Context, images ...Image) error {
 	if err != nil {
 		return err
 	}
-	archive := c.path("images.tar")
-	if err := writeArchive(archive, images); err != nil {
+	dir, err := os.MkdirTemp(c.dir, "images-")
+	if err != nil {
 		return err
 	}
+	archive := filepath.Join(dir, "images.tar")
+	err = writeArchive(archive, images)
 	for _, n := range c.Nodes {
-		_, err := n.Run(ctx, ctr, "--address="+runtimeSocket, "--namespace=k8s.io", "images", "import", "--local", archive)
-		if err != nil {
-			return errors.Join(err, os.Remove(archive))
+		if err == nil {
+			_, err = n.Run(ctx, ctr, "--address="+runtimeSocket, "--namespace=k8s.io", "images", "import", "--local", archive)
 		}
 	}
-	return os.Remove(archive)
+	return errors.Join(err, os.RemoveAll(dir))
 }
 
 // writeArchive writes the images as `docker save` does.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -146,6 +147,18 @@ func (n *Node) Do(fn func() error) error {
 		}
 		return fn()
 	})
+}
+
+// DialContext connects from the node, as a net.Dialer does elsewhere. The address must be an IP address and a port.
+func (n *Node) DialContext(ctx context.Context, network, address string) (conn net.Conn, err error) {
+	if _, err := netip.ParseAddrPort(address); err != nil {
+		return nil, fmt.Errorf("dial from %s: %w", n.Name, err) // names are tried on other threads
+	}
+	err = n.Do(func() error {
+		conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
+		return err
+	})
+	return conn, err
 }
 
 func (n *Node) enter() error { return enter(n.pidfd, spaces) }

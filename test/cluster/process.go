@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"time"
 )
@@ -56,7 +55,12 @@ func start(cmd *exec.Cmd, log string, enter func() error) (*Process, error) {
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
 	started := make(chan error)
-	go p.keep(started, enter)
+	go func() {
+		_ = onThread(func() error {
+			p.keep(started, enter)
+			return nil
+		})
+	}()
 	err = <-started
 	_ = out.Close() // the child has its own descriptor
 	if err != nil {
@@ -66,11 +70,9 @@ func start(cmd *exec.Cmd, log string, enter func() error) (*Process, error) {
 }
 
 // keep starts the child and waits for it. The kernel sends Pdeathsig when the
-// *thread* that forked ends, so this goroutine keeps one thread for itself for
-// as long as the child lives. The thread is never given back: it may have
-// entered namespaces.
+// *thread* that forked ends, so the caller's thread must be its own for as long
+// as the child lives.
 func (p *Process) keep(started chan<- error, enter func() error) {
-	runtime.LockOSThread()
 	if enter != nil {
 		if err := enter(); err != nil {
 			started <- err

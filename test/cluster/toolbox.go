@@ -26,19 +26,21 @@ var NodeTools = []string{
 	"coredns", "agnhost",
 }
 
-// toolbox is the directory of the tools, all of which have been built.
+// toolbox is what a cluster with nodes is made of, all of it built.
 type toolbox struct {
-	dir      string
-	nodeinit string
+	dir      string // of the tools
+	nodeinit string // the first process of a node and of a pod
 }
 
-func openToolbox(ctx context.Context, log io.Writer) (toolbox, error) {
+// openToolbox builds what is missing. own is the cluster's directory, which gets what cannot be shared with other
+// clusters because it is built each time.
+func openToolbox(ctx context.Context, own string, log io.Writer) (toolbox, error) {
 	for _, name := range []string{"runc", "iptables"} {
 		if _, err := exec.LookPath(name); err != nil {
 			return toolbox{}, fmt.Errorf("a node needs the program %s (Debian: test/install-packages %s:%s): %w", name, name, name, err)
 		}
 	}
-	var box toolbox
+	box := toolbox{nodeinit: filepath.Join(own, "nodeinit")}
 	for _, name := range NodeTools {
 		path, err := Tool(ctx, name, log)
 		if err != nil {
@@ -46,7 +48,6 @@ func openToolbox(ctx context.Context, log io.Writer) (toolbox, error) {
 		}
 		box.dir = filepath.Dir(path)
 	}
-	box.nodeinit = box.path("nodeinit")
 	root, err := repositoryRoot()
 	if err != nil {
 		return toolbox{}, err

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -146,19 +145,18 @@ func until(ctx context.Context, what string, check func(context.Context) error) 
 func (l *lab) collectEvidence(ctx context.Context) error {
 	var errs []error
 	for _, n := range l.Cluster.Nodes {
-		status, err := n.Run(ctx, l.enforcer, "status")
-		if err != nil {
-			status = append(status, err.Error()...)
-		}
-		errs = append(errs, os.WriteFile(l.file(n.Name+"-status.txt"), status, 0o644))
-		for name, script := range map[string]string{
-			"log": "cat /var/log/pods/" + baseline.ProjectNamespace + "_bulkhead-enforcer-*/enforcer/*.log",
+		for name, command := range map[string][]string{
+			"status.txt":   {l.enforcer, "status"},
+			"status.json":  {l.enforcer, "status", "-o", "json"},
+			"enforcer.log": {"sh", "-c", "cat /var/log/pods/" + baseline.ProjectNamespace + "_bulkhead-enforcer-*/enforcer/*.log"},
+			"links.txt":    {"ip", "-details", "address"},
+			"iptables.txt": {"iptables-save"},
 		} {
-			out, err := n.Run(ctx, "sh", "-c", script)
+			out, err := n.Run(ctx, command[0], command[1:]...)
 			if err != nil {
-				out = append(out, err.Error()...)
+				out = append(out, err.Error()...) // that it says nothing is evidence too
 			}
-			errs = append(errs, os.WriteFile(l.file(strings.Join([]string{n.Name, name}, ".")), out, 0o644))
+			errs = append(errs, os.WriteFile(l.file(n.Name+"-"+name), out, 0o644))
 		}
 	}
 	return errors.Join(errs...)

@@ -34,6 +34,9 @@ type config struct {
 	cluster cluster.FullOptions
 }
 
+// shape is what cannot be changed while the cluster runs.
+func (c config) shape() string { return fmt.Sprintf("%d-%s", c.cluster.Nodes, c.cluster.CNI) }
+
 func run(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 {
 		return fmt.Errorf("%s", usage)

@@ -18,6 +18,7 @@ import (
 type process struct {
 	pid   int
 	begin uint64
+	shape string // of the cluster that it serves
 }
 
 // find returns the server of the directory, or nil if there is none that lives.
@@ -30,8 +31,8 @@ func find(dir string) (*process, error) {
 		return nil, err
 	}
 	var p process
-	if _, err := fmt.Sscan(string(content), &p.pid, &p.begin); err != nil {
-		return nil, fmt.Errorf("%s: %w: want a process id and its start time", filepath.Join(dir, serverFile), err)
+	if _, err := fmt.Sscan(string(content), &p.pid, &p.begin, &p.shape); err != nil {
+		return nil, fmt.Errorf("%s: %w: want a process id, its start time and the shape of the cluster", filepath.Join(dir, serverFile), err)
 	}
 	if !p.alive() {
 		return nil, nil

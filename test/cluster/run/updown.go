@@ -27,10 +27,14 @@ func up(ctx context.Context, c config, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if server == nil {
-		if server, err = detach(c, args); err != nil {
-			return err
-		}
+	switch {
+	case server == nil:
+		server, err = detach(c, args)
+	case server.shape != c.shape():
+		err = fmt.Errorf("a cluster of another shape runs in %s (nodes and CNI: %s): run `down` first", c.dir, server.shape)
+	}
+	if err != nil {
+		return err
 	}
 	if err := awaitReady(ctx, c.dir, server); err != nil {
 		return err
@@ -73,8 +77,8 @@ func detach(c config, args []string) (*process, error) {
 		return nil, err
 	}
 	go func() { _ = cmd.Wait() }() // so that it is seen to be gone
-	p := &process{pid: cmd.Process.Pid, begin: begin}
-	line := fmt.Sprintf("%d %d\n", p.pid, p.begin)
+	p := &process{pid: cmd.Process.Pid, begin: begin, shape: c.shape()}
+	line := fmt.Sprintln(p.pid, p.begin, p.shape)
 	return p, os.WriteFile(filepath.Join(c.dir, serverFile), []byte(line), 0o644)
 }
 
