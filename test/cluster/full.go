@@ -69,8 +69,8 @@ func StartFull(ctx context.Context, opts FullOptions) (*Cluster, error) {
 	if opts.Log == nil {
 		opts.Log = io.Discard
 	}
-	if opts.Nodes > maxNodes {
-		return nil, fmt.Errorf("%d nodes: at most %d fit", opts.Nodes, maxNodes)
+	if err := opts.Check(); err != nil {
+		return nil, err
 	}
 	plane, err := prepare(opts.Dir)
 	if err != nil {
@@ -85,6 +85,17 @@ func StartFull(ctx context.Context, opts FullOptions) (*Cluster, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// Check says what is wrong with the number of nodes or the CNI.
+func (o FullOptions) Check() error {
+	if o.Nodes < 1 || o.Nodes > maxNodes {
+		return fmt.Errorf("%d nodes: want 1 to %d", o.Nodes, maxNodes)
+	}
+	if o.CNI != PTP && o.CNI != Bridge {
+		return fmt.Errorf("CNI %q: want %s or %s", o.CNI, PTP, Bridge)
+	}
+	return nil
 }
 
 func (c *Cluster) start(ctx context.Context, opts FullOptions) error {

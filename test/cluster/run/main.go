@@ -68,6 +68,9 @@ func parse(args []string) (config, error) {
 	if flags.NArg() > 0 {
 		return config{}, fmt.Errorf("unexpected %q; %s", flags.Arg(0), usage)
 	}
+	if err := c.cluster.Check(); err != nil {
+		return config{}, err
+	}
 	var err error
 	c.dir, err = filepath.Abs(c.dir)
 	c.cluster.Dir = filepath.Join(c.dir, "state")
