@@ -10,9 +10,9 @@ import (
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
-// foreign are addresses that the test world's pod must not send from: of another pod, the node, a Service, and
+// foreignTo are addresses that the test world's pod must not send from: of another pod, the node, a Service, and
 // nobody.
-func foreign(a addresses) []string { return []string{a.friend, a.node, a.service, a.internet} }
+func foreignTo(a addresses) []string { return []string{a.friend, a.node, a.service, a.internet} }
 
 // A pod sends from its own addresses alone, whatever its policies allow.
 func TestForeignSources(t *testing.T) {
@@ -23,7 +23,7 @@ func TestForeignSources(t *testing.T) {
 		load(t, d, w)
 		passes := mode == plan.Audit
 		for _, a := range families {
-			for _, source := range foreign(a) {
+			for _, source := range foreignTo(a) {
 				d.play(t, []step{
 					{fromPod, ipPacket(source, a.stranger, tcp, tcpSegment(1, 2, syn)), passes},
 					{fromPod, ipPacket(source, a.stranger, tcp, tcpSegment(3, 2, ack)), passes},
