@@ -16,6 +16,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/dataplane"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/hostnet"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/inventory"
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/nri"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/observer"
 )
 
@@ -92,7 +93,15 @@ func Run(ctx context.Context, config Config) (err error) {
 	flows := observer.NewServer(ring, config.Node, config.Version)
 	flows.Register(sockets.hubbleServer)
 	website := &website{shared: shared, ring: ring, observer: flows}
-	updater := &updater{shared: shared, trigger: trigger, network: network, inventory: objects, faults: faults, mirror: newMirror(config.Node)}
+	sandboxes := newSandboxes(network, trigger)
+	updater := &updater{
+		shared: shared, trigger: trigger, network: network, inventory: objects, faults: faults,
+		mirror: newMirror(config.Node), sandboxes: sandboxes, netnsPath: config.NetNSPath,
+	}
+	plugin := &nri.Plugin{
+		Socket: config.NRISocket, Synchronized: sandboxes.synchronized, Added: sandboxes.added, Removed: sandboxes.removed, Log: config.Log,
+	}
+	shared.metrics.registry.MustRegister(runtimeMetrics{plugin})
 	drainer := &drainer{shared: shared, ring: ring}
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -100,6 +109,9 @@ func Run(ctx context.Context, config Config) (err error) {
 	group.Go(func() error { return serveHTTP(ctx, website.server(), sockets.http) })
 	group.Go(func() error { return hostnet.Watch(ctx, trigger.networkChanged) })
 	group.Go(func() error { updater.run(ctx); return nil })
+	if config.NRISocket != "" {
+		group.Go(func() error { plugin.Run(ctx); return nil })
+	}
 	group.Go(func() error { condition.run(ctx); return nil })
 	group.Go(func() error { shared.testItself(ctx); return nil })
 	group.Go(func() error { drainer.run(ctx, config.FlowInterval); return nil })

@@ -289,11 +289,8 @@ func TestInterfacesComeAndGo(t *testing.T) {
 		return nil
 	}
 	eventually(t, "the interface has come", attached)
-	p.RemoveRoutes(t)
-	eventually(t, "its route is gone", notReady)
-	if r := currentReport(t); len(r.Endpoints) != 1 || !r.Endpoints[0].Attached {
-		t.Errorf("endpoints %+v: the pod is not judged while its route is replaced", r.Endpoints)
-	}
+	p.RemoveRoutes(t) // who has the address is known all the same
+	eventually(t, "its route is gone", attached)
 	p.RemoveLink()
 	eventually(t, "the interface is gone", func() error {
 		if r := currentReport(t); r.Ready || len(r.Endpoints) != 0 {

@@ -9,33 +9,40 @@ import (
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/selftest"
 )
 
-// attach puts the endpoints' interfaces under the datapath and lets go of all others, also of those that
-// an earlier run left. The world that knows the endpoints must be loaded: packets of an interface that it
-// does not know are dropped.
-func (u *updater) attach(endpoints []plan.EndpointInput) (problems []error) {
+// attach puts the endpoints' interfaces under the datapath, and unknown ones, whose packets it drops. It lets go of
+// all others, also of those that an earlier run left. The world that knows the endpoints must be loaded.
+func (u *updater) attach(endpoints []plan.EndpointInput, unknown []uint32) (problems []error) {
 	found, err := u.dataplane.Attached()
 	if err != nil {
 		return []error{err}
 	}
-	wanted, local := make(map[uint32]bool, len(endpoints)), make(map[uint32]bool, len(endpoints))
+	u.judged = make(map[uint32]bool, len(endpoints))
+	keep := map[uint32]bool{selftest.Ifindex: true}
 	for _, e := range endpoints {
-		local[e.Ifindex] = true
+		keep[e.Ifindex] = true
 		if err := u.dataplane.Attach(e.Ifindex); err != nil {
 			problems = append(problems, fmt.Errorf("enforce the policies of pod %s: %w", e.Pod, err))
 			continue
 		}
-		wanted[e.Ifindex] = true
+		u.judged[e.Ifindex] = true
+	}
+	for _, ifindex := range unknown {
+		keep[ifindex] = true
+		// One that cannot be attached to has vanished, or the gate is what holds it back.
+		if err := u.dataplane.Attach(ifindex); err != nil {
+			u.log.Debug("an interface that may be a new pod's is not held back", "ifindex", ifindex, "error", err)
+		}
 	}
 	for _, ifindex := range found {
-		if local[ifindex] || ifindex == selftest.Ifindex {
+		if keep[ifindex] {
 			continue
 		}
 		if err := u.dataplane.Detach(ifindex); err != nil {
 			problems = append(problems, fmt.Errorf("stop enforcing at the interface of a pod that is gone: %w", err))
 		}
 	}
-	u.state.setAttached(wanted)
-	u.metrics.endpoints.Set(float64(len(wanted)))
+	u.state.setAttached(u.judged)
+	u.metrics.endpoints.Set(float64(len(u.judged)))
 	return problems
 }
 

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	flowpb "github.com/cilium/cilium/api/v1/flow"
@@ -44,22 +45,24 @@ func definition(t *testing.T) *unstructured.Unstructured {
 	return crd
 }
 
-// install gives the API server the kind, until the test ends.
-func install(t *testing.T, client dynamic.Interface) {
+// install gives the API server the kind, until remove is called or the test ends.
+func install(t *testing.T, client dynamic.Interface) (remove func()) {
 	t.Helper()
 	crd := definition(t)
 	if _, err := client.Resource(definitions).Create(t.Context(), crd, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	remove = sync.OnceFunc(func() {
 		if err := client.Resource(definitions).Delete(context.Background(), crd.GetName(), metav1.DeleteOptions{}); err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(remove)
 	eventually(t, "the API server serves ClusterNetworkPolicies", func() error {
 		_, err := client.Resource(clusterPolicies).List(t.Context(), metav1.ListOptions{})
 		return err
 	})
+	return remove
 }
 
 // putClusterPolicy makes a policy about who may reach the pods of a namespace.
@@ -82,7 +85,7 @@ func TestClusterNetworkPoliciesReachPackets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	install(t, client)
+	remove := install(t, client)
 	const nodeName, ns = "node-tiers", "tiers"
 	createNode(t, nodeName, node.Gateway4.String())
 	createNamespace(t, ns, "enforce")
@@ -116,4 +119,8 @@ func TestClusterNetworkPoliciesReachPackets(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the Admin tier is empty again", passes)
+	putClusterPolicy(t, client, "top", "Admin", "Deny", ns)
+	eventually(t, "the Admin tier denies once more", drops)
+	remove()
+	eventually(t, "the kind is gone, and its policies with it", passes)
 }

@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -10,39 +11,60 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/hostnet"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/plan"
 )
 
-// interfaceFunc finds the host's end of the pod that has an address, as hostnet.Network.Interface does.
-type interfaceFunc func(netip.Addr) (ifindex uint32, err error)
+// interfacesFunc finds the host's ends of the veth pairs of the pod that has an address, as hostnet.View does.
+type interfacesFunc func(netip.Addr) (ifindexes []uint32, err error)
 
-// localEndpoints finds the interfaces of the node's pods, in the order of the pods' names. Problems name
-// the pods with an address that no interface was found for.
-func (m *mirror) localEndpoints(find interfaceFunc) (endpoints []plan.EndpointInput, problems []error) {
+// localEndpoints finds the interfaces of the node's pods, in the order of the pods' names: those of the sandboxes that
+// the runtime told of, and of other pods those that their addresses lead to. Problems name the pods of which no
+// interface was found.
+func (m *mirror) localEndpoints(told []sandbox, find interfacesFunc) (endpoints []plan.EndpointInput, problems []error) {
 	owners := map[uint32]types.NamespacedName{}
 	for _, p := range m.localPods() {
+		found, err := interfacesOf(p, told, find)
 		name := types.NamespacedName{Namespace: p.Namespace, Name: p.Name}
-		for _, addr := range podAddrs(p) {
-			ifindex, err := find(addr)
-			if err != nil {
-				if p.DeletionTimestamp == nil { // else its network is being taken down
-					problems = append(problems, fmt.Errorf("find the interface of pod %s: %w", name, err))
-				}
-				continue
-			}
-			other, taken := owners[ifindex]
-			if taken && other != name {
+		if err != nil && p.DeletionTimestamp == nil { // else its network is being taken down
+			problems = append(problems, fmt.Errorf("find the interface of pod %s: %w", name, err))
+		}
+		for _, ifindex := range found.Interfaces {
+			if other, taken := owners[ifindex]; taken && other != name {
 				problems = append(problems, fmt.Errorf("pod %s shares interface %d with pod %s: their traffic cannot be told apart",
 					name, ifindex, other))
+			} else if !taken {
+				owners[ifindex] = name
+				endpoints = append(endpoints, plan.EndpointInput{Pod: name, Ifindex: ifindex, Mode: m.modes[p.Namespace], Addrs: found.Addrs})
 			}
-			if taken {
-				continue
-			}
-			owners[ifindex] = name
-			endpoints = append(endpoints, plan.EndpointInput{Pod: name, Ifindex: ifindex, Mode: m.modes[p.Namespace], Addrs: podAddrs(p)})
 		}
 	}
 	return endpoints, problems
+}
+
+// interfacesOf also returns what it found when it errs. The addresses of the latest sandbox are the pod's.
+func interfacesOf(p *corev1.Pod, told []sandbox, find interfacesFunc) (found hostnet.Pod, err error) {
+	for i := range told {
+		if told[i].isOf(p) {
+			if found.Addrs == nil {
+				found.Addrs = told[i].pod.Addrs
+			}
+			found.Interfaces = append(found.Interfaces, told[i].pod.Interfaces...)
+		}
+	}
+	if len(found.Interfaces) > 0 {
+		return found, nil
+	}
+	found.Addrs = podAddrs(p)
+	var errs []error
+	for _, addr := range found.Addrs {
+		ifindexes, err := find(addr)
+		errs = append(errs, err)
+		found.Interfaces = append(found.Interfaces, ifindexes...)
+	}
+	slices.Sort(found.Interfaces)
+	found.Interfaces = slices.Compact(found.Interfaces)
+	return found, errors.Join(errs...)
 }
 
 // keepKnown adds those of the endpoints before whose pod and interface are still there, although no route

@@ -38,11 +38,11 @@ func pod(namespace, name string, addrs ...string) *corev1.Pod {
 var errNone = errors.New("none")
 
 // interfaces finds interface n for addresses that end in ".n" or "::n".
-func interfaces(addr netip.Addr) (uint32, error) {
+func interfaces(addr netip.Addr) ([]uint32, error) {
 	if n := addr.AsSlice()[len(addr.AsSlice())-1]; n < 200 {
-		return uint32(n), nil
+		return []uint32{uint32(n)}, nil
 	}
-	return 0, errNone
+	return nil, errNone
 }
 
 func TestLocalEndpoints(t *testing.T) {
@@ -60,7 +60,7 @@ func TestLocalEndpoints(t *testing.T) {
 			pod("shop", "starting"), elsewhere, host, done,
 		},
 	}})
-	got, problems := m.localEndpoints(interfaces)
+	got, problems := m.localEndpoints(nil, interfaces)
 	want := []plan.EndpointInput{
 		{Pod: types.NamespacedName{Namespace: "old", Name: "c"}, Ifindex: 3, Mode: plan.Audit, Addrs: addrs("fd00::3")},
 		{Pod: types.NamespacedName{Namespace: "shop", Name: "a"}, Ifindex: 1, Mode: plan.Enforce, Addrs: addrs("10.0.0.1", "fd00::1")},
@@ -86,7 +86,7 @@ func TestLocalEndpointsProblems(t *testing.T) {
 	m.apply(netpol.Change{Set: netpol.Objects{Pods: []*corev1.Pod{
 		pod("shop", "a", "10.0.0.1", "fd00::fa"), pod("shop", "b", "10.1.0.1"), ending,
 	}}})
-	got, problems := m.localEndpoints(interfaces)
+	got, problems := m.localEndpoints(nil, interfaces)
 	if len(got) != 1 || got[0].Pod.Name != "a" {
 		t.Errorf("got %+v, want the interface of a alone", got)
 	}

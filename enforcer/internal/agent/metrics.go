@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/dataplane"
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/nri"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/observer"
 )
 
@@ -129,5 +130,28 @@ func (s sampled) collectPackets(ch chan<- prometheus.Metric) {
 		for reason, n := range byReason {
 			ch <- prometheus.MustNewConstMetric(packetsDesc, prometheus.CounterValue, float64(n), verdict, reason.String())
 		}
+	}
+}
+
+// runtimeMetrics are about the container runtime, which holds new pods back.
+type runtimeMetrics struct{ plugin *nri.Plugin }
+
+var (
+	connectedDesc = describe("nri_connected", "1 if the container runtime holds new pods back until their policies are loaded.")
+	sandboxesDesc = describe("sandboxes_total", "New pods that the container runtime held back: ready in time, late (let go with their packets dropped until they are known), or failed.", "result")
+)
+
+// Describe lists the metrics.
+func (r runtimeMetrics) Describe(ch chan<- *prometheus.Desc) {
+	ch <- connectedDesc
+	ch <- sandboxesDesc
+}
+
+// Collect reads them.
+func (r runtimeMetrics) Collect(ch chan<- prometheus.Metric) {
+	stats := r.plugin.Stats()
+	ch <- prometheus.MustNewConstMetric(connectedDesc, prometheus.GaugeValue, oneIf(stats.Connected))
+	for result, n := range map[string]uint64{"ready": stats.Answered, "late": stats.Late, "failed": stats.Failed} {
+		ch <- prometheus.MustNewConstMetric(sandboxesDesc, prometheus.CounterValue, float64(n), result)
 	}
 }

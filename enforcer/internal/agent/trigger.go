@@ -14,7 +14,8 @@ const window = 5 * time.Millisecond
 
 // trigger folds any number of changes into one wake-up.
 type trigger struct {
-	wake chan struct{}
+	wake  chan struct{}
+	hurry chan struct{} // ends the window
 
 	mu      sync.Mutex
 	pending pending
@@ -24,16 +25,22 @@ type trigger struct {
 type pending struct {
 	objects bool      // the API server's
 	network bool      // the node's
+	pods    bool      // sandboxes: the container runtime waits for an answer
 	since   time.Time // the first change
 }
 
-func newTrigger() *trigger { return &trigger{wake: make(chan struct{}, 1)} }
+func newTrigger() *trigger {
+	return &trigger{wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
+}
 
 // objectsChanged never blocks.
 func (t *trigger) objectsChanged() { t.fire(pending{objects: true}) }
 
 // networkChanged never blocks.
 func (t *trigger) networkChanged() { t.fire(pending{network: true}) }
+
+// sandboxesChanged never blocks.
+func (t *trigger) sandboxesChanged() { t.fire(pending{network: true, pods: true}) }
 
 func (t *trigger) fire(what pending) {
 	t.mu.Lock()
@@ -42,9 +49,17 @@ func (t *trigger) fire(what pending) {
 	}
 	t.pending.objects = t.pending.objects || what.objects
 	t.pending.network = t.pending.network || what.network
+	t.pending.pods = t.pending.pods || what.pods
 	t.mu.Unlock()
+	wake(t.wake)
+	if what.pods {
+		wake(t.hurry)
+	}
+}
+
+func wake(c chan struct{}) {
 	select {
-	case t.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default: // it will be woken already
 	}
 }
@@ -64,6 +79,7 @@ func (t *trigger) next(ctx context.Context, timeout time.Duration) (pending, err
 		select {
 		case <-ctx.Done():
 			return pending{}, ctx.Err()
+		case <-t.hurry:
 		case <-time.After(window):
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/hostnet"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/inventory"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/plan"
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/selftest"
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
@@ -37,8 +38,12 @@ type updater struct {
 
 	mirror     *mirror
 	planner    *plan.Planner // nil before the first world
-	interfaces []netip.Addr  // of the node
-	found      map[netip.Addr]uint32
+	sandboxes  *sandboxes
+	netnsPath  string
+	view       *hostnet.View // of the node's network, as are the next two
+	devices    hostnet.Devices
+	interfaces []netip.Addr // addresses
+	judged     map[uint32]bool
 	input      plan.Input // of the world that is loaded
 	loaded     bool       // the last attempt to load was successful
 	attached   bool       // so was the last one to attach
@@ -101,24 +106,41 @@ func (u *updater) update(change pending) []error {
 			return []error{err}
 		}
 	}
-	endpoints, problems := u.mirror.localEndpoints(u.find)
+	endpoints, problems := u.mirror.localEndpoints(u.sandboxes.list(), u.view.Interfaces)
 	input := plan.Input{
 		Endpoints:    u.mirror.keepKnown(endpoints, u.input.Endpoints, u.network.Exists),
 		NodeAddrs:    nodeAddrs(u.interfaces, node),
 		ServiceAddrs: u.mirror.serviceAddrs(),
+		// Without a namespace that is enforced nobody has asked for pods to be held back.
+		Gate: len(u.mirror.modes) > 0,
 	}
+	input.Exempt, input.Bridges = u.devices.Exempt, u.devices.Bridges
 	same := sameNode(u.input, input)
 	if change.objects || !u.loaded || !same {
 		if err := u.load(input); err != nil {
 			return append(append(problems, err), u.cutOff(input.Endpoints)...)
 		}
 	}
-	if !change.network && same && u.attached {
-		return problems
+	if change.network || !same || !u.attached {
+		more := u.attach(input.Endpoints, u.unknown(input))
+		u.attached = len(more) == 0
+		problems = append(problems, more...)
 	}
-	problems = append(problems, u.attach(input.Endpoints)...)
-	u.attached = len(problems) == 0
+	u.sandboxes.judged(func(ifindex uint32) bool { return u.judged[ifindex] })
 	return problems
+}
+
+// unknown are the veths that may be pods', but of none that is known: while there is a gate, they are held back at the
+// device too, because a bridge forwards without asking the node.
+func (u *updater) unknown(input plan.Input) []uint32 {
+	if !input.Gate {
+		return nil
+	}
+	known := make(map[uint32]bool, len(input.Endpoints))
+	for _, e := range input.Endpoints {
+		known[e.Ifindex] = true
+	}
+	return slices.DeleteFunc(slices.Clone(u.devices.Veths), func(i uint32) bool { return known[i] || i == selftest.Ifindex })
 }
 
 // takeObjects brings everything up to date that is kept of the API server's objects.
@@ -145,21 +167,15 @@ func (u *updater) takeObjects() {
 
 // lookAround reads the node's network again.
 func (u *updater) lookAround() (err error) {
-	u.found = make(map[netip.Addr]uint32)
-	u.interfaces, err = u.network.Addrs()
-	return err
-}
-
-// find is the interface of the pod that has an address. What was found holds until the node's network changes.
-func (u *updater) find(addr netip.Addr) (uint32, error) {
-	if ifindex, known := u.found[addr]; known {
-		return ifindex, nil
+	u.view = u.network.View()
+	if u.interfaces, err = u.network.Addrs(); err != nil {
+		return err
 	}
-	ifindex, err := u.network.Interface(addr)
-	if err == nil {
-		u.found[addr] = ifindex
+	u.devices, err = u.view.Devices(nodeAddrs(u.interfaces, u.mirror.nodes[u.node]), u.netnsPath)
+	if err != nil { // what it says holds all the same
+		u.log.Warn("veths that are no pods' cannot all be told from those of pods", "error", err)
 	}
-	return ifindex, err
+	return nil
 }
 
 func sameNode(a, b plan.Input) bool {

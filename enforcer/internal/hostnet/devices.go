@@ -14,8 +14,8 @@ import (
 
 // Devices are interfaces that lead to no single pod, sorted.
 type Devices struct {
-	// Exempt are the veths that are certainly no pods'.
-	Exempt []uint32
+	// Exempt are the veths that are certainly no pods', and Veths all others.
+	Exempt, Veths []uint32
 	// Bridges are those that have no port but veths that may be pods', or no port at all.
 	Bridges []uint32
 }
@@ -70,8 +70,12 @@ func devices(links []link, exempt func(link) bool) (d Devices) {
 	others := map[uint32]bool{} // bridges with a port that is no pod's
 	for _, l := range links {
 		notPods := l.kind != "veth" || exempt(l)
-		if l.kind == "veth" && notPods {
+		switch {
+		case l.kind != "veth":
+		case notPods:
 			d.Exempt = append(d.Exempt, l.index)
+		default:
+			d.Veths = append(d.Veths, l.index)
 		}
 		if l.master != 0 && notPods {
 			others[l.master] = true
@@ -83,6 +87,7 @@ func devices(links []link, exempt func(link) bool) (d Devices) {
 		}
 	}
 	slices.Sort(d.Exempt)
+	slices.Sort(d.Veths)
 	slices.Sort(d.Bridges)
 	return d
 }

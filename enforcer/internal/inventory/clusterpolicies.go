@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/dynamicinformer"
@@ -53,26 +52,64 @@ func (o *optional) informer() cache.SharedIndexInformer {
 	return dynamicinformer.NewFilteredDynamicInformer(o.client, clusterPolicies, metav1.NamespaceAll, 0, cache.Indexers{}, nil).Informer()
 }
 
-// watchClusterPolicies mirrors them from the time on when the API server has them.
-func (inv *Inventory) watchClusterPolicies(ctx context.Context) {
-	err := wait.PollUntilContextCancel(ctx, lookAgain, false, func(context.Context) (bool, error) {
-		served, err := inv.optional.served()
-		if err != nil {
+// watchClusterPolicies mirrors them while the API server has them. It calls settled, perhaps several times, when
+// those that there are have been noted as changes, or it is known that there are none.
+func (inv *Inventory) watchClusterPolicies(ctx context.Context, settled func()) {
+	for ctx.Err() == nil {
+		pause := lookAgain
+		switch served, err := inv.optional.served(); {
+		case err != nil:
 			inv.log.Warn("looking for ClusterNetworkPolicies failed, trying again", "error", err)
+			pause = time.Second
+		case served:
+			inv.mirrorClusterPolicies(ctx, settled)
 		}
-		return served, nil
-	})
-	if err != nil {
-		return // ctx ended
+		if pause == lookAgain {
+			settled()
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
 	}
+}
+
+// mirrorClusterPolicies returns when ctx ends, or when the API server does not have the kind any more: then all of
+// them are gone.
+func (inv *Inventory) mirrorClusterPolicies(ctx context.Context, settled func()) {
+	here, cancel := context.WithCancel(ctx)
+	defer cancel()
 	informer := inv.optional.informer()
-	if err := errors.Join(inv.quiet(informer), inv.call(informer)); err != nil {
-		inv.log.Error("ClusterNetworkPolicies cannot be watched; restart the enforcer to try again", "error", err)
+	handler, err := informer.AddEventHandler(inv.handler())
+	err = errors.Join(err, informer.SetTransform(trim), informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, r *cache.Reflector, err error) {
+		inv.watchFailed(ctx, r, err)
+		// Only who lists kinds knows that there is none: a single object, or an API server that starts, is not
+		// found for other reasons too.
+		if !apierrors.IsNotFound(err) {
+			return
+		}
+		if served, err := inv.optional.served(); err == nil && !served {
+			cancel()
+		}
+	}))
+	if err != nil {
+		inv.log.Error("ClusterNetworkPolicies cannot be watched, trying again", "error", err)
 		return
 	}
-	inv.log.Info("the API server now has ClusterNetworkPolicies")
-	inv.clusterPolicies.Store(&informer)
-	informer.RunWithContext(ctx)
+	inv.log.Info("the API server has ClusterNetworkPolicies")
+	go func() {
+		if cache.WaitForCacheSync(here.Done(), informer.HasSynced, handler.HasSynced) {
+			settled()
+		}
+	}()
+	informer.RunWithContext(here)
+	if ctx.Err() != nil {
+		return
+	}
+	inv.log.Info("the API server does not have ClusterNetworkPolicies any more")
+	for _, object := range informer.GetStore().List() {
+		inv.deleted(object)
+	}
 }
 
 // clusterPolicy is the object in its type. One that does not fit keeps its name alone, which the policies'

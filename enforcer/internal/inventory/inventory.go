@@ -10,7 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -41,9 +41,7 @@ type Inventory struct {
 	namespaces, pods, services, nodes, policies cache.SharedIndexInformer
 	replicaSets, jobs                           cache.SharedIndexInformer
 	told                                        []cache.InformerSynced // the first objects are noted as changes
-	// clusterPolicies is nil as long as the API server does not have the kind.
-	clusterPolicies atomic.Pointer[cache.SharedIndexInformer]
-	optional        optional
+	optional                                    optional               // ClusterNetworkPolicies
 
 	changes changes
 	changed func()
@@ -83,12 +81,8 @@ func New(ctx context.Context, config *rest.Config, log *slog.Logger, changed fun
 		changed:     changed,
 		log:         log,
 	}
-	served, err := inv.optional.served()
-	if err != nil {
+	if _, err := inv.optional.served(); err != nil {
 		return nil, err
-	}
-	if served {
-		inv.clusterPolicies.Store(new(inv.optional.informer()))
 	}
 	return inv, errors.Join(inv.quiet(inv.all()...), inv.call(inv.deciding()...))
 }
@@ -112,11 +106,7 @@ func (inv *Inventory) all() []cache.SharedIndexInformer {
 
 // deciding are the kinds that verdicts depend on.
 func (inv *Inventory) deciding() []cache.SharedIndexInformer {
-	kinds := []cache.SharedIndexInformer{inv.namespaces, inv.pods, inv.services, inv.nodes, inv.policies}
-	if c := inv.clusterPolicies.Load(); c != nil {
-		kinds = append(kinds, *c)
-	}
-	return kinds
+	return []cache.SharedIndexInformer{inv.namespaces, inv.pods, inv.services, inv.nodes, inv.policies}
 }
 
 // quiet makes caches keep only what is needed, and report watches that fail.
@@ -132,17 +122,17 @@ func (inv *Inventory) quiet(kinds ...cache.SharedIndexInformer) error {
 func (inv *Inventory) call(kinds ...cache.SharedIndexInformer) error {
 	var errs []error
 	for _, i := range kinds {
-		handler, err := i.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(object any) { inv.set(object) },
-			UpdateFunc: inv.updated,
-			DeleteFunc: inv.deleted,
-		})
+		handler, err := i.AddEventHandler(inv.handler())
 		errs = append(errs, err)
 		if err == nil {
 			inv.told = append(inv.told, handler.HasSynced)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (inv *Inventory) handler() cache.ResourceEventHandler {
+	return cache.ResourceEventHandlerFuncs{AddFunc: inv.set, UpdateFunc: inv.updated, DeleteFunc: inv.deleted}
 }
 
 func (inv *Inventory) set(object any) {
@@ -184,9 +174,16 @@ func (inv *Inventory) Run(ctx context.Context) error {
 		go i.RunWithContext(ctx)
 		synced = append(synced, i.HasSynced)
 	}
-	if inv.clusterPolicies.Load() == nil {
-		go inv.watchClusterPolicies(ctx)
-	}
+	settled := make(chan struct{})
+	go inv.watchClusterPolicies(ctx, sync.OnceFunc(func() { close(settled) }))
+	synced = append(synced, func() bool {
+		select {
+		case <-settled:
+			return true
+		default:
+			return false
+		}
+	})
 	if !cache.WaitForCacheSync(ctx.Done(), synced...) {
 		return ctx.Err()
 	}

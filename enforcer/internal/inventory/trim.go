@@ -10,6 +10,10 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
+// AnnotationMirror is on a mirror pod, which stands for a static pod in the API server. Its value is the static
+// pod's own UID.
+const AnnotationMirror = corev1.MirrorPodAnnotationKey
+
 // trim keeps what policies and flows speak of, so that a node's memory does not grow with the size of
 // the pods' specifications in the whole cluster. What it leaves out cannot cause an update either.
 func trim(object any) (any, error) {
@@ -46,6 +50,9 @@ func trimPod(p *corev1.Pod) *corev1.Pod {
 		ObjectMeta: trimMeta(p.ObjectMeta),
 		Spec:       corev1.PodSpec{NodeName: p.Spec.NodeName, HostNetwork: p.Spec.HostNetwork},
 		Status:     corev1.PodStatus{Phase: p.Status.Phase, PodIP: p.Status.PodIP, PodIPs: p.Status.PodIPs},
+	}
+	if uid, mirror := p.Annotations[AnnotationMirror]; mirror {
+		trimmed.Annotations = map[string]string{AnnotationMirror: uid}
 	}
 	trimmed.Spec.Containers = trimContainers(p.Spec.Containers)
 	trimmed.Spec.InitContainers = trimContainers(p.Spec.InitContainers)
