@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -307,4 +308,62 @@ func BenchmarkView250Pods(b *testing.B) {
 			}
 		}
 	})
+}
+
+// What a view says is true of pods that were there before it was asked for, whatever comes and goes meanwhile.
+func TestViewWhilePodsComeAndGo(t *testing.T) {
+	n := open(t)
+	stays := node.NewPod(t, "vstays", "10.94.0.1")
+	ended := make(chan struct{})
+	var busy sync.WaitGroup
+	busy.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-ended:
+				return
+			default:
+				if err := comeAndGo(i); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	})
+	for i := range 30 {
+		p := node.NewPod(t, fmt.Sprintf("vnew%d", i), "10.94.0.2") // the same address each time
+		p.RemoveRoutes(t)
+		v := n.View()
+		wantInterfaces(t, v, p.Addrs[0], p.Ifindex)
+		wantInterfaces(t, v, stays.Addrs[0], stays.Ifindex)
+		p.RemoveLink()
+		wantNone(t, n.View(), "10.94.0.2", "no network namespace", "no route")
+	}
+	close(ended)
+	busy.Wait()
+}
+
+// comeAndGo makes a network namespace behind a veth pair and takes it away.
+func comeAndGo(i int) error {
+	name := fmt.Sprintf("vchurn%d", i%8)
+	done := make(chan error)
+	var ns netns.NsHandle
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		var err error
+		ns, err = netns.New()
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		return err
+	}
+	defer ns.Close()
+	_, err := node.Connect(name, ns, netip.AddrFrom4([4]byte{10, 94, 1, byte(i % 8)}))
+	if err != nil {
+		return err
+	}
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	return netlink.LinkDel(link)
 }
