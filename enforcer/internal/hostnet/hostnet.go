@@ -60,6 +60,15 @@ func (n *Network) Close() {
 // with ErrNoInterface if the route to addr does not end at an interface of one pod: it goes through a
 // gateway or an interface that many share, or the interface has vanished.
 func (n *Network) Interface(addr netip.Addr) (ifindex uint32, err error) {
+	index, err := n.route(addr)
+	if err != nil {
+		return 0, err
+	}
+	return n.podLink(addr, int(index))
+}
+
+// route returns the interface that packets for addr leave through, if addr is on the link there.
+func (n *Network) route(addr netip.Addr) (ifindex uint32, err error) {
 	routes, err := n.handle.RouteGetWithOptions(addr.AsSlice(), &netlink.RouteGetOptions{FIBMatch: true})
 	if errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) {
 		return 0, fmt.Errorf("%w: there is no route to %s", ErrNoInterface, addr)
@@ -70,7 +79,7 @@ func (n *Network) Interface(addr netip.Addr) (ifindex uint32, err error) {
 	if len(routes) != 1 || !isDirect(routes[0]) {
 		return 0, fmt.Errorf("%w: %s is this node's own or behind a gateway or default route", ErrNoInterface, addr)
 	}
-	return n.podLink(addr, routes[0].LinkIndex)
+	return uint32(routes[0].LinkIndex), nil
 }
 
 func isDirect(r netlink.Route) bool {

@@ -5,10 +5,8 @@ package hostnet
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 )
 
 // namespace is another network namespace as it is seen from the node's.
@@ -25,14 +23,6 @@ func indices(links []link) []uint32 {
 		all = append(all, l.index)
 	}
 	return all
-}
-
-func (ns *namespace) names() string {
-	names := make([]string, 0, len(ns.veths))
-	for _, l := range ns.veths {
-		names = append(names, l.name)
-	}
-	return strings.Join(names, ", ")
 }
 
 // table is the node's interfaces and where they lead, at one moment. It is never changed, only replaced.
@@ -125,51 +115,4 @@ func groupByNamespace(links []link) map[int32][]link {
 		slices.SortFunc(group, func(a, b link) int { return cmp.Compare(a.index, b.index) })
 	}
 	return groups
-}
-
-// Interfaces returns the indices of the node's ends of all veth pairs of the pod that has addr, sorted:
-// all of them carry its packets. It asks who has the address, then, if nobody or more than one has, where
-// the route to it leads. It errs with ErrNoInterface if neither names one pod; the error says what was tried.
-func (v *View) Interfaces(addr netip.Addr) ([]uint32, error) {
-	owners := v.table.byAddr[addr]
-	if len(owners) != 1 && !v.fresh {
-		// Addresses may have changed since they were read, of which the kernel tells nobody outside.
-		v.table, v.err = v.network.refresh(true)
-		v.fresh = true
-		owners = v.table.byAddr[addr]
-	}
-	if len(owners) == 1 {
-		return owners[0].interfaces(), nil
-	}
-	byRoute, err := v.network.Interface(addr)
-	if err == nil {
-		return v.siblings(byRoute), nil
-	}
-	return nil, errors.Join(v.nobody(addr, owners), err)
-}
-
-// nobody says why the addresses of namespaces do not tell where addr is.
-func (v *View) nobody(addr netip.Addr, owners []*namespace) error {
-	switch {
-	case v.err != nil:
-		return fmt.Errorf("%w: who has %s is not known: %w", ErrNoInterface, addr, v.err)
-	case len(owners) == 0:
-		return fmt.Errorf("%w: no network namespace behind a veth interface of this node has %s", ErrNoInterface, addr)
-	}
-	var names []string
-	for _, ns := range owners {
-		names = append(names, ns.names())
-	}
-	slices.Sort(names)
-	return fmt.Errorf("%w: %d network namespaces have %s, those behind %s", ErrNoInterface, len(owners), addr, strings.Join(names, "; "))
-}
-
-// siblings returns all interfaces that lead where ifindex does.
-func (v *View) siblings(ifindex uint32) []uint32 {
-	for _, ns := range v.table.namespaces {
-		if all := ns.interfaces(); slices.Contains(all, ifindex) {
-			return all
-		}
-	}
-	return []uint32{ifindex}
 }
