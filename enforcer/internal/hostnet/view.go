@@ -54,9 +54,8 @@ type View struct {
 	err     error // why addresses of other namespaces could not be read; nil: they could
 }
 
-// View tells veth pairs by the addresses at their other end. It costs next to nothing if no interface of
-// the node changed since the last call. If the kernel does not let addresses be read, the view
-// knows routes only.
+// View reads where the node's veth pairs lead. It costs next to nothing if no interface of the node changed
+// since the last call. What cannot be read is missing from the view, and Interfaces says why.
 func (n *Network) View() *View {
 	t, err := n.refresh(false)
 	return &View{network: n, table: t, err: err}
@@ -67,7 +66,7 @@ const passes = 3
 
 // refresh brings n.table up to date; all: also addresses that are known. After addresses were read the
 // interfaces are listed again, and are the same: the kernel gives the id of a namespace that is gone to
-// the next one. On failure the table has what could be read.
+// the next one. On failure the table is as before, or lacks the addresses that could not be read.
 func (n *Network) refresh(all bool) (*table, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -87,6 +86,9 @@ func (n *Network) refresh(all bool) (*table, error) {
 // read reports whether anything changed that was read.
 func (n *Network) read(all bool) (changed bool, err error) {
 	links, err := n.socket.links()
+	if err != nil {
+		return false, err
+	}
 	namespaces := map[int32]*namespace{}
 	for id, group := range groupByNamespace(links) {
 		old := n.table.namespaces[id]
