@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/trace"
 )
 
 // kubeconfig writes one for a server that needs no credentials.
@@ -76,6 +78,8 @@ func TestWrongArguments(t *testing.T) {
 		"--output \"text\"":                      {"status", "-o", "text"},
 		"--http-addr nowhere is not host:port":   {"status", "--http-addr=nowhere"},
 		"is one running on this node":            {"status", "--http-addr=127.0.0.1:1"},
+		"with the same --http-addr?":             {"trace", "--from=a/b", "--to=a/c", "--port=1", "--http-addr=127.0.0.1:1"},
+		"--output \"table\"":                     {"trace", "-o", "table"},
 		"same --http-addr":                       {"monitor", "--http-addr=127.0.0.1:1"},
 		"--verdict \"lost\"":                     {"monitor", "--verdict=lost"},
 		"--output \"xml\"":                       {"monitor", "-o", "xml"},
@@ -127,7 +131,7 @@ func TestExplainTellsWhoIsNotRoot(t *testing.T) {
 }
 
 func TestHelpHasExamples(t *testing.T) {
-	for _, command := range []string{"", "run", "status", "monitor"} {
+	for _, command := range []string{"", "run", "status", "monitor", "trace"} {
 		var help bytes.Buffer
 		if err := run(t.Context(), append(strings.Fields(command), "--help"), &help, io.Discard); err != nil {
 			t.Fatal(err)
@@ -187,6 +191,43 @@ func TestStatus(t *testing.T) {
 	}
 	if err := run(t.Context(), []string{"status", "--nope"}, io.Discard, io.Discard); exitCode(err) != 2 {
 		t.Errorf("a wrong flag: %v with exit status %d, want 2", err, exitCode(err))
+	}
+}
+
+const traceAnswer = `{"allowed":false,"passes":false,"answer":"Pod shop/web → Pod shop/api TCP/80 is denied by the ingress side.",
+"from":"shop/web","to":"shop/api","protocol":"TCP","port":80,"node":"n1","generation":7,
+"egress":{"judged":true,"allowed":true,"passes":true,"reason":"NotIsolated","because":"no policy isolates the pod in this direction","self":{"pod":"shop/web"},"peer":{}},
+"ingress":{"judged":true,"allowed":false,"passes":false,"reason":"NoRule","because":"a policy isolates the pod, and no rule of it matches",
+"self":{"pod":"shop/api"},"peer":{},"by":[{"kind":"NetworkPolicy","namespace":"shop","name":"deny","direction":"Ingress","index":-1,"path":"spec"}]}}`
+
+func TestTrace(t *testing.T) {
+	question := []string{"trace", "--from=shop/web", "--to=shop/api", "--port=80", "--http-addr=" + agentAnswers(t, traceAnswer)}
+	var text bytes.Buffer
+	if err := run(t.Context(), question, &text, io.Discard); exitCode(err) != 1 || err.Error() != "" {
+		t.Errorf("denied: %v with exit status %d, want 1 and no more words", err, exitCode(err))
+	}
+	for _, want := range []string{"is denied by the ingress side.\n", "Judged on node n1, by generation 7.", "isolated by  NetworkPolicy shop/deny  spec\n"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("no %q in\n%s", want, text.String())
+		}
+	}
+	for _, format := range []string{"json", "yaml"} {
+		var text bytes.Buffer
+		var got trace.Report
+		if err := run(t.Context(), append(question, "-o", format), &text, io.Discard); exitCode(err) != 1 {
+			t.Errorf("%s: exit status %d, want 1", format, exitCode(err))
+		}
+		if err := yaml.UnmarshalStrict(text.Bytes(), &got); err != nil || got.Generation != 7 || got.Ingress.By[0].Name != "deny" {
+			t.Errorf("%s: %v, %+v", format, err, got)
+		}
+	}
+	question[4] = "--http-addr=" + agentAnswers(t, strings.Replace(traceAnswer, `"allowed":false`, `"allowed":true`, 1))
+	if err := run(t.Context(), question, io.Discard, io.Discard); exitCode(err) != 0 {
+		t.Errorf("allowed: %v, want exit status 0", err)
+	}
+	question[4] = "--http-addr=127.0.0.1:1"
+	if err := run(t.Context(), question, io.Discard, io.Discard); exitCode(err) != 2 {
+		t.Errorf("no agent: %v with exit status %d, want 2", err, exitCode(err))
 	}
 }
 
