@@ -259,7 +259,7 @@ inlined int stop_unknown(struct bpf_nf_ctx *ctx, struct view *v, __u8 direction,
 	v->direction = direction;
 	orient(v, p);
 	decide(&d, DENIED, BY_UNKNOWN_INTERFACE, NO_RULE);
-	record(v, &d, direction, HOW_OPENED);
+	record(v, &d, 0, direction, HOW_OPENED);
 	count(0, BY_UNKNOWN_INTERFACE);
 	return 0;
 }

@@ -14,12 +14,16 @@ import (
 )
 
 type DatapathAnswer struct {
-	_          structs.HostLayout
-	Generation uint64
-	Set        uint32
-	Rule       int16
-	Verdict    uint8
-	Reason     uint8
+	_             structs.HostLayout
+	Generation    uint64
+	Set           uint32
+	StagedSet     uint32
+	Rule          int16
+	StagedRule    int16
+	Verdict       uint8
+	Reason        uint8
+	StagedVerdict uint8
+	Pad           uint8
 }
 
 type DatapathBitmap struct {
@@ -94,12 +98,12 @@ const (
 )
 
 type DatapathEndpoint struct {
-	_     structs.HostLayout
-	Set   uint32
-	Main  uint32
-	Tiers [2]DatapathTiers
-	Mode  uint8
-	Pad   [3]uint8
+	_      structs.HostLayout
+	Live   DatapathPolicies
+	Staged DatapathPolicies
+	Main   uint32
+	Mode   uint8
+	Pad    [3]uint8
 }
 
 type DatapathEndpointKey struct {
@@ -128,18 +132,21 @@ type DatapathFlow struct {
 }
 
 type DatapathFlowKey struct {
-	_         structs.HostLayout
-	Local     [16]uint8
-	Remote    [16]uint8
-	Ifindex   uint32
-	Set       uint32
-	Port      uint16
-	Rule      int16
-	Protocol  uint8
-	Direction uint8
-	Verdict   uint8
-	Reason    uint8
-	Pad       [4]uint8
+	_             structs.HostLayout
+	Local         [16]uint8
+	Remote        [16]uint8
+	Ifindex       uint32
+	Set           uint32
+	StagedSet     uint32
+	Port          uint16
+	Rule          int16
+	StagedRule    int16
+	Protocol      uint8
+	Direction     uint8
+	Verdict       uint8
+	Reason        uint8
+	StagedVerdict uint8
+	Pad           uint8
 }
 
 type DatapathFragmentKey struct {
@@ -188,6 +195,12 @@ type DatapathPeerKey struct {
 	Class     uint32
 	Direction uint8
 	Pad       [3]uint8
+}
+
+type DatapathPolicies struct {
+	_     structs.HostLayout
+	Set   uint32
+	Tiers [2]DatapathTiers
 }
 
 type DatapathPolicySet struct {
@@ -312,6 +325,7 @@ const (
 	DatapathVarSharedLimit          = "shared_limit"
 	DatapathVarSharedMode           = "shared_mode"
 	DatapathVarSharedPeerKey        = "shared_peer_key"
+	DatapathVarSharedPolicies       = "shared_policies"
 	DatapathVarSharedPolicySet      = "shared_policy_set"
 	DatapathVarSharedPortClassTable = "shared_port_class_table"
 	DatapathVarSharedPortKey        = "shared_port_key"
@@ -410,6 +424,7 @@ type DatapathVariableSpecs struct {
 	SharedLimit          *ebpf.VariableSpec `ebpf:"shared_limit"`
 	SharedMode           *ebpf.VariableSpec `ebpf:"shared_mode"`
 	SharedPeerKey        *ebpf.VariableSpec `ebpf:"shared_peer_key"`
+	SharedPolicies       *ebpf.VariableSpec `ebpf:"shared_policies"`
 	SharedPolicySet      *ebpf.VariableSpec `ebpf:"shared_policy_set"`
 	SharedPortClassTable *ebpf.VariableSpec `ebpf:"shared_port_class_table"`
 	SharedPortKey        *ebpf.VariableSpec `ebpf:"shared_port_key"`
@@ -493,6 +508,7 @@ type DatapathVariables struct {
 	SharedLimit          *ebpf.Variable `ebpf:"shared_limit"`
 	SharedMode           *ebpf.Variable `ebpf:"shared_mode"`
 	SharedPeerKey        *ebpf.Variable `ebpf:"shared_peer_key"`
+	SharedPolicies       *ebpf.Variable `ebpf:"shared_policies"`
 	SharedPolicySet      *ebpf.Variable `ebpf:"shared_policy_set"`
 	SharedPortClassTable *ebpf.Variable `ebpf:"shared_port_class_table"`
 	SharedPortKey        *ebpf.Variable `ebpf:"shared_port_key"`

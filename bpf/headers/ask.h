@@ -24,7 +24,7 @@ inlined void imagine(struct view *v, const struct question *q)
 
 inlined void answer(struct answer *a, const struct view *v, const struct question *q)
 {
-	struct decision d = {.set = NO_SET};
+	struct decision d = {.set = NO_SET}, staged = {.set = NO_SET};
 	struct endpoint *ep;
 
 	if (!v->generation) {
@@ -35,14 +35,18 @@ inlined void answer(struct answer *a, const struct view *v, const struct questio
 		if (is_foreign(v, ep))
 			deny_foreign(&d);
 		else
-			judge(v, ep, v->direction, &d);
+			judge(v, &ep->live, v->direction, &d);
 		apply_mode(&d, ep);
+		judge_staged(v, ep, &d, v->direction, &staged);
 	}
 	a->generation = v->generation;
 	a->set = d.set;
 	a->rule = d.rule;
 	a->verdict = d.verdict;
 	a->reason = d.reason;
+	a->staged_set = staged.set;
+	a->staged_rule = staged.rule;
+	a->staged_verdict = staged.verdict;
 }
 
 SEC("tc")

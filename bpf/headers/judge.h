@@ -133,37 +133,37 @@ inlined int is_set(const struct bitmap *bits, __u32 bit)
 }
 
 /* What a rule of the Admin or the Baseline tier does; it denies if nothing is known about its set. */
-global int action_of_tier(const struct view *v, const struct endpoint *ep, __u8 direction, __u32 rule)
+global int action_of_tier(const struct view *v, const struct policies *under, __u8 direction, __u32 rule)
 {
 	struct policy_set *of;
 
-	if (!v || !ep)
+	if (!v || !under)
 		return DENY;
-	of = lookup(&sets, v->slot, &ep->set);
+	of = lookup(&sets, v->slot, &under->set);
 	if (!of || is_set(direction == EGRESS ? &of->deny[EGRESS] : &of->deny[INGRESS], rule))
 		return DENY;
 	return is_set(direction == EGRESS ? &of->pass[EGRESS] : &of->pass[INGRESS], rule) ? PASS : ALLOW;
 }
 
 /* NO_RULE passes: it leaves the decision to what comes next. Rules of NetworkPolicies only allow. */
-inlined int action_of(const struct view *v, const struct endpoint *ep, const struct tiers *tiers, __u8 direction,
+inlined int action_of(const struct view *v, const struct policies *under, const struct tiers *tiers, __u8 direction,
 		      int rule)
 {
 	if (rule == NO_RULE)
 		return PASS;
 	if (likely(tiers->isolated && rule >= tiers->admin))
 		return ALLOW;
-	return action_of_tier(v, ep, direction, rule);
+	return action_of_tier(v, under, direction, rule);
 }
 
 /* Returns whether a rule decided. After one that passes, the search goes on behind the Admin tier: there, the
  * one that passed only finds itself again. */
-inlined int decide_by_rule(struct decision *d, const struct view *v, const struct endpoint *ep,
+inlined int decide_by_rule(struct decision *d, const struct view *v, const struct policies *under,
 			   const struct tiers *tiers, __u8 direction, const struct identity *identity)
 {
 	__u8 protocol = protocol_index(v->key.protocol);
-	struct peer_key peer = {.set = ep->set, .direction = direction};
-	struct port_key port = {.set = ep->set, .direction = direction, .protocol = protocol};
+	struct peer_key peer = {.set = under->set, .direction = direction};
+	struct port_key port = {.set = under->set, .direction = direction, .protocol = protocol};
 	struct bitmap *by_peer, *by_port;
 	int rule, action;
 
@@ -174,7 +174,7 @@ inlined int decide_by_rule(struct decision *d, const struct view *v, const struc
 	by_peer = lookup(&peers, v->slot, &peer);
 	by_port = lookup(&ports, v->slot, &port);
 	if (!by_peer || !by_port) {
-		struct policy_set *set = lookup(&sets, v->slot, &ep->set);
+		struct policy_set *set = lookup(&sets, v->slot, &under->set);
 
 		if (unlikely(!set)) {
 			decide(d, DENIED, BY_DENY_RULE, NO_RULE);
@@ -186,10 +186,10 @@ inlined int decide_by_rule(struct decision *d, const struct view *v, const struc
 			by_port = direction == EGRESS ? &set->all_ports[EGRESS] : &set->all_ports[INGRESS];
 	}
 	rule = first_common(by_peer, by_port, 0, tiers->rules);
-	action = action_of(v, ep, tiers, direction, rule);
+	action = action_of(v, under, tiers, direction, rule);
 	if (unlikely(action == PASS && rule != NO_RULE)) {
 		rule = first_common(by_peer, by_port, tiers->admin, tiers->rules);
-		action = action_of(v, ep, tiers, direction, rule);
+		action = action_of(v, under, tiers, direction, rule);
 	}
 	if (action == PASS)
 		return 0;
@@ -197,17 +197,17 @@ inlined int decide_by_rule(struct decision *d, const struct view *v, const struc
 	return 1;
 }
 
-/* Judges a connection opened in `direction`, as if the endpoint's mode were enforce. */
-global int judge(const struct view *v, const struct endpoint *ep, __u8 direction, struct decision *d)
+/* Judges a connection opened in `direction` by an endpoint's policies, as if the endpoint's mode were enforce. */
+global int judge(const struct view *v, const struct policies *under, __u8 direction, struct decision *d)
 {
 	const struct tiers *tiers;
 	struct identity *identity;
 	__u8 is;
 
-	if (!v || !ep || !d)
+	if (!v || !under || !d)
 		return -1;
-	d->set = ep->set;
-	tiers = direction == EGRESS ? &ep->tiers[EGRESS] : &ep->tiers[INGRESS];
+	d->set = under->set;
+	tiers = direction == EGRESS ? &under->tiers[EGRESS] : &under->tiers[INGRESS];
 	identity = lookup(&identities, v->slot, v->key.remote);
 	is = identity ? identity->flags : 0;
 	if (same_address(v->key.local, v->key.remote))
@@ -216,7 +216,7 @@ global int judge(const struct view *v, const struct endpoint *ep, __u8 direction
 		return decide(d, ALLOWED, BY_OWN_NODE, NO_RULE);
 	if (direction == EGRESS && is & IDENTITY_SERVICE && !v->translated)
 		return decide(d, DEFERRED, BY_SERVICE, NO_RULE);
-	if (decide_by_rule(d, v, ep, tiers, direction, identity))
+	if (decide_by_rule(d, v, under, tiers, direction, identity))
 		return 0;
 	if (tiers->isolated)
 		return decide(d, DENIED, BY_ISOLATION, NO_RULE);

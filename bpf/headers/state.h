@@ -95,10 +95,16 @@ struct endpoint_key {
 	__u32 pad;
 };
 
-struct endpoint {
+/* The policy set that an endpoint is under, and what of it is needed to ask its rules. */
+struct policies {
 	__u32 set;
-	__u32 main; /* the pod's first interface, which its addresses' identities name */
 	struct tiers tiers[2]; /* by direction */
+};
+
+struct endpoint {
+	struct policies live;
+	struct policies staged; /* judged beside the live ones, and only recorded; of set NO_SET: there are none */
+	__u32 main; /* the pod's first interface, which its addresses' identities name */
 	__u8 mode;
 	__u8 pad[3];
 };
@@ -182,13 +188,16 @@ struct flow_key {
 	__u8 remote[16];
 	__u32 ifindex;
 	__u32 set;
+	__u32 staged_set; /* NO_SET if no staged policies were asked */
 	__u16 port; /* at the side that was connected to; 0 for protocols without ports */
 	__s16 rule;
+	__s16 staged_rule;
 	__u8 protocol; /* IP protocol number */
 	__u8 direction;
 	__u8 verdict;
 	__u8 reason;
-	__u8 pad[4];
+	__u8 staged_verdict;
+	__u8 pad;
 };
 
 struct flow {
@@ -215,9 +224,13 @@ struct question {
 struct answer {
 	__u64 generation;
 	__u32 set;
+	__u32 staged_set; /* NO_SET if no staged policies were asked */
 	__s16 rule;
+	__s16 staged_rule;
 	__u8 verdict;
 	__u8 reason;
+	__u8 staged_verdict;
+	__u8 pad;
 };
 
 /* Entries of maps. */
@@ -248,6 +261,7 @@ SHARED(enum, device);
 SHARED(enum, limit);
 SHARED(struct, tiers);
 SHARED(struct, endpoint_key);
+SHARED(struct, policies);
 SHARED(struct, endpoint);
 SHARED(struct, identity);
 SHARED(struct, cidr_key);

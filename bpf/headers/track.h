@@ -80,7 +80,8 @@ inlined int count_lost_flow(void)
 
 enum how { HOW_REJUDGED = 0, HOW_OPENED = 1, HOW_ADOPTED = 2 };
 
-inlined void fill_flow_key(struct flow_key *key, const struct view *v, const struct decision *d, __u8 direction)
+inlined void fill_flow_key(struct flow_key *key, const struct view *v, const struct decision *d,
+			   const struct decision *staged, __u8 direction)
 {
 	copy_address(key->local, v->key.local);
 	copy_address(key->remote, v->key.remote);
@@ -92,6 +93,11 @@ inlined void fill_flow_key(struct flow_key *key, const struct view *v, const str
 	key->direction = direction;
 	key->verdict = d->verdict;
 	key->reason = d->reason;
+	key->staged_set = staged ? staged->set : NO_SET;
+	if (staged) {
+		key->staged_verdict = staged->verdict;
+		key->staged_rule = staged->rule;
+	}
 }
 
 inlined int add_to_flow(struct flow *flow, const struct view *v, __u8 direction, __u8 how)
@@ -119,8 +125,9 @@ inlined void *current_flows(void)
 	return bpf_map_lookup_elem(&flows, &slot);
 }
 
-/* Records one judgement. */
-global int record(const struct view *v, const struct decision *d, __u8 direction, __u8 how)
+/* Records one judgement; staged is NULL or of set NO_SET if no staged policies were asked. */
+global int record(const struct view *v, const struct decision *d, const struct decision *staged, __u8 direction,
+		  __u8 how)
 {
 	struct flow_key key = {};
 	struct flow fresh = {};
@@ -129,7 +136,7 @@ global int record(const struct view *v, const struct decision *d, __u8 direction
 
 	if (!v || !d)
 		return -1;
-	fill_flow_key(&key, v, d, direction);
+	fill_flow_key(&key, v, d, staged, direction);
 	map = current_flows();
 	if (!map)
 		return count_lost_flow();
@@ -183,15 +190,25 @@ inlined void touch(const struct view *v, struct connection *c)
 		c->flags |= CONNECTION_CLOSING;
 }
 
+/* Judges by the endpoint's staged policies what its live ones have judged. */
+inlined void judge_staged(const struct view *v, const struct endpoint *ep, const struct decision *live,
+			  __u8 direction, struct decision *staged)
+{
+	if (unlikely(ep->staged.set != NO_SET && live->set != NO_SET && live->verdict != DEFERRED))
+		judge(v, &ep->staged, direction, staged);
+}
+
 inlined struct outcome conclude(const struct view *v, const struct endpoint *ep, struct decision *d,
 				__u8 origin, __u8 how)
 {
 	struct outcome o = {.reason = d->reason};
+	struct decision staged = {.set = NO_SET};
 
 	apply_mode(d, ep);
 	o.pass = passes(d);
+	judge_staged(v, ep, d, origin, &staged);
 	if (d->verdict != DEFERRED)
-		record(v, d, origin, d->verdict == DENIED ? HOW_OPENED : how);
+		record(v, d, &staged, origin, d->verdict == DENIED ? HOW_OPENED : how);
 	if (o.pass)
 		remember(v, d, origin, how);
 	return o;
@@ -205,9 +222,9 @@ inlined struct outcome adopt(const struct view *v, const struct endpoint *ep)
 	__u8 origin = v->flags & ANSWERS ? reverse : v->direction;
 	struct decision d = {}, other = {};
 
-	judge(v, ep, origin, &d);
+	judge(v, &ep->live, origin, &d);
 	if (d.verdict == DENIED && origin == v->direction) {
-		judge(v, ep, reverse, &other);
+		judge(v, &ep->live, reverse, &other);
 		if (other.verdict != DENIED)
 			return conclude(v, ep, &other, reverse, HOW_ADOPTED);
 	}
@@ -220,7 +237,7 @@ inlined struct outcome unknown_endpoint(const struct view *v)
 	struct decision d = {.set = NO_SET};
 
 	decide(&d, DENIED, BY_UNKNOWN_ENDPOINT, NO_RULE);
-	record(v, &d, v->direction, HOW_OPENED);
+	record(v, &d, 0, v->direction, HOW_OPENED);
 	return o;
 }
 
@@ -264,12 +281,12 @@ global int judge_packet(const struct view *v, const struct endpoint *ep, const s
 	if (c && !(v->flags & OPENS && (c->origin != v->direction || c->flags & CONNECTION_CLOSING))) {
 		__u8 origin = c->origin;
 
-		judge(v, ep, origin, &d);
+		judge(v, &ep->live, origin, &d);
 		o = conclude(v, ep, &d, origin, HOW_REJUDGED);
 	} else if (v->key.protocol == IPPROTO_TCP && !(v->flags & OPENS)) {
 		o = adopt(v, ep);
 	} else {
-		judge(v, ep, v->direction, &d);
+		judge(v, &ep->live, v->direction, &d);
 		o = conclude(v, ep, &d, v->direction, HOW_OPENED);
 	}
 	return o.pass | o.reason << 8;

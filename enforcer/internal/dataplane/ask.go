@@ -42,6 +42,8 @@ type Judgement struct {
 	Set uint32
 	// Generation is the world's that judged; 0: none was ever loaded.
 	Generation uint32
+	// Staged is what the endpoint's staged policies say; nil when it has none, or no policies were asked.
+	Staged *StagedJudgement
 }
 
 // ethernetHeader is what the kernel wants in front of the data of a test run.
@@ -66,6 +68,7 @@ func (d *Dataplane) Judge(q Question) (Judgement, error) {
 	}
 	return Judgement{
 		Verdict: Verdict(a.Verdict), Reason: Reason(a.Reason), Rule: int(a.Rule), Set: a.Set, Generation: uint32(a.Generation),
+		Staged: stagedJudgement(a.StagedVerdict, a.StagedRule, a.StagedSet),
 	}, nil
 }
 

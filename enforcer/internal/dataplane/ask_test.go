@@ -47,7 +47,7 @@ func TestJudgeSaysWhatPacketsGet(t *testing.T) {
 			}
 		}
 		for q, f := range d.answers(t, len(questions)) {
-			if got := (Judgement{f.Verdict, f.Reason, f.Rule, f.Set, generation}); said[q] != got {
+			if got := (Judgement{f.Verdict, f.Reason, f.Rule, f.Set, generation, nil}); said[q] != got {
 				t.Errorf("seed %d, %+v: said was %+v, the record says %+v", seed, q, said[q], got)
 			}
 		}
@@ -62,7 +62,7 @@ func TestJudge(t *testing.T) {
 		}
 	}
 	noWorld := Reason(bpf.DatapathReasonBY_NO_WORLD)
-	if j := judged(t, d, q(v4, v4.pod, v4.friend, netpol.Egress, tlsPort)); j != (Judgement{Denied, noWorld, -1, NoSet, 0}) {
+	if j := judged(t, d, q(v4, v4.pod, v4.friend, netpol.Egress, tlsPort)); j != (Judgement{Denied, noWorld, -1, NoSet, 0, nil}) {
 		t.Errorf("before the first world: %+v", j)
 	}
 	byService := Reason(bpf.DatapathReasonBY_SERVICE)
@@ -75,15 +75,15 @@ func TestJudge(t *testing.T) {
 				q    Question
 				want Judgement
 			}{
-				"a rule":            {q(a, a.pod, a.friend, netpol.Egress, tlsPort), Judgement{Allowed, ByRule, egressTLS, 0, generation}},
-				"a rule of ingress": {q(a, a.pod, a.friend, netpol.Ingress, webPort), Judgement{Allowed, ByRule, ingressWeb, 0, generation}},
-				"isolation":         {q(a, a.pod, a.stranger, netpol.Egress, tlsPort), Judgement{denied(mode), ByIsolation, -1, 0, generation}},
-				"itself":            {q(a, a.pod, a.pod, netpol.Egress, 1), Judgement{Allowed, ByItself, -1, 0, generation}},
-				"the node":          {q(a, a.pod, a.node, netpol.Ingress, 1), Judgement{Allowed, ByOwnNode, -1, 0, generation}},
-				"a Service":         {q(a, a.pod, a.service, netpol.Egress, 80), Judgement{Deferred, byService, -1, 0, generation}},
-				"translated":        {translated, Judgement{denied(mode), ByIsolation, -1, 0, generation}},
-				"a foreign source":  {q(a, a.friend, a.internet, netpol.Egress, 80), Judgement{denied(mode), ByForeignSource, -1, NoSet, generation}},
-				"no endpoint":       {unknown, Judgement{Denied, ByUnknownEndpoint, -1, NoSet, generation}},
+				"a rule":            {q(a, a.pod, a.friend, netpol.Egress, tlsPort), Judgement{Allowed, ByRule, egressTLS, 0, generation, nil}},
+				"a rule of ingress": {q(a, a.pod, a.friend, netpol.Ingress, webPort), Judgement{Allowed, ByRule, ingressWeb, 0, generation, nil}},
+				"isolation":         {q(a, a.pod, a.stranger, netpol.Egress, tlsPort), Judgement{denied(mode), ByIsolation, -1, 0, generation, nil}},
+				"itself":            {q(a, a.pod, a.pod, netpol.Egress, 1), Judgement{Allowed, ByItself, -1, 0, generation, nil}},
+				"the node":          {q(a, a.pod, a.node, netpol.Ingress, 1), Judgement{Allowed, ByOwnNode, -1, 0, generation, nil}},
+				"a Service":         {q(a, a.pod, a.service, netpol.Egress, 80), Judgement{Deferred, byService, -1, 0, generation, nil}},
+				"translated":        {translated, Judgement{denied(mode), ByIsolation, -1, 0, generation, nil}},
+				"a foreign source":  {q(a, a.friend, a.internet, netpol.Egress, 80), Judgement{denied(mode), ByForeignSource, -1, NoSet, generation, nil}},
+				"no endpoint":       {unknown, Judgement{Denied, ByUnknownEndpoint, -1, NoSet, generation, nil}},
 			} {
 				if got := judged(t, d, row.q); got != row.want {
 					t.Errorf("%s, mode %d, %s: %+v, want %+v", family, mode, what, got, row.want)

@@ -153,14 +153,28 @@ func checkCapacity(w *plan.World) error {
 
 func (c *contents) addEndpoints(w *plan.World) error {
 	for ifindex, ep := range w.Endpoints {
-		tiers, found := c.tiers[ep.Set]
-		if !found {
-			return fmt.Errorf("endpoint at interface %d has policy set %d, which there is not", ifindex, ep.Set)
+		live, err := c.policies(ep.Set)
+		if err != nil {
+			return fmt.Errorf("endpoint at interface %d has %w", ifindex, err)
+		}
+		staged := bpf.DatapathPolicies{Set: NoSet}
+		if ep.IsStaged {
+			if staged, err = c.policies(ep.Staged); err != nil {
+				return fmt.Errorf("endpoint at interface %d has staged %w", ifindex, err)
+			}
 		}
 		c.endpoints.add(bpf.DatapathEndpointKey{Ifindex: ifindex},
-			bpf.DatapathEndpoint{Set: ep.Set, Tiers: tiers, Mode: uint8(ep.Mode), Main: ep.Main})
+			bpf.DatapathEndpoint{Live: live, Staged: staged, Mode: uint8(ep.Mode), Main: ep.Main})
 	}
 	return nil
+}
+
+func (c *contents) policies(set uint32) (bpf.DatapathPolicies, error) {
+	tiers, found := c.tiers[set]
+	if !found {
+		return bpf.DatapathPolicies{}, fmt.Errorf("policy set %d, which there is not", set)
+	}
+	return bpf.DatapathPolicies{Set: set, Tiers: tiers}, nil
 }
 
 func (c *contents) addDevices(w *plan.World) {

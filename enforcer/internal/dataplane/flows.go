@@ -33,6 +33,8 @@ type Flow struct {
 	Rule int
 	// Set is the policy set that judged; NoSet when none did, as for an endpoint that the world did not know.
 	Set uint32
+	// Staged is what the endpoint's staged policies say; nil when it has none, or no policies were asked.
+	Staged *StagedJudgement
 	// Connections were opened (if Verdict is Denied: packets dropped). 0: open ones were judged again
 	// under another generation, and are in use.
 	Connections uint64
@@ -42,6 +44,20 @@ type Flow struct {
 	SourcePort uint16
 	// First and Last are when such a connection was judged, within some milliseconds.
 	First, Last time.Time
+}
+
+// StagedJudgement is what policies say that are not live, as if they were enforced.
+type StagedJudgement struct {
+	Verdict Verdict // Allowed or Denied
+	Rule    int     // as in Flow
+	Set     uint32
+}
+
+func stagedJudgement(verdict uint8, rule int16, set uint32) *StagedJudgement {
+	if set == NoSet {
+		return nil
+	}
+	return &StagedJudgement{Verdict(verdict), int(rule), set}
 }
 
 // NoSet is the Set of a flow that no policy set judged.
@@ -184,6 +200,7 @@ func (c clock) flow(k *bpf.DatapathFlowKey, parts []bpf.DatapathFlow) Flow {
 		Local: netip.AddrFrom16(k.Local).Unmap(), Remote: netip.AddrFrom16(k.Remote).Unmap(),
 		Ifindex: k.Ifindex, Port: k.Port, Protocol: k.Protocol, Direction: netpol.Direction(k.Direction),
 		Verdict: Verdict(k.Verdict), Reason: Reason(k.Reason), Rule: int(k.Rule), Set: k.Set,
+		Staged: stagedJudgement(k.StagedVerdict, k.StagedRule, k.StagedSet),
 	}
 	var first, last uint64
 	for _, p := range parts {

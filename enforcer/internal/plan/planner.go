@@ -29,6 +29,9 @@ type Input struct {
 	Exempt []uint32
 	// Bridges are the interfaces of bridges whose ports are all pods'.
 	Bridges []uint32
+	// Staged is the same cluster as the snapshot, with staged policies as if they were live; nil: there are
+	// none. Make it by Apply from the snapshot, so that what both have is lowered once.
+	Staged *netpol.Snapshot
 }
 
 // EndpointInput is a local pod whose interface is known.
@@ -183,19 +186,38 @@ func devices(in Input) map[uint32]Device {
 	return all
 }
 
-// endpoints gives every endpoint its policy set.
+// endpoints gives every endpoint its policy sets.
 func (t *tables) endpoints() error {
 	live := make(map[uint32]bool)
 	for _, e := range t.in.Endpoints {
-		set, err := t.set(e.Pod)
+		set, err := t.set(t.snap, e.Pod)
 		if err != nil {
 			return err
 		}
+		endpoint := Endpoint{Set: set, Mode: e.Mode, Main: t.local[e.Pod].main}
+		endpoint.Staged, endpoint.IsStaged = t.staged(e.Pod, set)
 		live[set] = true
-		t.new.world.Endpoints[e.Ifindex] = Endpoint{Set: set, Mode: e.Mode, Main: t.local[e.Pod].main}
+		live[endpoint.Staged] = live[endpoint.Staged] || endpoint.IsStaged
+		t.new.world.Endpoints[e.Ifindex] = endpoint
 	}
 	t.live = len(live)
 	return nil
+}
+
+// staged is the number of the set that a pod would be under; ok is false if it says what the live one says.
+func (t *tables) staged(pod types.NamespacedName, live uint32) (set uint32, ok bool) {
+	if t.in.Staged == nil {
+		return 0, false
+	}
+	set, err := t.set(t.in.Staged, pod)
+	if err != nil {
+		t.new.world.Unstaged = append(t.new.world.Unstaged, fmt.Errorf("staged policies of %w", err))
+		return 0, false
+	}
+	if set == live || t.sets[set-t.firstSet].saysWhat(t.sets[live-t.firstSet]) {
+		return 0, false
+	}
+	return set, true
 }
 
 // localPod is where a pod of this node is found.

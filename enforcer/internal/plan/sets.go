@@ -5,6 +5,7 @@ package plan
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -19,6 +20,24 @@ type policySet struct {
 	rows    [2][]row
 	asks    [2][]ask
 	origins setOrigins
+}
+
+// saysWhat reports whether two sets have the same rules in the same order, wherever these come from.
+func (s *policySet) saysWhat(other *policySet) bool {
+	if s.entry != other.entry {
+		return false
+	}
+	for d := range s.rows {
+		if !slices.EqualFunc(s.rows[d], other.rows[d], row.matchesAlike) {
+			return false
+		}
+	}
+	return true
+}
+
+// matchesAlike compares what SetEntry does not have: peers and ports.
+func (r row) matchesAlike(other row) bool {
+	return r.named == other.named && slices.Equal(r.peers, other.peers) && slices.Equal(r.ports, other.ports)
 }
 
 // row is one numbered rule of a set: a bit of the bitmaps. A rule takes several when it names ports
@@ -64,9 +83,9 @@ type portRange struct {
 	from, to uint16
 }
 
-// set is the number of a pod's policy set. Pods with the same policies share one.
-func (t *tables) set(pod types.NamespacedName) (uint32, error) {
-	directions := [2]netpol.RuleSet{t.snap.RuleSet(pod, netpol.Ingress), t.snap.RuleSet(pod, netpol.Egress)}
+// set is the number of a pod's policy set in a snapshot. Pods with the same policies share one.
+func (t *tables) set(snap *netpol.Snapshot, pod types.NamespacedName) (uint32, error) {
+	directions := [2]netpol.RuleSet{snap.RuleSet(pod, netpol.Ingress), snap.RuleSet(pod, netpol.Egress)}
 	self := t.snap.Endpoint(pod)
 	key := t.key(&directions, self)
 	if n, ok := t.byKey[key]; ok {

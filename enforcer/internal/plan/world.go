@@ -62,6 +62,9 @@ type Endpoint struct {
 	Mode Mode
 	// Main is the pod's first interface, by which Identity names the pod: a pod may have several.
 	Main uint32
+	// Staged is the number of the policy set that is judged beside Set, and only recorded, if IsStaged.
+	Staged   uint32
+	IsStaged bool
 }
 
 // Identity is what an address is to the rules.
@@ -134,6 +137,8 @@ type World struct {
 	// Sets are the new policy sets. The first has the number FirstSet, and so on.
 	Sets     []SetEntry
 	FirstSet uint32
+	// Unstaged names the pods whose staged policies have too many rules: they are judged by the live ones alone.
+	Unstaged []error
 
 	origins []setOrigins // by set
 }
