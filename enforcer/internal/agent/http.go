@@ -30,6 +30,7 @@ func (w *website) server() *http.Server {
 	mux.HandleFunc("GET /readyz", w.readyz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(w.metrics.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /status", toThisMachine(w.status))
+	mux.HandleFunc("POST /trace", toThisMachine(w.trace))
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second}
 	mux.HandleFunc("POST /flows", toThisMachine(w.flows(server)))
 	return server

@@ -3,9 +3,12 @@
 package agent
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/plan"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/report"
@@ -22,6 +25,7 @@ type state struct {
 	loaded chan struct{}
 
 	mu       sync.Mutex
+	snapshot *netpol.Snapshot // of the objects that were read last; nil: none yet
 	report   report.Report
 	problems []string // of the last update
 	// waiting is when the first change came that no update has taken up, and taken when the first came of those
@@ -131,6 +135,23 @@ func (s *state) setAttached(attached map[uint32]bool) {
 	for i := range s.report.Endpoints {
 		s.report.Endpoints[i].Attached = attached[s.report.Endpoints[i].Ifindex]
 	}
+}
+
+func (s *state) setSnapshot(snapshot *netpol.Snapshot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.snapshot = snapshot
+}
+
+// forTrace is what the API server says, and the interface of each pod of the node; the first if it has several.
+func (s *state) forTrace() (snapshot *netpol.Snapshot, interfaces map[types.NamespacedName]uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	interfaces = make(map[types.NamespacedName]uint32, len(s.report.Endpoints))
+	for _, e := range slices.Backward(s.report.Endpoints) {
+		interfaces[types.NamespacedName{Namespace: e.Namespace, Name: e.Pod}] = e.Ifindex
+	}
+	return s.snapshot, interfaces
 }
 
 // current returns a copy without what is read elsewhere: the counts of flows, and the maps.

@@ -147,6 +147,7 @@ func (u *updater) unknown(input plan.Input) []uint32 {
 func (u *updater) takeObjects() {
 	c := u.inventory.Take()
 	u.mirror.apply(c)
+	u.state.setSnapshot(u.mirror.snapshot)
 	var gone []types.NamespacedName
 	for _, k := range c.Deleted {
 		if k.Kind == "Pod" {

@@ -123,14 +123,7 @@ func layer4(r *dataplane.Flow) *flowpb.Layer4 {
 
 // decide writes the verdict, and the policies that it is from as far as they are still known.
 func (b *Book) decide(f *flowpb.Flow, r *dataplane.Flow) {
-	var deciding []*flowpb.Policy // a rule, or the policies that isolate the pod where no rule matches
-	switch set := b.sets[r.Set]; {
-	case set == nil:
-	case r.Rule >= 0 && r.Rule < len(set.rules[r.Direction]):
-		deciding = policies(set.rules[r.Direction][r.Rule])
-	case r.Verdict != dataplane.Allowed:
-		deciding = policies(set.isolation[r.Direction]...)
-	}
+	deciding := policies(b.deciders(r.Set, r.Direction, r.Rule, r.Verdict == dataplane.Allowed)...)
 	var allowing, denying []*flowpb.Policy
 	switch r.Verdict {
 	case dataplane.Allowed:
