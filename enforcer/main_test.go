@@ -145,7 +145,7 @@ func TestHelpHasExamples(t *testing.T) {
 const answer = `{"node":"n1","ready":false,"problems":["find the interface of pod a/b: none"],"generation":7,"sets":2,
 "loadedAt":"2026-11-21T12:00:00Z","pendingSince":"2026-11-21T12:01:00Z","updatedAt":"2026-11-21T12:00:30Z",
 "selfTest":{"at":"2026-11-21T12:00:01Z","passed":false,"problem":"the hook on packets to pods let 5 of 5 packets of IPv4 pass"},
-"maps":[{"name":"connections","entries":65536,"capacity":262144},{"name":"identities","entries":12,"capacity":0}],
+"maps":[{"name":"connections","entries":65536,"capacity":262144}],
 "endpoints":[{"namespace":"shop","pod":"api-1","ifindex":12,"mode":"enforce","set":1,"attached":true}],"flows":{"seen":9,"lost":1,"overwritten":0}}`
 
 // agentAnswers serves a text at every path, as an agent would.
@@ -165,7 +165,7 @@ func TestStatus(t *testing.T) {
 	for _, want := range []string{
 		"n1 (NOT READY)", "find the interface of pod a/b", "9 seen, 1 lost", "shop       api-1  enforce  1    12         true",
 		"7, since 2026-11-21T12:00:00Z (", "not all enforced, since 2026-11-21T12:01:00Z (", "FAILED, 2026-11-21T12:00:01Z (",
-		"connections: 65536 of 262144 (25 %)", "identities: 12\n",
+		"connections: 65536 of 262144 (25 %)",
 	} {
 		if !strings.Contains(table.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, table.String())

@@ -52,6 +52,13 @@ func (w *website) status(out http.ResponseWriter, _ *http.Request) {
 func (w *website) report() report.Report {
 	r, stats := w.state.current(), w.ring.Stats()
 	r.Flows = report.Flows{Seen: stats.Seen, Lost: stats.Lost, Overwritten: stats.Overwritten}
+	usage, err := w.dataplane.Usage()
+	if err != nil {
+		w.log.Warn("how full the maps are cannot be told", "error", err)
+	}
+	for _, u := range usage {
+		r.Maps = append(r.Maps, report.Map{Name: u.Name, Entries: u.Entries, Capacity: u.Capacity})
+	}
 	return r
 }
 

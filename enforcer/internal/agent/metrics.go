@@ -80,12 +80,13 @@ var (
 	lagDesc        = describe("generation_lag_seconds", "Age of the oldest change of an object that is not enforced yet; 0 if all are.")
 	updatedDesc    = describe("last_update_timestamp_seconds", "When everything was last as the API server says, in Unix time; 0: not yet.")
 	lostDesc       = describe("flows_lost_total", "Records of connections that were lost, by where.", "where")
+	fillDesc       = describe("map_fill_ratio", "How full a map of the datapath is, 0 to 1.", "map")
 	packetsDesc    = describe("packets_total", "Packets, by what became of them and why.", "verdict", "reason")
 )
 
 // Describe lists the metrics.
 func (s sampled) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{generationDesc, readyDesc, selfTestDesc, lagDesc, updatedDesc, lostDesc, packetsDesc} {
+	for _, d := range []*prometheus.Desc{generationDesc, readyDesc, selfTestDesc, lagDesc, updatedDesc, lostDesc, fillDesc, packetsDesc} {
 		ch <- d
 	}
 }
@@ -110,7 +111,19 @@ func (s sampled) Collect(ch chan<- prometheus.Metric) {
 	gauge(updatedDesc, updated)
 	ch <- prometheus.MustNewConstMetric(lostDesc, prometheus.CounterValue, float64(stats.Lost), "kernel")
 	ch <- prometheus.MustNewConstMetric(lostDesc, prometheus.CounterValue, float64(stats.Overwritten), "buffer")
+	s.collectFill(ch)
 	s.collectPackets(ch)
+}
+
+func (s sampled) collectFill(ch chan<- prometheus.Metric) {
+	usage, err := s.dataplane.Usage()
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(fillDesc, err)
+		return
+	}
+	for _, u := range usage {
+		ch <- prometheus.MustNewConstMetric(fillDesc, prometheus.GaugeValue, float64(u.Entries)/float64(u.Capacity), u.Name)
+	}
 }
 
 func oneIf(yes bool) float64 {

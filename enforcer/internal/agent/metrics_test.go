@@ -60,6 +60,10 @@ func TestMetricsOfEnforcement(t *testing.T) {
 	// Each connection is judged at both ends: three times allowed at each, and the fourth at the client's.
 	becomes(t, `connections_total{verdict="allowed"}`, func(n float64) bool { return n == 7 })
 	becomes(t, `connections_total{verdict="denied"}`, func(n float64) bool { return n >= 1 })
+	becomes(t, `map_fill_ratio{map="connections"}`, func(n float64) bool { return n > 0 && n < 0.001 })
+	if r := currentReport(t); len(r.Maps) == 0 || r.Maps[0].Name != "connections" || r.Maps[0].Entries < 6 || r.Maps[0].Capacity == 0 {
+		t.Errorf("maps %+v", r.Maps)
+	}
 	becomes(t, "self_test_passed", func(n float64) bool { return n == 1 })
 	becomes(t, "generation_lag_seconds", func(n float64) bool { return n == 0 })
 	now := float64(time.Now().Unix())

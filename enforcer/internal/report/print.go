@@ -108,9 +108,6 @@ func (s *SelfTest) text(now time.Time) string {
 }
 
 func (m *Map) text() string {
-	if m.Capacity == 0 {
-		return fmt.Sprintf("%s: %d", m.Name, m.Entries)
-	}
 	return fmt.Sprintf("%s: %d of %d (%.0f %%)", m.Name, m.Entries, m.Capacity, 100*float64(m.Entries)/float64(m.Capacity))
 }
 

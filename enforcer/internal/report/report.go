@@ -64,7 +64,7 @@ type SelfTest struct {
 type Map struct {
 	Name     string `json:"name"`
 	Entries  uint64 `json:"entries"`
-	Capacity uint64 `json:"capacity"` // 0: it grows as needed
+	Capacity uint64 `json:"capacity"`
 }
 
 // Fetch asks the agent whose HTTP address is addr (host:port; an empty host means this machine).
