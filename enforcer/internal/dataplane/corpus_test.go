@@ -344,7 +344,7 @@ func (c *corpusNode) askAll(t *testing.T, l *lab, world *plan.World, seen *corpu
 	for device, wanted := range c.wanted {
 		for q := range wanted {
 			at, packet := q.packet(c.local[device])
-			ok, err := l.send(place{at, device}, frame(packet))
+			ok, err := l.send(place{hook: at, device: device}, frame(packet))
 			if err != nil {
 				return err
 			}

@@ -107,7 +107,7 @@ func TestFullTableKeepsOpenConnections(t *testing.T) {
 	for round := range 20 {
 		for i := range 1000 {
 			datagram := packetBetween(client.Addrs[1], server.Addrs[1], udp, udpDatagram(uint16(20000+round*1000+i), 8080))
-			if passed, err := l.send(place{fromPod, client.Ifindex}, frame(datagram)); err != nil || !passed {
+			if passed, err := l.send(place{hook: fromPod, device: client.Ifindex}, frame(datagram)); err != nil || !passed {
 				t.Fatalf("connection %d of round %d: passed %v: %v", i, round, passed, err)
 			}
 		}

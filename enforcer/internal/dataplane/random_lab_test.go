@@ -13,6 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bulkhead-dev/bulkhead/bpf"
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/plan"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
 // lab is a datapath with devices for crafted packets, in a network namespace of its own. It belongs to the
@@ -20,7 +22,8 @@ import (
 type lab struct {
 	*Dataplane
 	devices []uint32 // by interface index
-	context []byte   // struct __sk_buff, up to ifindex
+	planner *plan.Planner
+	context []byte // struct __sk_buff, up to ifindex
 }
 
 // In struct __sk_buff: the kernel lets a test run choose the device.
@@ -70,8 +73,32 @@ func (l *lab) send(at place, frame []byte) (bool, error) {
 	return int32(ret) == pass, err
 }
 
-// forget makes the datapath as if it had seen no packet.
+// loadNext loads the next world of a cluster as the enforcer does: what is new of it, if that is possible.
+func (l *lab) loadNext(snapshot *netpol.Snapshot, in plan.Input) error {
+	load := func() error {
+		world, err := l.planner.Next(snapshot, in)
+		if err == nil {
+			_, err = l.Load(world)
+		}
+		if err != nil {
+			l.planner.Forget()
+		}
+		return err
+	}
+	err := load()
+	if errors.Is(err, ErrIncomplete) {
+		err = load()
+	}
+	return err
+}
+
+// forget makes the datapath as if it had seen no packet and no world.
 func (l *lab) forget() error {
+	first, err := l.NextSet()
+	if err != nil {
+		return err
+	}
+	l.planner = plan.NewPlanner(first)
 	keys, values := make([]bpf.DatapathConnectionKey, 4096), make([]bpf.DatapathConnection, 4096)
 	return errors.Join(empty(l.objs.Connections, keys, values),
 		empty(l.objs.Fragments, make([]bpf.DatapathFragmentKey, 4096), make([]uint64, 4096)))

@@ -60,7 +60,7 @@ func (c *trial) shrinkObjects(world int, bad func(*trial) bool) {
 	with := func(objects netpol.Objects) *trial {
 		other := *c
 		other.worlds = slices.Clone(c.worlds)
-		other.worlds[world].objects = objects
+		other.worlds[world].objects, other.worlds[world].full = objects, nil
 		return &other
 	}
 	c.worlds = with(random.Shrink(c.worlds[world].objects, func(o netpol.Objects) bool { return bad(with(o)) })).worlds
@@ -74,21 +74,19 @@ func (l *lab) play(c *trial) (problem string, err error) {
 	r, loaded := newReference(), -1
 	for i, s := range c.sent {
 		if s.world != loaded {
-			m, err := c.load(c.worlds[s.world])
+			m, err := c.load(l, c.worlds[s.world])
 			if err != nil {
-				return "", err
-			}
-			if _, err := l.Load(m.world); err != nil {
 				return "", err
 			}
 			r.change(&m.moment)
 			loaded = s.world
 		}
-		counted, err := l.counted()
+		before, err := l.counted()
 		if err != nil {
 			return "", err
 		}
-		passed, want, err := l.ask(r, s.at, s.frame)
+		clear(r.counts)
+		passed, want, err := l.ask(r, s.at, s.frame) // which was run before
 		if err != nil {
 			return "", err
 		}
@@ -96,8 +94,8 @@ func (l *lab) play(c *trial) (problem string, err error) {
 		if err != nil {
 			return "", err
 		}
-		if counted[want]++; passed != want.passes || counted[want] != now[want] && want.reason != 0 {
-			return fmt.Sprintf("packet %d: passed %v and counted %v; the reference says %v by %s", i+1, passed, gained(counted, now), want.passes, want.reason), nil
+		if gained := gained(before, now); passed != want || !maps.Equal(gained, r.counts) {
+			return fmt.Sprintf("packet %d: passed %v, want %v; counted %v, want %v", i+1, passed, want, gained, r.counts), nil
 		}
 	}
 	return "", nil
@@ -117,14 +115,17 @@ func (l *lab) counted() (map[judgement]uint64, error) {
 }
 
 // gained are the judgements that are counted more often now.
-func gained(before, now map[judgement]uint64) (reasons []string) {
+func gained(before, now map[judgement]uint64) map[judgement]int {
+	gained := map[judgement]int{}
 	for j, n := range now {
 		if n > before[j] {
-			reasons = append(reasons, j.reason.String())
+			gained[j] = int(n - before[j])
 		}
 	}
-	return reasons
+	return gained
 }
+
+func (j judgement) String() string { return fmt.Sprintf("%s, passed %v", j.reason, j.passes) }
 
 // describe is everything that it takes to send the packets by hand.
 func (c *trial) describe() string {

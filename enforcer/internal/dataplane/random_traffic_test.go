@@ -50,7 +50,7 @@ type piece struct {
 func (g *traffic) change(m *moment, others []netip.Addr) {
 	g.moment, g.datagrams, g.others = m, nil, [2][]netip.Addr{}
 	for device := range m.pods {
-		if !slices.Contains(g.devices, device) && device != behindNetfilter[0] {
+		if !slices.Contains(g.devices, device) {
 			g.devices = append(g.devices, device)
 		}
 	}
@@ -69,7 +69,7 @@ func family(addr netip.Addr) int {
 
 func (g *traffic) percent(n int) bool { return g.IntN(100) < n }
 
-// next is a packet of a pod's own address, or one that cannot be read.
+// next is a packet that the reference can judge.
 func (g *traffic) next() (place, []byte) {
 	for {
 		m := g.message()
@@ -77,16 +77,25 @@ func (g *traffic) next() (place, []byte) {
 		if g.percent(12) {
 			frame = g.damage(frame)
 		}
-		if p, f := parseFrame(frame); f != judgeable || g.isOwn(m.at, &p) {
+		if g.isDefined(m.at, frame) {
 			return m.at, frame
 		}
 	}
 }
 
-// isOwn says whether a packet is from or to an address of the device's pod.
-func (g *traffic) isOwn(at place, p *packet) bool {
+// isDefined leaves out what never gets to netfilter, and what the evaluator calls a pod's packet to itself though it
+// is from an address that is not the pod's.
+func (g *traffic) isDefined(at place, frame []byte) bool {
+	p, f := parseFrame(frame)
+	if at.hook == forwarded && (f == malformed || f == notIP) {
+		return false
+	}
 	pod := g.pods[at.device]
-	return pod == nil || pod.has(tupleOf(at.device, at.direction(), p).local)
+	if f != judgeable || pod == nil {
+		return true
+	}
+	t := tupleOf(at.device, at.direction(), &p)
+	return pod.has(t.local) || !pod.has(t.remote)
 }
 
 func (g *traffic) message() message {
@@ -120,9 +129,6 @@ func (g *traffic) known() talk {
 func (g *traffic) open() message {
 	device := g.device()
 	t := talk{opened: netpol.Direction(g.IntN(2))}
-	if g.pods[behindNetfilter[0]] != nil && g.percent(15) {
-		device, t.opened = behindNetfilter[0], netpol.Egress
-	}
 	t.device = device
 	if pod := g.pods[device]; pod != nil {
 		t.local = random.Pick(g.Generator, pod.addrs...)
@@ -130,6 +136,9 @@ func (g *traffic) open() message {
 		t.local = random.Pick(g.Generator, random.Pick(g.Generator, g.others[:]...)...)
 	}
 	t.remote = random.Pick(g.Generator, g.others[family(t.local)]...)
+	if g.percent(4) {
+		t.local = random.Pick(g.Generator, g.others[family(t.local)]...)
+	}
 	t.protocol = random.Pick[byte](g.Generator, tcp, tcp, tcp, tcp, udp, udp, udp, sctp, sctp, g.icmp(t.local), g.icmp(t.local), 47, 50, 2, 59)
 	t.setPorts(g.opening(t.protocol))
 	g.talks = append(g.talks, t)
@@ -181,23 +190,10 @@ func (g *traffic) port() uint16 {
 
 // goOn is a further packet of either side, at the device of either pod if both are the node's.
 func (g *traffic) goOn(t talk) message {
-	if device, local := g.deviceOf(t.remote); local && t.device != behindNetfilter[0] && g.percent(30) {
+	if device, local := g.deviceOf(t.remote); local && g.percent(30) {
 		t = talk{tuple{device, t.remote, t.local, t.protocol, t.remotePort, t.localPort}, 1 - t.opened}
 	}
-	d := netpol.Direction(g.IntN(2))
-	if t.device == behindNetfilter[0] {
-		d = netpol.Egress
-	}
-	return g.say(t, d, g.percent(20))
-}
-
-func (g *traffic) deviceOf(addr netip.Addr) (uint32, bool) {
-	for _, device := range g.devices {
-		if pod := g.pods[device]; pod != nil && pod.has(addr) {
-			return device, true
-		}
-	}
-	return 0, false
+	return g.say(t, netpol.Direction(g.IntN(2)), g.percent(20))
 }
 
 // nearly is another talk in one thing.
@@ -215,25 +211,28 @@ func (g *traffic) nearly(t talk) talk {
 		t.opened = 1 - t.opened
 		t.localPort, t.remotePort = t.remotePort, t.localPort
 	default:
-		if t.device != behindNetfilter[0] {
-			t.device = random.Pick(g.Generator, g.devices...)
-		}
+		t.device = random.Pick(g.Generator, g.devices...)
 	}
 	return t
 }
 
 // say is a packet of a talk that goes in a direction.
 func (g *traffic) say(t talk, d netpol.Direction, opens bool) message {
-	m := message{at: place{fromPod, t.device}, source: t.local, destination: t.remote, protocol: t.protocol, hops: 64}
+	m := message{at: place{hook: fromPod, device: t.device}, source: t.local, destination: t.remote, protocol: t.protocol, hops: 64}
 	from, to := t.localPort, t.remotePort
 	if d == netpol.Ingress {
 		m.at.hook, m.source, m.destination, from, to = toPod, t.remote, t.local, to, from
 	}
-	if t.device == behindNetfilter[0] {
-		m.at.hook = forwarded
-	}
+	g.forward(&m, d)
 	m.payload = g.payload(t.protocol, from, to, opens, d == t.opened)
 	return m
+}
+
+// forward shows some packets at netfilter.
+func (g *traffic) forward(m *message, d netpol.Direction) {
+	if g.percent(15) {
+		m.at.hook, m.at.inward = forwarded, d == netpol.Ingress
+	}
 }
 
 func (g *traffic) payload(protocol byte, from, to uint16, opens, bySource bool) []byte {
@@ -274,14 +273,13 @@ func (g *traffic) report(t talk) message {
 	if g.percent(40) {
 		quoted = quoted[:min(len(quoted), 20+g.IntN(60))]
 	}
-	m := message{at: place{toPod, t.device}, source: about.destination, destination: about.source, hops: 64}
+	m := message{at: place{hook: toPod, device: t.device}, source: about.destination, destination: about.source, hops: 64}
+	d := netpol.Ingress
 	if m.source == t.local {
-		m.at.hook = fromPod
+		m.at.hook, d = fromPod, netpol.Egress
 	}
-	if t.device == behindNetfilter[0] {
-		m.at.hook, m.source, m.destination = forwarded, t.local, t.remote
-	}
-	if router := g.others[family(t.local)]; m.at.hook == toPod && g.percent(50) {
+	g.forward(&m, d)
+	if router := g.others[family(t.local)]; d == netpol.Ingress && g.percent(50) {
 		m.source = random.Pick(g.Generator, router...)
 	}
 	m.protocol = g.icmp(m.source)
@@ -311,6 +309,7 @@ func (g *traffic) part() message {
 	case 1:
 		m.destination, m.source = m.source, m.destination
 		m.at.hook = map[hook]hook{fromPod: toPod, toPod: fromPod, forwarded: forwarded}[m.at.hook]
+		m.at.inward = m.at.hook == forwarded && !m.at.inward
 	case 2:
 		m.protocol = random.Pick[byte](g.Generator, tcp, udp, 47)
 	}
@@ -321,9 +320,6 @@ func (g *traffic) part() message {
 func (g *traffic) neighbour() message {
 	t := g.known()
 	m := g.say(t, netpol.Direction(g.IntN(2)), false)
-	if t.device == behindNetfilter[0] {
-		m = g.say(t, netpol.Egress, false)
-	}
 	m.protocol, m.hops = icmp6, random.Pick[byte](g.Generator, 255, 255, 255, 1, 1, 64, 254, 0)
 	kind := random.Pick[byte](g.Generator, 129, 130, 131, 132, 133, 134, 135, 135, 136, 136, 137, 138, 143, 144)
 	m.payload = append([]byte{kind, 0, 0, 0, 0, 0, 0, 0}, make([]byte, g.IntN(3)*8)...)

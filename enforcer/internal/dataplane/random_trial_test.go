@@ -28,6 +28,7 @@ type trial struct {
 // clusterState is what a world is made of.
 type clusterState struct {
 	objects netpol.Objects
+	full    *netpol.Snapshot // nil: to be compiled
 	audited map[types.NamespacedName]bool
 	devices map[types.NamespacedName]uint32 // of pods that are there, and of some that were
 }
@@ -46,23 +47,24 @@ func newTrial(devices []uint32, seed, cluster uint64) *trial {
 // loaded is a world with what the reference knows of it.
 type loaded struct {
 	moment
-	world *plan.World
 	addrs []netip.Addr // that are worth a packet
 }
 
 // step goes to the cluster's next state.
-func (c *trial) step() (*loaded, error) {
-	var objects netpol.Objects
+func (c *trial) step(l *lab) (*loaded, error) {
+	state := clusterState{audited: map[types.NamespacedName]bool{}, devices: maps.Clone(c.devices())}
 	if len(c.worlds) == 0 {
-		objects = c.Objects()
-		c.node = crowded(objects)
+		state.objects = c.Objects()
+		state.full, _ = netpol.Compile(state.objects) // faults match nothing, in the datapath as in the evaluator
+		c.node = crowded(state.objects)
 	} else {
-		before := c.worlds[len(c.worlds)-1].objects
-		objects = random.Changed(before, c.Change(before))
+		before := c.worlds[len(c.worlds)-1]
+		change := c.Change(before.objects)
+		state.objects = random.Changed(before.objects, change)
+		state.full, _ = before.full.Apply(change)
 	}
-	state := clusterState{objects, map[types.NamespacedName]bool{}, maps.Clone(c.devices())}
 	c.releaseDevices(&state)
-	for _, p := range objects.Pods {
+	for _, p := range state.objects.Pods {
 		name := types.NamespacedName{Namespace: p.Namespace, Name: p.Name}
 		if c.IntN(100) < 10 {
 			state.audited[name] = true
@@ -72,7 +74,7 @@ func (c *trial) step() (*loaded, error) {
 		}
 	}
 	c.worlds = append(c.worlds, state)
-	return c.load(state)
+	return c.load(l, state)
 }
 
 // devices are those of the last state.
@@ -109,12 +111,11 @@ func crowded(objects netpol.Objects) string {
 	return most
 }
 
-// behindNetfilter are the devices that kernels give to test runs at netfilter. The pod of the node that is first by
-// name is behind them as well.
-var behindNetfilter = []uint32{0, 1}
-
-func (c *trial) load(state clusterState) (*loaded, error) {
-	full, _ := netpol.Compile(state.objects) // faults match nothing, in the datapath as in the evaluator
+// load makes a state what packets are judged by.
+func (c *trial) load(l *lab, state clusterState) (*loaded, error) {
+	if state.full == nil {
+		state.full, _ = netpol.Compile(state.objects)
+	}
 	services := map[netip.Addr]bool{}
 	for _, s := range state.objects.Services {
 		for _, addr := range netpol.ServiceAddresses(s) {
@@ -123,19 +124,14 @@ func (c *trial) load(state clusterState) (*loaded, error) {
 	}
 	state.objects.Services = nil
 	plain, _ := netpol.Compile(state.objects)
-	l := &loaded{moment: moment{map[uint32]*localPod{}, plain, services}, addrs: universe(plain, services)}
-	c.addPods(&l.moment, state)
-	in := plan.Input{NodeAddrs: l.ownNode(), ServiceAddrs: slices.Collect(maps.Keys(services))}
-	for _, device := range slices.Sorted(maps.Keys(l.pods)) {
-		pod := l.pods[device]
-		in.Endpoints = append(in.Endpoints, plan.EndpointInput{Pod: pod.name, Ifindex: device, Mode: pod.mode})
+	m := &loaded{moment: moment{map[uint32]*localPod{}, plain, services}, addrs: universe(plain, services)}
+	c.addPods(&m.moment, state)
+	in := plan.Input{NodeAddrs: m.ownNode(), ServiceAddrs: slices.Collect(maps.Keys(services))}
+	for _, device := range slices.Sorted(maps.Keys(m.pods)) {
+		pod := m.pods[device]
+		in.Endpoints = append(in.Endpoints, plan.EndpointInput{Pod: pod.name, Ifindex: device, Mode: pod.mode, Addrs: pod.addrs})
 	}
-	if pod := l.pods[behindNetfilter[0]]; pod != nil {
-		in.Endpoints = append(in.Endpoints, plan.EndpointInput{Pod: pod.name, Ifindex: behindNetfilter[1], Mode: pod.mode})
-	}
-	var err error
-	l.world, err = plan.Build(full, in)
-	return l, err
+	return m, l.loadNext(state.full, in)
 }
 
 // addPods puts the node's pods behind their devices.
@@ -152,9 +148,6 @@ func (c *trial) addPods(m *moment, state clusterState) {
 				pod.mode = plan.Audit
 			}
 			m.pods[device] = pod
-			if first := m.pods[behindNetfilter[0]]; first == nil || compareNames(first.name, pod.name) > 0 {
-				m.pods[behindNetfilter[0]] = pod
-			}
 		}
 		pod.addrs = append(pod.addrs, e.Addr)
 	}

@@ -36,7 +36,7 @@ const (
 	judgeable fate = iota
 	ofTheLink      // ARP, neighbour discovery, multicast listeners
 	malformed
-	foreign // neither IP nor ARP
+	notIP // nor ARP
 )
 
 func parseFrame(frame []byte) (packet, fate) {
@@ -48,7 +48,7 @@ func parseFrame(frame []byte) (packet, fate) {
 	case 0x0806:
 		return packet{}, ofTheLink
 	}
-	return packet{}, foreign
+	return packet{}, notIP
 }
 
 // parseQuoted reads a packet of which only the beginning is there.

@@ -72,13 +72,15 @@ type reference struct {
 	number      int // of the moment
 	connections map[tuple]connection
 	fragments   map[fragments]bool
+	counts      map[judgement]int
 	again       map[bool]int // connections judged in a later moment than they were opened in, by whether they passed
 	adopted     map[bool]int // connections that were not seen to open, likewise
 }
 
 func newReference() *reference {
 	return &reference{
-		connections: map[tuple]connection{}, fragments: map[fragments]bool{}, again: map[bool]int{}, adopted: map[bool]int{},
+		connections: map[tuple]connection{}, fragments: map[fragments]bool{},
+		counts: map[judgement]int{}, again: map[bool]int{}, adopted: map[bool]int{},
 	}
 }
 
@@ -88,46 +90,86 @@ func (r *reference) change(m *moment) { r.moment, r.number = m, r.number+1 }
 // place is where a packet is seen.
 type place struct {
 	hook   hook
-	device uint32
+	device uint32 // at netfilter, that of the pod which the packet is from or for
+	inward bool   // at netfilter: the packet is for the pod
 }
 
 func (p place) direction() netpol.Direction {
-	if p.hook == toPod {
+	if p.hook == toPod || p.inward {
 		return netpol.Ingress
 	}
 	return netpol.Egress
 }
 
-// judgement is what must become of a packet. One that nobody judges passes without being counted.
+// judgement is what must become of a packet.
 type judgement struct {
 	passes bool
 	reason Reason
 }
 
-// judge is asked about each packet once, in the order in which the packets come.
-func (r *reference) judge(at place, frame []byte) judgement {
-	pod := r.pods[at.device]
-	if pod == nil && at.hook == forwarded {
-		return judgement{passes: true}
-	}
-	audit := pod != nil && pod.mode == plan.Audit
+// judge is asked about each packet once, in the order in which the packets come, and says whether it passes.
+func (r *reference) judge(at place, frame []byte) bool {
 	p, f := parseFrame(frame)
+	if at.hook == forwarded {
+		return r.judgeForwarded(&p, f)
+	}
+	return r.count(r.inspect(at, &p, f))
+}
+
+func (r *reference) count(j judgement) bool {
+	r.counts[j]++
+	return j.passes
+}
+
+// judgeForwarded is about what a pod of the node sends, if one sends it, and then about replies to such a pod. All
+// other that comes to a pod is left to its device.
+func (r *reference) judgeForwarded(p *packet, f fate) bool {
+	if device, known := r.deviceOf(p.source); known && !r.count(r.inspect(place{forwarded, device, false}, p, f)) {
+		return false
+	}
+	device, known := r.deviceOf(p.destination)
+	if !known || f != judgeable || p.later {
+		return true
+	}
+	at := place{forwarded, device, true}
+	c, asked := r.find(at, tupleOf(device, netpol.Ingress, p))
+	if !asked || c.opened != netpol.Egress || c.moment == r.number && !p.opens {
+		return true
+	}
+	j := r.follow(at, r.pods[device], p)
+	return j.passes || r.count(j)
+}
+
+// deviceOf is the device of the node's pod that has an address.
+func (m *moment) deviceOf(addr netip.Addr) (uint32, bool) {
+	for device, pod := range m.pods {
+		if pod.has(addr) {
+			return device, true
+		}
+	}
+	return 0, false
+}
+
+// inspect is the judgement at one hook.
+func (r *reference) inspect(at place, p *packet, f fate) judgement {
+	pod := r.pods[at.device]
+	audit := pod != nil && pod.mode == plan.Audit
 	switch {
 	case f == ofTheLink:
 		return judgement{true, byLinkProtocol}
 	case f == malformed:
 		return judgement{audit, byMalformation}
-	case f == foreign:
+	case f == notIP:
 		return judgement{audit, byEthertype}
 	case p.later:
 		if r.fragments[fragments{at.device, *p.datagram}.key()] {
 			return judgement{true, byFirstFragment}
 		}
 		return judgement{audit, byLostFragment}
-	case p.quoted != nil && r.isKnown(at, &p):
+	case p.quoted != nil && r.isKnown(at, p):
 		return judgement{true, byRelatedError}
 	}
-	j := r.follow(at, pod, &p)
+	j := r.follow(at, pod, p)
 	if j.passes && p.more {
 		r.fragments[fragments{at.device, *p.datagram}.key()] = true
 	}
@@ -149,7 +191,7 @@ func (r *reference) isKnown(at place, p *packet) bool {
 	if f != judgeable || about.later || about.source != p.destination {
 		return false
 	}
-	c, known := r.find(at, tupleOf(at.device, 1-at.direction(), &about))
+	c, known := r.connections[tupleOf(at.device, 1-at.direction(), &about)]
 	return known && c.moment == r.number
 }
 
@@ -178,6 +220,8 @@ func (r *reference) follow(at place, pod *localPod, p *packet) judgement {
 		return judgement{true, byConnection}
 	case pod == nil:
 		return judgement{false, ByUnknownEndpoint}
+	case at.hook == fromPod && !pod.has(t.local) && !t.local.IsLinkLocalUnicast():
+		return r.remember(pod, p, t, netpol.Egress, judgement{false, ByForeignSource})
 	case known && !again:
 		j := r.open(at, pod, p, c.opened)
 		r.again[j.passes]++
@@ -204,10 +248,14 @@ func (r *reference) opener(at place, pod *localPod, p *packet) netpol.Direction 
 	return seen
 }
 
-// open judges a connection, and remembers it if its packets pass.
+// open judges a connection.
 func (r *reference) open(at place, pod *localPod, p *packet, d netpol.Direction) judgement {
 	t := tupleOf(at.device, at.direction(), p)
-	j := r.ask(at, pod, t, d)
+	return r.remember(pod, p, t, d, r.ask(at, pod, t, d))
+}
+
+// remember keeps a connection if its packets pass, as all do of a pod that is only audited.
+func (r *reference) remember(pod *localPod, p *packet, t tuple, d netpol.Direction, j judgement) judgement {
 	if pod.mode == plan.Audit {
 		j.passes = true
 	}
@@ -220,6 +268,12 @@ func (r *reference) open(at place, pod *localPod, p *packet, d netpol.Direction)
 // ask is what the policies say.
 func (r *reference) ask(at place, pod *localPod, t tuple, d netpol.Direction) judgement {
 	me, other := netpol.Peer{Pod: pod.name, Addr: t.local}, netpol.Peer{Addr: t.remote}
+	if !pod.has(t.local) { // as a group or link has it
+		me.Addr = netip.Addr{}
+	}
+	if t.local == t.remote {
+		return judgement{true, ByItself}
+	}
 	c := netpol.Connection{From: other, To: me, Protocol: "ICMP"}
 	port := t.localPort
 	if d == netpol.Egress {
@@ -228,7 +282,7 @@ func (r *reference) ask(at place, pod *localPod, t tuple, d netpol.Direction) ju
 	if name := protocolNames[t.protocol]; name != "" {
 		c.Protocol, c.Port = name, port
 	}
-	if d == netpol.Egress && r.services[t.remote] && at.hook != forwarded && t.local != t.remote {
+	if d == netpol.Egress && r.services[t.remote] && at.hook != forwarded {
 		return judgement{true, byService}
 	}
 	v := r.snapshot.Evaluate(c)
