@@ -83,10 +83,11 @@ func (l *lab) installEnforcer(ctx context.Context) error {
 	err = until(ctx, "bulkhead-enforcer to be ready on every node", func(ctx context.Context) error {
 		return l.enforcerReady(ctx, client)
 	})
-	if err == nil {
-		l.say("bulkhead-enforcer ready on every node after %s", time.Since(begin).Round(100*time.Millisecond))
+	if err != nil {
+		return fmt.Errorf("%w; see what it says in %s", err, l.file("node*-status.txt"))
 	}
-	return err
+	l.say("bulkhead-enforcer ready on every node after %s", time.Since(begin).Round(100*time.Millisecond))
+	return nil
 }
 
 // renderChart returns the chart's objects of the enforcer.
@@ -132,8 +133,11 @@ func (l *lab) Nodes() int { return len(l.Cluster.Nodes) }
 func until(ctx context.Context, what string, check func(context.Context) error) error {
 	last := errors.New("never looked")
 	err := wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
-		last = check(ctx)
-		return last == nil, nil
+		err := check(ctx)
+		if ctx.Err() == nil || err == nil {
+			last = err // else it only says that time is up
+		}
+		return err == nil, nil
 	})
 	if err != nil {
 		return fmt.Errorf("wait for %s: %w: %w", what, err, last)

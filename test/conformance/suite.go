@@ -141,5 +141,6 @@ func (r report) print(out io.Writer) (passed, ran int, succeeded bool) {
 }
 
 func (s spec) name() string {
-	return strings.Join(append(s.ContainerHierarchyTexts[1:], s.LeafNodeText), " ")
+	suite := min(1, len(s.ContainerHierarchyTexts)) // which all have in common
+	return strings.Join(append(s.ContainerHierarchyTexts[suite:], s.LeafNodeText), " ")
 }
