@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
 func TestPodIsRefusedUntilPoliciesExist(t *testing.T) {
@@ -95,6 +96,28 @@ func TestPodGateKnowsTheNamespace(t *testing.T) {
 			return fmt.Errorf("got %w", err)
 		})
 	}
+}
+
+// A default-deny that is only staged denies nothing.
+func TestPodGateWantsTheLivePolicy(t *testing.T) {
+	p := start(t)
+	gateIsActive(t)
+	withoutTheProgram(t, p)
+	namespace := createNamespace(t, newNamespace("staged-deny", stampedAudit))
+	deny, dns := baseline.DefaultDeny(namespace.Name), baseline.DNS(namespace.Name, baseline.DefaultDNS())
+	deny.Annotations = map[string]string{netpol.AnnotationStaged: "true"}
+	for _, policy := range []*networkingv1.NetworkPolicy{deny, dns} {
+		if err := admin.Create(t.Context(), policy); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "answer", func() error {
+		err := admin.Create(t.Context(), newPod(namespace.Name), client.DryRunAll)
+		if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "does not deny by default") {
+			return fmt.Errorf("got %w", err)
+		}
+		return nil
+	})
 }
 
 // stampedAudit are the labels of a namespace that the webhook has seen, as the API server wants them a moment longer.

@@ -20,7 +20,7 @@ type Change struct {
 // ClusterNetworkPolicy; Namespace is empty for kinds that have none.
 type Key struct{ Kind, Namespace, Name string }
 
-// Compile makes a snapshot of the objects. The error joins an *ObjectError for each fault; the
+// Compile makes a snapshot of the objects. Staged policies take no part: see Stage. The error joins an *ObjectError for each fault; the
 // snapshot is usable all the same: a rule, peer or port with a fault matches nothing, while the
 // policy goes on isolating what it selects. A ClusterNetworkPolicy's rule with a fault fails closed.
 func Compile(objs Objects) (*Snapshot, error) { return new(Snapshot).Apply(Change{Set: objs}) }
@@ -74,6 +74,10 @@ func (b *builder) set(objs *Objects) {
 		b.nodes = append(b.nodes, entry[*node]{kn.Name, compileNode(kn)})
 	}
 	for _, np := range objs.Policies {
+		if IsStaged(np) {
+			b.delete(Key{Kind: kindPolicy, Namespace: np.Namespace, Name: np.Name})
+			continue
+		}
 		p, faults := compilePolicy(np)
 		if b.once(Key{kindPolicy, np.Namespace, np.Name}, faults) {
 			c := b.in(np.Namespace)
@@ -81,6 +85,10 @@ func (b *builder) set(objs *Objects) {
 		}
 	}
 	for _, cnp := range objs.ClusterPolicies {
+		if IsStaged(cnp) {
+			b.delete(Key{Kind: kindClusterPolicy, Name: cnp.Name})
+			continue
+		}
 		p, faults := compileClusterPolicy(cnp)
 		if b.once(Key{Kind: kindClusterPolicy, Name: cnp.Name}, faults) {
 			b.cluster = append(b.cluster, entry[*clusterPolicy]{cnp.Name, p})

@@ -78,6 +78,9 @@ func newOracle(objs netpol.Objects) *oracle {
 	}
 	seen := map[types.NamespacedName]bool{}
 	for _, np := range objs.Policies {
+		if np.Annotations["bulkhead.dev/staged"] == "true" {
+			continue
+		}
 		name := types.NamespacedName{Namespace: np.Namespace, Name: np.Name}
 		o.sound = o.sound && !seen[name] && soundPolicy(np)
 		if !seen[name] {

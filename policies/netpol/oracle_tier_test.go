@@ -58,6 +58,9 @@ func (o *oracle) readTiers() {
 	seen := map[string]bool{}
 	var part []*clusterPolicy
 	for _, p := range o.ClusterPolicies {
+		if p.Annotations["bulkhead.dev/staged"] == "true" {
+			continue
+		}
 		faults := clusterFaults(p)
 		if seen[p.Name] {
 			faults = append(faults, "metadata.name")

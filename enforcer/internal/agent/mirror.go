@@ -21,6 +21,7 @@ import (
 type mirror struct {
 	node     string
 	snapshot *netpol.Snapshot
+	stage    netpol.Stage
 	pods     map[types.NamespacedName]*corev1.Pod // of this node, with a network of their own
 	modes    map[string]plan.Mode                 // of namespaces that are enforced; others are audited
 	services map[types.NamespacedName][]netip.Addr
@@ -62,7 +63,26 @@ func (m *mirror) apply(c netpol.Change) {
 	for _, n := range c.Set.Nodes {
 		m.nodes[n.Name] = n
 	}
-	m.setFaults(&c.Set, netpol.ObjectErrors(err))
+	m.setFaults(&c.Set, append(netpol.ObjectErrors(err), m.setStage(&c.Set)...))
+}
+
+// setStage returns the faults of policies that are only staged.
+func (m *mirror) setStage(set *netpol.Objects) (errs []*netpol.ObjectError) {
+	for _, p := range set.Policies {
+		errs = append(errs, m.stage.Set(p)...)
+	}
+	for _, p := range set.ClusterPolicies {
+		errs = append(errs, m.stage.SetCluster(p)...)
+	}
+	return errs
+}
+
+// staged is the snapshot with the staged policies as if they were live; nil: there are none.
+func (m *mirror) staged() *netpol.Snapshot {
+	if m.stage.IsEmpty() {
+		return nil
+	}
+	return m.stage.On(m.snapshot)
 }
 
 func (m *mirror) delete(k netpol.Key) {
@@ -78,6 +98,7 @@ func (m *mirror) delete(k netpol.Key) {
 		delete(m.nodes, k.Name)
 	default:
 		delete(m.faults, k)
+		m.stage.Delete(k)
 	}
 }
 

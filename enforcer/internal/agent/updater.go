@@ -117,6 +117,7 @@ func (u *updater) update(change pending) []error {
 	input.Exempt, input.Bridges = u.devices.Exempt, u.devices.Bridges
 	same := sameNode(u.input, input)
 	if change.objects || !u.loaded || !same {
+		input.Staged = u.mirror.staged()
 		if err := u.load(input); err != nil {
 			return append(append(problems, err), u.cutOff(input.Endpoints)...)
 		}

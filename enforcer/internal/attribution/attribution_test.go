@@ -180,6 +180,17 @@ func TestVerdictNamesItsPolicy(t *testing.T) {
 		t.Error("a connection whose opening was seen is no reply")
 	}
 
+	r.Staged = &dataplane.StagedJudgement{Verdict: dataplane.Denied, Rule: -1, Set: r.Set}
+	staged := slices.Concat([]string{"bulkhead.dev/rule=spec", "bulkhead.dev/approved-commit=c0ffee"}, []string{"bulkhead.dev/staged=true"})
+	if f = one(b, r); f.GetVerdict() != flowpb.Verdict_FORWARDED || len(f.GetIngressAllowedBy()) != 1 || !slices.Equal(f.GetIngressDeniedBy()[0].GetLabels(), staged) {
+		t.Errorf("staged to be denied: %v", f)
+	}
+	r.Staged.Verdict = dataplane.Allowed
+	if f = one(b, r); len(f.GetIngressDeniedBy()) != 0 {
+		t.Errorf("what is staged says the same: %v", f)
+	}
+	r.Staged = nil
+
 	r.Rule, r.Verdict = -1, dataplane.Denied
 	f = one(b, r)
 	if f.GetVerdict() != flowpb.Verdict_DROPPED || len(f.GetIngressDeniedBy()) != 1 || f.GetIngressDeniedBy()[0].GetName() != "allow-web" {

@@ -121,9 +121,10 @@ func layer4(r *dataplane.Flow) *flowpb.Layer4 {
 	return nil
 }
 
-// decide writes the verdict, and the policies that it is from as far as they are still known.
+// decide writes the verdict, and the policies that it is from as far as they are still known. What staged policies
+// would have decided otherwise stands beside it, labelled as staged.
 func (b *Book) decide(f *flowpb.Flow, r *dataplane.Flow) {
-	deciding := policies(b.deciders(r.Set, r.Direction, r.Rule, r.Verdict == dataplane.Allowed)...)
+	deciding := policies("", b.deciding(r.Set, r.Rule, r.Direction, r.Verdict)...)
 	var allowing, denying []*flowpb.Policy
 	switch r.Verdict {
 	case dataplane.Allowed:
@@ -134,11 +135,31 @@ func (b *Book) decide(f *flowpb.Flow, r *dataplane.Flow) {
 		f.Verdict, denying = flowpb.Verdict_DROPPED, deciding
 		f.DropReasonDesc = dropReason(r)
 	}
+	if s := r.Staged; s != nil && (s.Verdict == dataplane.Allowed) != (r.Verdict == dataplane.Allowed) {
+		staged := policies(netpol.AnnotationStaged+"=true", b.deciding(s.Set, s.Rule, r.Direction, s.Verdict)...)
+		if s.Verdict == dataplane.Allowed {
+			allowing = staged
+		} else {
+			denying = staged
+		}
+	}
 	if r.Direction == netpol.Egress {
 		f.EgressAllowedBy, f.EgressDeniedBy = allowing, denying
 	} else {
 		f.IngressAllowedBy, f.IngressDeniedBy = allowing, denying
 	}
+}
+
+// deciding is the rule of a policy set, or the policies that isolate the pod where no rule matches.
+func (b *Book) deciding(number uint32, rule int, d netpol.Direction, v dataplane.Verdict) []*netpol.Origin {
+	switch set := b.sets[number]; {
+	case set == nil:
+	case rule >= 0 && rule < len(set.rules[d]):
+		return set.rules[d][rule : rule+1]
+	case v != dataplane.Allowed:
+		return set.isolation[d]
+	}
+	return nil
 }
 
 func dropReason(r *dataplane.Flow) flowpb.DropReason {
@@ -153,13 +174,17 @@ func dropReason(r *dataplane.Flow) flowpb.DropReason {
 	return flowpb.DropReason_POLICY_DENIED
 }
 
-// policies names the objects that decided; labels say which rule, and which commit approved it.
-func policies(origins ...*netpol.Origin) []*flowpb.Policy {
+// policies names the objects that decided; labels say which rule, which commit approved it, and also label if it
+// is not empty.
+func policies(label string, origins ...*netpol.Origin) []*flowpb.Policy {
 	var named []*flowpb.Policy
 	for _, o := range origins {
 		p := &flowpb.Policy{Name: o.Name, Namespace: o.Namespace, Kind: o.Kind, Labels: []string{"bulkhead.dev/rule=" + o.Path}}
 		if o.Commit != "" {
 			p.Labels = append(p.Labels, baseline.AnnotationApprovedCommit+"="+o.Commit)
+		}
+		if label != "" {
+			p.Labels = append(p.Labels, label)
 		}
 		named = append(named, p)
 	}

@@ -35,6 +35,7 @@ func (b *Book) Loaded(world *plan.World, now time.Time) {
 	used := make(map[uint32]bool)
 	for _, e := range world.Endpoints {
 		used[e.Set] = true
+		used[e.Staged] = used[e.Staged] || e.IsStaged
 	}
 	for number, set := range b.sets {
 		switch {
