@@ -3,6 +3,7 @@
 package dataplane
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -153,12 +154,13 @@ func receives(t *testing.T, conn *net.IPConn, kind byte, want bool) bool {
 	}
 }
 
-// Pitfall 10: "packet too big" reaches the sender of an allowed connection. The node stands for any router on the
-// way: its address is not known as the node's.
+// Pitfall 10: "packet too big" reaches the sender of an allowed connection, to a pod or through a Service. The node
+// stands for any router on the way: its address is not known as the node's.
 func TestPathMTU(t *testing.T) {
-	c := newBareCluster(t, newConfig(t), clientToServer)
+	c := newBareCluster(t, newConfig(t), services, clientToServer)
 	c.own = nil
 	c.attach(t)
+	runKubeProxy(t)
 	c.serve(t, "server", 8080)
 	far, err := netlink.LinkByName(c.pods["server"].HostIf)
 	if err != nil {
@@ -167,19 +169,31 @@ func TestPathMTU(t *testing.T) {
 	if err := netlink.LinkSetMTU(far, 1280); err != nil {
 		t.Fatal(err)
 	}
-	for _, addr := range c.pods["server"].Addrs {
+	for i, to := range []string{"10.99.1.2:8080", "[fd99:1::2]:8080", "10.96.0.80:80", "[fd96::80]:80"} {
+		forgetRoutes(t, c.pods["client"])
 		before, err := c.Counters()
 		if err != nil {
 			t.Fatal(err)
 		}
-		a := attempt{from: c.pods["client"], network: "tcp", to: net.JoinHostPort(addr.String(), "8080"), size: 100_000}
+		a := attempt{from: c.pods["client"], network: "tcp", to: to, size: 100_000, port: 40001 + 2*i}
 		if got, err := a.answered(true); err != nil || !got {
-			t.Errorf("%s: 100 kB came back %v: %v", addr, got, err)
+			t.Errorf("%s: 100 kB came back %v: %v", to, got, err)
 		}
 		after, err := c.Counters()
 		if err != nil || after.Passed[byRelatedError] == before.Passed[byRelatedError] {
-			t.Errorf("%s: no error about the connection passed: %v", addr, err)
+			t.Errorf("%s: no error about the connection passed: %v", to, err)
 		}
+	}
+}
+
+// forgetRoutes makes a pod forget what it has learnt about paths.
+func forgetRoutes(t *testing.T, pod *node.Pod) {
+	t.Helper()
+	err := pod.Do(func() error {
+		return errors.Join(os.WriteFile("/proc/sys/net/ipv4/route/flush", []byte("1"), 0), os.WriteFile("/proc/sys/net/ipv6/route/flush", []byte("1"), 0))
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

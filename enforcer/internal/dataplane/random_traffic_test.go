@@ -312,6 +312,10 @@ func (g *traffic) part() message {
 		m.at.inward = m.at.hook == forwarded && !m.at.inward
 	case 2:
 		m.protocol = random.Pick[byte](g.Generator, tcp, udp, 47)
+	case 3, 4, 5: // at the device of the pod that it is for
+		if device, local := g.deviceOf(m.destination); local {
+			m.at = place{hook: toPod, device: device}
+		}
 	}
 	return m
 }
