@@ -25,45 +25,51 @@ func (p *Plugin) connect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("connect to the runtime: %w", err)
 	}
-	mux := multiplex.Multiplex(trunk)
+	mux := multiplex.Multiplex(trunk, multiplex.WithBlockedRead()) // what comes before somebody listens is lost
 	defer mux.Close() // and the trunk
 	defer context.AfterFunc(ctx, func() { mux.Close() })()
-	listener, err := mux.Listen(multiplex.PluginServiceConn)
+	stop, err := p.serve(ctx, mux)
 	if err != nil {
 		return err
 	}
+	defer stop()
 	toRuntime, err := mux.Open(multiplex.RuntimeServiceConn)
 	if err != nil {
 		return err
 	}
-	server, err := ttrpc.NewServer()
-	if err != nil {
-		return err
-	}
-	session := &session{plugin: p}
-	server.RegisterService("nri.pkg.api.v1alpha1.Plugin", session.service())
 	closed := make(chan struct{})
 	client := ttrpc.NewClient(toRuntime, ttrpc.WithOnClose(func() { close(closed) }))
 	defer client.Close()
-	served := make(chan struct{})
-	go func() {
-		_ = server.Serve(log.WithLogger(ctx, silent()), listener) // it says no more than that the connection ended
-		close(served)
-	}()
-	defer func() {
-		mux.Close()
-		server.Close()
-		<-served
-		session.end()
-	}()
+	mux.Unblock()
 	if err := register(ctx, client); err != nil {
 		return err
 	}
-	select {
-	case <-closed:
-	case <-served:
-	}
+	<-closed
 	return errors.New("the runtime closed the connection")
+}
+
+// serve answers what the runtime asks until stop is called.
+func (p *Plugin) serve(ctx context.Context, mux multiplex.Mux) (stop func(), err error) {
+	listener, err := mux.Listen(multiplex.PluginServiceConn)
+	if err != nil {
+		return nil, err
+	}
+	server, err := ttrpc.NewServer()
+	if err != nil {
+		return nil, err
+	}
+	session := &session{plugin: p}
+	server.RegisterService("nri.pkg.api.v1alpha1.Plugin", session.service())
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.Serve(log.WithLogger(ctx, silent()), listener) // it says no more than that it was closed
+	}()
+	return func() {
+		server.Close()
+		<-served
+		session.end()
+	}, nil
 }
 
 func register(ctx context.Context, client *ttrpc.Client) error {
