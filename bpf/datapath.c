@@ -8,6 +8,7 @@
  * Each judgement is made in one world: the generation is read once. */
 
 #include "headers/ask.h"
+#include "headers/tell.h"
 
 char licence[] SEC("license") = "Dual BSD/GPL";
 
@@ -127,6 +128,14 @@ inlined int is_related(struct source s, const struct packet *error, const struct
 	return s.hook == FORWARDED ? forwarded_is_related(s.ctx, error, v) : frame_is_related(s.ctx, error, v);
 }
 
+inlined void tell(struct source s, const struct view *v, int what)
+{
+	if (s.hook == FORWARDED)
+		tell_of_forwarded(s.ctx, v);
+	else
+		tell_of_frame(s.ctx, v, what);
+}
+
 inlined struct outcome inspect_packet(struct source s, struct view *v, int parsed, const struct packet *p)
 {
 	struct outcome o;
@@ -143,6 +152,8 @@ inlined struct outcome inspect_packet(struct source s, struct view *v, int parse
 	if (unlikely(p->flags & ICMP_ERROR) && is_related(s, p, v))
 		return pass(BY_RELATED_ERROR);
 	o = follow(v);
+	if (unlikely(o.tell))
+		tell(s, v, o.tell);
 	if (unlikely(p->flags & FIRST_FRAGMENT) && o.pass)
 		remember_fragment(v, p);
 	return o;
@@ -285,7 +296,7 @@ inlined int may_receive(struct bpf_nf_ctx *ctx, struct view *v, int parsed, cons
 {
 	struct place to = find_place(v, ctx->state->out, p->destination);
 	struct connection *c;
-	int packed;
+	struct outcome o;
 
 	if (!to.ep)
 		return to.unknown ? stop_unknown(ctx, v, INGRESS, parsed, p) : 1;
@@ -296,10 +307,12 @@ inlined int may_receive(struct bpf_nf_ctx *ctx, struct view *v, int parsed, cons
 	c = find_connection(v);
 	if (!c || c->origin != EGRESS || is_covered(v, c))
 		return 1;
-	packed = judge_packet(v, to.ep, c);
-	if (!(packed & 1))
-		count(0, packed >> 8);
-	return packed & 1;
+	o = unpack(judge_packet(v, to.ep, c));
+	if (!o.pass)
+		count(0, o.reason);
+	if (unlikely(o.tell))
+		tell_of_forwarded(ctx, v);
+	return o.pass;
 }
 
 SEC("netfilter")

@@ -13,6 +13,12 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type DatapathAllowance struct {
+	_     structs.HostLayout
+	Since uint64
+	Left  uint64
+}
+
 type DatapathAnswer struct {
 	_             structs.HostLayout
 	Generation    uint64
@@ -76,10 +82,42 @@ type DatapathConnectionKey struct {
 }
 
 type DatapathCounter struct {
+	_                 structs.HostLayout
+	Passed            [19]uint64
+	Dropped           [19]uint64
+	LostFlows         uint64
+	SuppressedDenials uint64
+	LostDenials       uint64
+}
+
+type DatapathDeferral struct {
+	_           structs.HostLayout
+	Service     [16]uint8
+	ServicePort uint16
+	Ethernet    [12]uint8
+	Pad         [2]uint8
+}
+
+type DatapathDeferralKey struct {
 	_         structs.HostLayout
-	Passed    [19]uint64
-	Dropped   [19]uint64
-	LostFlows uint64
+	Local     [16]uint8
+	Ifindex   uint32
+	LocalPort uint16
+	Protocol  uint8
+	Pad       uint8
+}
+
+type DatapathDenial struct {
+	_           structs.HostLayout
+	Time        uint64
+	Ifindex     uint32
+	Length      uint32
+	Service     [16]uint8
+	ServicePort uint16
+	Direction   uint8
+	Captured    uint8
+	Ethernet    [12]uint8
+	Data        [128]uint8
 }
 
 type DatapathDevice uint32
@@ -103,7 +141,8 @@ type DatapathEndpoint struct {
 	Staged DatapathPolicies
 	Main   uint32
 	Mode   uint8
-	Pad    [3]uint8
+	Reject uint8
+	Pad    [2]uint8
 }
 
 type DatapathEndpointKey struct {
@@ -178,8 +217,9 @@ const (
 type DatapathLimit uint32
 
 const (
-	DatapathLimitRULE_WORDS DatapathLimit = 16
-	DatapathLimitPORTS      DatapathLimit = 196608
+	DatapathLimitRULE_WORDS  DatapathLimit = 16
+	DatapathLimitPORTS       DatapathLimit = 196608
+	DatapathLimitDENIAL_DATA DatapathLimit = 128
 )
 
 type DatapathMode uint32
@@ -291,10 +331,13 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	DatapathMapAllowances           = "allowances"
 	DatapathMapCidrs                = "cidrs"
 	DatapathMapConfig               = "config"
 	DatapathMapConnections          = "connections"
 	DatapathMapCounters             = "counters"
+	DatapathMapDeferrals            = "deferrals"
+	DatapathMapDenials              = "denials"
 	DatapathMapDevices              = "devices"
 	DatapathMapEndpoints            = "endpoints"
 	DatapathMapFlows                = "flows"
@@ -313,6 +356,7 @@ const (
 	DatapathVarSharedBitmap         = "shared_bitmap"
 	DatapathVarSharedCidrKey        = "shared_cidr_key"
 	DatapathVarSharedConnectionFlag = "shared_connection_flag"
+	DatapathVarSharedDenial         = "shared_denial"
 	DatapathVarSharedDevice         = "shared_device"
 	DatapathVarSharedDirection      = "shared_direction"
 	DatapathVarSharedEndpoint       = "shared_endpoint"
@@ -389,10 +433,13 @@ type DatapathProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DatapathMapSpecs struct {
+	Allowances  *ebpf.MapSpec `ebpf:"allowances"`
 	Cidrs       *ebpf.MapSpec `ebpf:"cidrs"`
 	Config      *ebpf.MapSpec `ebpf:"config"`
 	Connections *ebpf.MapSpec `ebpf:"connections"`
 	Counters    *ebpf.MapSpec `ebpf:"counters"`
+	Deferrals   *ebpf.MapSpec `ebpf:"deferrals"`
+	Denials     *ebpf.MapSpec `ebpf:"denials"`
 	Devices     *ebpf.MapSpec `ebpf:"devices"`
 	Endpoints   *ebpf.MapSpec `ebpf:"endpoints"`
 	Flows       *ebpf.MapSpec `ebpf:"flows"`
@@ -412,6 +459,7 @@ type DatapathVariableSpecs struct {
 	SharedBitmap         *ebpf.VariableSpec `ebpf:"shared_bitmap"`
 	SharedCidrKey        *ebpf.VariableSpec `ebpf:"shared_cidr_key"`
 	SharedConnectionFlag *ebpf.VariableSpec `ebpf:"shared_connection_flag"`
+	SharedDenial         *ebpf.VariableSpec `ebpf:"shared_denial"`
 	SharedDevice         *ebpf.VariableSpec `ebpf:"shared_device"`
 	SharedDirection      *ebpf.VariableSpec `ebpf:"shared_direction"`
 	SharedEndpoint       *ebpf.VariableSpec `ebpf:"shared_endpoint"`
@@ -455,10 +503,13 @@ func (o *DatapathObjects) Close() error {
 //
 // It can be passed to LoadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DatapathMaps struct {
+	Allowances  *ebpf.Map `ebpf:"allowances"`
 	Cidrs       *ebpf.Map `ebpf:"cidrs"`
 	Config      *ebpf.Map `ebpf:"config"`
 	Connections *ebpf.Map `ebpf:"connections"`
 	Counters    *ebpf.Map `ebpf:"counters"`
+	Deferrals   *ebpf.Map `ebpf:"deferrals"`
+	Denials     *ebpf.Map `ebpf:"denials"`
 	Devices     *ebpf.Map `ebpf:"devices"`
 	Endpoints   *ebpf.Map `ebpf:"endpoints"`
 	Flows       *ebpf.Map `ebpf:"flows"`
@@ -472,10 +523,13 @@ type DatapathMaps struct {
 
 func (m *DatapathMaps) Close() error {
 	return _DatapathClose(
+		m.Allowances,
 		m.Cidrs,
 		m.Config,
 		m.Connections,
 		m.Counters,
+		m.Deferrals,
+		m.Denials,
 		m.Devices,
 		m.Endpoints,
 		m.Flows,
@@ -496,6 +550,7 @@ type DatapathVariables struct {
 	SharedBitmap         *ebpf.Variable `ebpf:"shared_bitmap"`
 	SharedCidrKey        *ebpf.Variable `ebpf:"shared_cidr_key"`
 	SharedConnectionFlag *ebpf.Variable `ebpf:"shared_connection_flag"`
+	SharedDenial         *ebpf.Variable `ebpf:"shared_denial"`
 	SharedDevice         *ebpf.Variable `ebpf:"shared_device"`
 	SharedDirection      *ebpf.Variable `ebpf:"shared_direction"`
 	SharedEndpoint       *ebpf.Variable `ebpf:"shared_endpoint"`

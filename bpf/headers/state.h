@@ -54,6 +54,7 @@ enum connection_flag {
 enum limit {
 	RULE_WORDS = 16, /* 64-bit words of a bitmap of rules */
 	PORTS = 3 * 65536,
+	DENIAL_DATA = 128,
 };
 
 #define NO_RULE (-1)
@@ -106,7 +107,8 @@ struct endpoint {
 	struct policies staged; /* judged beside the live ones, and only recorded; of set NO_SET: there are none */
 	__u32 main; /* the pod's first interface, which its addresses' identities name */
 	__u8 mode;
-	__u8 pad[3];
+	__u8 reject; /* denials are told to userspace, which answers them */
+	__u8 pad[2];
 };
 
 struct identity {
@@ -241,11 +243,50 @@ struct fill {
 	__u64 flows;
 };
 
-/* Packets by reason, and flow records lost for want of room. */
+/* A packet that was denied, for userspace to answer. */
+struct denial {
+	__u64 time; /* monotonic ns */
+	__u32 ifindex;
+	__u32 length;           /* of the packet, from its IP header on */
+	__u8 service[16];       /* what it was sent to before translation; zero: it was not translated */
+	__u16 service_port;     /* of service */
+	__u8 direction;         /* in which it went: EGRESS from the endpoint */
+	__u8 captured;          /* bytes of data in use */
+	__u8 ethernet[12];      /* receiver and sender of the frame that the endpoint sent; zero: not known */
+	__u8 data[DENIAL_DATA]; /* from the IP header on */
+};
+
+/* What an endpoint sent to a Service from one of its ports: the packet is denied after translation, when what it
+ * was is not to be seen any more. */
+struct deferral_key {
+	__u8 local[16];
+	__u32 ifindex;
+	__u16 local_port;
+	__u8 protocol;
+	__u8 pad;
+};
+
+struct deferral {
+	__u8 service[16];
+	__u16 service_port;
+	__u8 ethernet[12];
+	__u8 pad[2];
+};
+
+/* How many denials may still be told. */
+struct allowance {
+	__u64 since; /* monotonic ns */
+	__u64 left;
+};
+
+/* Packets by reason, and what was lost: flow records for want of room, and denials that were not told, for there
+ * were too many or the ring was full. */
 struct counter {
 	__u64 passed[REASONS];
 	__u64 dropped[REASONS];
 	__u64 lost_flows;
+	__u64 suppressed_denials;
+	__u64 lost_denials;
 };
 
 /* The compiler describes to Go only what an object refers to. */
@@ -272,6 +313,7 @@ SHARED(struct, policy_set);
 SHARED(struct, port_class_table);
 SHARED(struct, flow_key);
 SHARED(struct, flow);
+SHARED(struct, denial);
 SHARED(struct, question);
 SHARED(struct, answer);
 SHARED(struct, fill);
@@ -320,6 +362,25 @@ struct {
 	__type(key, __u32);
 	__type(value, struct counter);
 } counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 65536);
+} denials SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct deferral_key);
+	__type(value, struct deferral);
+} deferrals SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct allowance);
+} allowances SEC(".maps");
 
 /* One map of a kind for each of two slots. Inner maps of worlds are made by userspace, with room to grow. */
 #define SLOTS(name, inner)                                                                                    \

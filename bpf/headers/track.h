@@ -10,7 +10,11 @@
 struct outcome {
 	__u8 pass;
 	__u8 reason;
+	__u8 tell; /* enum tell */
 };
+
+/* What of a packet is kept for userspace, if the endpoint's denials are to be answered. */
+enum tell { TELL_NOTHING, TELL_DENIAL, TELL_DEFERRAL };
 
 enum hook { FROM_POD, TO_POD, FORWARDED };
 
@@ -211,6 +215,8 @@ inlined struct outcome conclude(const struct view *v, const struct endpoint *ep,
 		record(v, d, &staged, origin, d->verdict == DENIED ? HOW_OPENED : how);
 	if (o.pass)
 		remember(v, d, origin, how);
+	if (unlikely(ep->reject && d->set != NO_SET))
+		o.tell = !o.pass ? TELL_DENIAL : d->verdict == DEFERRED ? TELL_DEFERRAL : TELL_NOTHING;
 	return o;
 }
 
@@ -263,8 +269,20 @@ inlined void deny_foreign(struct decision *d)
 	decide(d, DENIED, BY_FOREIGN_SOURCE, NO_RULE);
 }
 
-/* Judges a packet that no entry of this generation covers; c is its entry of an older one, or NULL. Returns
- * whether it passes, and the reason shifted by 8. */
+/* An outcome as global functions return it. */
+inlined int pack(struct outcome o)
+{
+	return o.pass | o.tell << 1 | o.reason << 8;
+}
+
+inlined struct outcome unpack(int packed)
+{
+	struct outcome o = {.pass = packed & 1, .tell = packed >> 1 & 3, .reason = packed >> 8};
+	return o;
+}
+
+/* Judges a packet that no entry of this generation covers; c is its entry of an older one, or NULL. Returns the
+ * packed outcome. */
 global int judge_packet(const struct view *v, const struct endpoint *ep, const struct connection *c)
 {
 	struct decision d = {};
@@ -275,7 +293,7 @@ global int judge_packet(const struct view *v, const struct endpoint *ep, const s
 	if (unlikely(is_foreign(v, ep))) {
 		deny_foreign(&d);
 		o = conclude(v, ep, &d, EGRESS, c ? HOW_REJUDGED : HOW_OPENED);
-		return o.pass | o.reason << 8;
+		return pack(o);
 	}
 	/* A connection stays what it was opened as; an opening from the other side is another one. */
 	if (c && !(v->flags & OPENS && (c->origin != v->direction || c->flags & CONNECTION_CLOSING))) {
@@ -289,7 +307,7 @@ global int judge_packet(const struct view *v, const struct endpoint *ep, const s
 		judge(v, &ep->live, v->direction, &d);
 		o = conclude(v, ep, &d, v->direction, HOW_OPENED);
 	}
-	return o.pass | o.reason << 8;
+	return pack(o);
 }
 
 inlined int is_covered(const struct view *v, const struct connection *c)
@@ -305,7 +323,6 @@ inlined struct outcome follow(const struct view *v)
 	struct connection *c = find_connection(v);
 	struct outcome o = {.pass = 1, .reason = BY_CONNECTION};
 	struct endpoint *ep;
-	int packed;
 
 	if (likely(c && is_covered(v, c))) {
 		touch(v, c);
@@ -314,8 +331,5 @@ inlined struct outcome follow(const struct view *v)
 	ep = endpoint_at(v, v->key.ifindex);
 	if (!ep)
 		return unknown_endpoint(v);
-	packed = judge_packet(v, ep, c);
-	o.pass = packed & 1;
-	o.reason = packed >> 8;
-	return o;
+	return unpack(judge_packet(v, ep, c));
 }

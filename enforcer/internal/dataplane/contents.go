@@ -163,8 +163,11 @@ func (c *contents) addEndpoints(w *plan.World) error {
 				return fmt.Errorf("endpoint at interface %d has staged %w", ifindex, err)
 			}
 		}
-		c.endpoints.add(bpf.DatapathEndpointKey{Ifindex: ifindex},
-			bpf.DatapathEndpoint{Live: live, Staged: staged, Mode: uint8(ep.Mode), Main: ep.Main})
+		value := bpf.DatapathEndpoint{Live: live, Staged: staged, Mode: uint8(ep.Mode), Main: ep.Main}
+		if ep.Reject {
+			value.Reject = 1
+		}
+		c.endpoints.add(bpf.DatapathEndpointKey{Ifindex: ifindex}, value)
 	}
 	return nil
 }

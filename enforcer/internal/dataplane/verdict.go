@@ -85,6 +85,9 @@ func (r Reason) String() string {
 type Counters struct {
 	Passed, Dropped map[Reason]uint64 // every reason is a key
 	LostFlows       uint64            // judgements that were not recorded for want of room
+	// SuppressedDenials are those that Denials were not told, for there were too many at once; LostDenials those
+	// that nobody read in time.
+	SuppressedDenials, LostDenials uint64
 }
 
 // Counters reads them; the cost is one system call.
@@ -100,6 +103,8 @@ func (d *Dataplane) Counters() (Counters, error) {
 			sum.Dropped[r] += part.Dropped[r]
 		}
 		sum.LostFlows += part.LostFlows
+		sum.SuppressedDenials += part.SuppressedDenials
+		sum.LostDenials += part.LostDenials
 	}
 	return sum, nil
 }

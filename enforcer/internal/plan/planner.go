@@ -42,11 +42,13 @@ type EndpointInput struct {
 	// Addrs are the pod's addresses, as this node knows them; what others claim of them is not believed.
 	// nil: not known, those that the snapshot has.
 	Addrs []netip.Addr
+	// Reject: what is denied is answered, and not only dropped. It has no meaning in mode Audit.
+	Reject bool
 }
 
 // Equal reports whether nothing about the endpoint has changed.
 func (e EndpointInput) Equal(other EndpointInput) bool {
-	return e.Pod == other.Pod && e.Ifindex == other.Ifindex && e.Mode == other.Mode && slices.Equal(e.Addrs, other.Addrs)
+	return e.Pod == other.Pod && e.Ifindex == other.Ifindex && e.Mode == other.Mode && e.Reject == other.Reject && slices.Equal(e.Addrs, other.Addrs)
 }
 
 // Build lowers a snapshot for one node. It fails, naming the pod, when the rules do not fit.
@@ -194,7 +196,7 @@ func (t *tables) endpoints() error {
 		if err != nil {
 			return err
 		}
-		endpoint := Endpoint{Set: set, Mode: e.Mode, Main: t.local[e.Pod].main}
+		endpoint := Endpoint{Set: set, Mode: e.Mode, Main: t.local[e.Pod].main, Reject: e.Reject}
 		endpoint.Staged, endpoint.IsStaged = t.staged(e.Pod, set)
 		live[set] = true
 		live[endpoint.Staged] = live[endpoint.Staged] || endpoint.IsStaged

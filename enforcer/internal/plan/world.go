@@ -65,6 +65,7 @@ type Endpoint struct {
 	// Staged is the number of the policy set that is judged beside Set, and only recorded, if IsStaged.
 	Staged   uint32
 	IsStaged bool
+	Reject   bool // as in EndpointInput
 }
 
 // Identity is what an address is to the rules.
