@@ -4,7 +4,9 @@ package chart
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -14,8 +16,12 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 )
@@ -37,11 +43,12 @@ func TestGeneratorFollowsEnforcer(t *testing.T) {
 	if err := r.admin.Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: valueFromThePod}}); err != nil {
 		t.Fatal(err)
 	}
-	server := r.run(t, "bulkhead-enforcer", "--pin-path="+bpfFileSystem(t)+"/bulkhead", "--cleanup-on-exit")[tlsFiles]
+	server := r.run(t, "bulkhead-enforcer", "--pin-path="+bpfFileSystem(t)+"/bulkhead", "--cleanup-on-exit", "--kubeconfig="+r.fromNode(t))[tlsFiles]
 	listen := freeAddress(t)
 	client := r.run(t, "bulkhead-generator", "--listen="+listen, "--repo="+approved(t), "--base=trunk")[tlsFiles]
 	eventually(t, "http://"+listen+"/readyz", "2 of 2 observers answer")
 
+	r.saysEnforcing(t)
 	asks(t, "its certificate", client, "")
 	asks(t, "no certificate", client, "does not answer", "--hubble-cert=", "--hubble-key=")
 	asks(t, "another name", client, "not "+observers+".example.com", "--hubble-server-name="+observers+".example.com")
@@ -60,6 +67,55 @@ func TestGeneratorFollowsEnforcer(t *testing.T) {
 	writeSecret(t, client, "bulkhead-hubble-client", r.secrets(t))
 	asks(t, "the new certificate", client, "")
 	asks(t, "the old certificate", old, "unknown authority")
+}
+
+// fromNode is a kubeconfig with what the enforcer has in its pod: a token that names the pod's node.
+func (r *release) fromNode(t *testing.T) (path string) {
+	t.Helper()
+	var pod *corev1.Pod
+	for _, w := range workloads(t, render(t, r.values)) {
+		if w.name == "bulkhead-enforcer" {
+			pod = w.pod(baseline.ProjectNamespace)
+			pod.Spec.NodeName = valueFromThePod
+		}
+	}
+	if err := r.admin.Create(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Spec.ServiceAccountName}}
+	token := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+		BoundObjectRef: &authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: pod.Name, UID: pod.UID},
+	}}
+	if err := r.admin.SubResource("token").Create(t.Context(), account, token); err != nil {
+		t.Fatal(err)
+	}
+	config := clientcmdapi.NewConfig()
+	config.Clusters["c"] = &clientcmdapi.Cluster{Server: r.plane.Admin().Host, CertificateAuthorityData: r.plane.Admin().CAData}
+	config.AuthInfos["u"] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
+	config.Contexts["c"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u"}
+	config.CurrentContext = "c"
+	path = filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*config, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// saysEnforcing waits for the node's condition, which the chart's rights and admission policies let through.
+func (r *release) saysEnforcing(t *testing.T) {
+	t.Helper()
+	poll(t, "the node's condition", func(ctx context.Context) error {
+		node := &corev1.Node{}
+		if err := r.admin.Get(ctx, types.NamespacedName{Name: valueFromThePod}, node); err != nil {
+			return err
+		}
+		for _, c := range node.Status.Conditions {
+			if c.Type == "BulkheadEnforcing" && c.Status == corev1.ConditionTrue {
+				return nil
+			}
+		}
+		return fmt.Errorf("conditions %+v", node.Status.Conditions)
+	})
 }
 
 // renewed removes one of the Secrets, after which an upgrade makes both anew: they must fit.
