@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -35,7 +36,7 @@ type family struct {
 // room is two network namespaces with a veth pair between them: one stands for a node, one for a pod. Nothing
 // of the machine's own network is in it or changed by it, and all of it goes with the process.
 type room struct {
-	host, pod namespace
+	host, pod *namespace
 	families  []family // that the kernel has
 }
 
@@ -45,37 +46,49 @@ type namespace struct {
 	calls  chan func()
 }
 
-func newNamespace() (namespace, error) {
-	n := namespace{calls: make(chan func())}
+func newNamespace() (*namespace, error) {
+	n := &namespace{calls: make(chan func())}
 	ready := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread, which is in the wrong namespace, ends with the goroutine
-		var err error
-		if err = unix.Unshare(unix.CLONE_NEWNET); err == nil {
-			n.handle, err = netns.Get()
-		}
-		ready <- err
-		if err != nil {
-			return
-		}
-		for call := range n.calls {
-			call()
-		}
-	}()
+	go n.serve(ready)
 	if err := <-ready; err != nil {
 		return n, fmt.Errorf("make a network namespace (this needs CAP_SYS_ADMIN): %w", err)
 	}
 	return n, nil
 }
 
+// serve makes the namespace, tells ready, and runs the calls there.
+func (n *namespace) serve(ready chan<- error) {
+	runtime.LockOSThread() // never unlocked: the thread, which is in another namespace, ends with the goroutine
+	if unix.Gettid() == unix.Getpid() {
+		// But never the main thread, which does not end, and whose namespace is the process' for all who look. It
+		// is held until another has been taken.
+		taken := make(chan error)
+		go n.serve(taken)
+		ready <- <-taken
+		runtime.UnlockOSThread()
+		return
+	}
+	err := unix.Unshare(unix.CLONE_NEWNET)
+	if err == nil {
+		n.handle, err = netns.Get()
+	}
+	ready <- err
+	if err != nil {
+		return
+	}
+	for call := range n.calls {
+		call()
+	}
+}
+
 // do runs f in the namespace. Sockets opened there stay in it.
-func (n namespace) do(f func() error) error {
+func (n *namespace) do(f func() error) error {
 	result := make(chan error)
 	n.calls <- func() { result <- f() }
 	return <-result
 }
 
-func (n namespace) close() {
+func (n *namespace) close() {
 	close(n.calls)
 	n.handle.Close()
 }
@@ -104,11 +117,6 @@ func (r *room) close() {
 
 // connect links the namespaces and gives both ends their addresses.
 func (r *room) connect() error {
-	for _, f := range families {
-		if _, err := os.Stat("/proc/net/if_inet6"); f.host.Is4() || err == nil {
-			r.families = append(r.families, f)
-		}
-	}
 	err := r.host.do(func() error {
 		veth := &netlink.Veth{
 			LinkAttrs: netlink.LinkAttrs{Name: device, Index: Ifindex}, PeerName: device, PeerNamespace: netlink.NsFd(r.pod.handle),
@@ -116,12 +124,22 @@ func (r *room) connect() error {
 		if err := netlink.LinkAdd(veth); err != nil {
 			return fmt.Errorf("add veth %s (this needs CAP_NET_ADMIN): %w", device, err)
 		}
+		r.families = families
+		if !hasIPv6() {
+			r.families = families[:1]
+		}
 		return r.configure(func(f family) netip.Addr { return f.host })
 	})
 	if err != nil {
 		return err
 	}
 	return r.pod.do(func() error { return r.configure(func(f family) netip.Addr { return f.pod }) })
+}
+
+// hasIPv6 is false on a node whose kernel has none, or where it is switched off for all namespaces.
+func hasIPv6() bool {
+	disabled, err := os.ReadFile("/proc/sys/net/ipv6/conf/" + device + "/disable_ipv6")
+	return err == nil && strings.TrimSpace(string(disabled)) == "0"
 }
 
 func (r *room) configure(addr func(family) netip.Addr) error {

@@ -126,6 +126,27 @@ func TestAfterACrash(t *testing.T) {
 	}
 }
 
+// The process' own namespace, which is the main thread's, must stay what it was, whatever thread is taken.
+func TestTheMainThreadStays(t *testing.T) {
+	before, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		r, err := newRoom()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.families) != 2 {
+			t.Errorf("families %v, want both", r.families)
+		}
+		r.close()
+		if now, err := os.Readlink("/proc/self/ns/net"); now != before {
+			t.Fatalf("the process is in %s, %v; it was in %s", now, err, before)
+		}
+	}
+}
+
 func wants(t *testing.T, err error, texts ...string) {
 	t.Helper()
 	for _, text := range texts {
