@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -191,6 +192,22 @@ func TestStatus(t *testing.T) {
 	}
 	if err := run(t.Context(), []string{"status", "--nope"}, io.Discard, io.Discard); exitCode(err) != 2 {
 		t.Errorf("a wrong flag: %v with exit status %d, want 2", err, exitCode(err))
+	}
+}
+
+// Ctrl-C ends the monitor cleanly, also on a quiet node.
+func TestMonitorEnds(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		w.(http.Flusher).Flush()
+		interrupt()
+		<-req.Context().Done()
+	}))
+	defer server.Close()
+	var out, logs bytes.Buffer
+	err := run(ctx, []string{"monitor", "--http-addr=" + strings.TrimPrefix(server.URL, "http://")}, &out, &logs)
+	if exitCode(err) != 0 || out.Len()+logs.Len() > 0 {
+		t.Errorf("%v, exit status %d, out %q, logs %q; want a clean end", err, exitCode(err), &out, &logs)
 	}
 }
 

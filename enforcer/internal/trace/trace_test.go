@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	policyv1alpha2 "sigs.k8s.io/network-policy-api/apis/v1alpha2"
 
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
@@ -40,7 +41,7 @@ func service(name, app, ip string) *corev1.Service {
 }
 
 // cluster has web and api on node here, far on node there; api is isolated, and lets web in on port 3000.
-func cluster(t *testing.T) *netpol.Snapshot {
+func cluster(t testing.TB) *netpol.Snapshot {
 	t.Helper()
 	port := intstr.FromInt32(3000)
 	policy := &networkingv1.NetworkPolicy{
@@ -58,7 +59,23 @@ func cluster(t *testing.T) *netpol.Snapshot {
 	nodes := []*corev1.Node{{
 		ObjectMeta: metav1.ObjectMeta{Name: "here"}, Status: corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.1"}}},
 	}}
+	all := policyv1alpha2.ClusterNetworkPolicySubject{Namespaces: &metav1.LabelSelector{}}
+	deny := func(name string, tier policyv1alpha2.Tier, port int32) *policyv1alpha2.ClusterNetworkPolicy {
+		return &policyv1alpha2.ClusterNetworkPolicy{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec: policyv1alpha2.ClusterNetworkPolicySpec{
+				Tier: tier, Priority: 1, Subject: all, Egress: []policyv1alpha2.ClusterNetworkPolicyEgressRule{{
+					Name: "no-smtp", Action: policyv1alpha2.ClusterNetworkPolicyRuleActionDeny,
+					To:        []policyv1alpha2.ClusterNetworkPolicyEgressPeer{{Namespaces: &metav1.LabelSelector{}}},
+					Protocols: []policyv1alpha2.ClusterNetworkPolicyProtocol{{TCP: &policyv1alpha2.ClusterNetworkPolicyProtocolTCP{DestinationPort: &policyv1alpha2.Port{Number: port}}}},
+				}},
+			},
+		}
+	}
 	s, err := netpol.Compile(netpol.Objects{
+		ClusterPolicies: []*policyv1alpha2.ClusterNetworkPolicy{
+			deny("first", policyv1alpha2.AdminTier, 25), deny("last", policyv1alpha2.BaselineTier, 26),
+		},
 		Namespaces: []*corev1.Namespace{{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}}, Nodes: nodes, Policies: []*networkingv1.NetworkPolicy{policy},
 		Pods: []*corev1.Pod{
 			pod("web", "here", "10.0.0.1", "fd00::1"), pod("api", "here", "10.0.0.2", "fd00::2"), pod("far", "there", "10.1.0.1"),
@@ -135,6 +152,11 @@ func TestTrace(t *testing.T) {
 		{Query{From: "shop/host", To: "shop/api", Port: 1}, nil, true, []string{
 			"Pod shop/host is on the network of its node, where no policy selects it", "it comes from the pod's own node",
 		}},
+		{Query{From: "shop/web", To: "shop/far", Port: 25}, nil, false, []string{
+			"is denied by the egress side.", "a rule of the Admin tier denies it, which no NetworkPolicy can overrule",
+			"denied by    ClusterNetworkPolicy first, egress rule 0 \"no-smtp\"  spec.egress[0]",
+		}},
+		{Query{From: "shop/web", To: "shop/far", Port: 26}, nil, false, []string{"a rule of the Baseline tier denies it, and no NetworkPolicy isolates the pod"}},
 		{Query{From: "shop/web", To: "shop/web", Port: 1}, nil, true, []string{"a pod can always reach itself"}},
 		{Query{From: "shop/web", To: "shop/api", Port: 1}, func(j *Judgement) { j.Passes = true }, false, []string{
 			"is denied by the ingress side, and passes: the namespace is not in mode enforce.", "Ingress to Pod shop/api: denied, but passes, because",
@@ -196,4 +218,18 @@ func TestNoAnswer(t *testing.T) {
 	if _, err := broken.Trace(query); !errors.Is(err, closed) {
 		t.Errorf("a datapath that fails: %v", err)
 	}
+}
+
+// Whatever is asked, there is an answer or an error.
+func FuzzTrace(f *testing.F) {
+	f.Add("shop/web", "shop/svc/entry", "TCP", uint16(80))
+	f.Add("10.0.0.1", "::ffff:10.0.0.2", "udp", uint16(1))
+	f.Add("fe80::1%eth0", "node/here", "", uint16(0))
+	n := node(cluster(f), nil)
+	f.Fuzz(func(t *testing.T, from, to, protocol string, port uint16) {
+		r, err := n.Trace(Query{From: from, To: to, Protocol: corev1.Protocol(protocol), Port: port})
+		if (err == nil) != (r != nil) {
+			t.Errorf("%+v and %v", r, err)
+		}
+	})
 }
