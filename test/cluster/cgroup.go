@@ -139,7 +139,7 @@ func removeTree(dir string) error {
 }
 
 // StartTime is when a process began, in clock ticks after the machine did. Together with the process id it names a
-// process for good.
+// process for good. It is an error when the process has ended, also when nobody has waited for it yet.
 func StartTime(pid int) (uint64, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -149,6 +149,9 @@ func StartTime(pid int) (uint64, error) {
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) < 20 {
 		return 0, fmt.Errorf("start time of process %d: /proc/%d/stat has %d fields after the name", pid, pid, len(fields))
+	}
+	if state := fields[0]; state == "Z" || state == "X" {
+		return 0, fmt.Errorf("start time of process %d: it has ended", pid)
 	}
 	return strconv.ParseUint(fields[19], 10, 64)
 }

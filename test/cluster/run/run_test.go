@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/client-go/kubernetes"
@@ -45,6 +47,20 @@ func TestUpAndDown(t *testing.T) {
 	err := run(t.Context(), []string{"up", "--dir", dir, "--nodes", "2"}, t.Output())
 	if err == nil || !strings.Contains(err.Error(), "another shape") {
 		t.Errorf("up with other nodes: got %v, want a refusal", err)
+	}
+	server, err := find(dir)
+	if err != nil || server == nil {
+		t.Fatalf("find the server: got %v, %v", server, err)
+	}
+	if err := syscall.Kill(server.pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for server.alive() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	command(t, "up", "--dir", dir) // in place of the one that was killed
+	if after, err := find(dir); err != nil || after == nil || *after == *server {
+		t.Errorf("the server after one was killed: got %v, %v, want another than %v", after, err, server)
 	}
 	command(t, "down", "--dir", dir)
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {

@@ -55,7 +55,7 @@ func up(ctx context.Context, c config, args []string, out io.Writer) error {
 // detach starts the server in a session of its own, and writes down which process it is.
 func detach(c config, args []string) (*process, error) {
 	// What a server that was killed has left would be taken for the new one's.
-	if err := os.RemoveAll(c.dir); err != nil {
+	if err := remove(c.dir); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(c.dir, 0o755); err != nil {
@@ -127,5 +127,16 @@ func down(dir string, out io.Writer) error {
 	if err := cluster.Sweep(); err != nil {
 		return err
 	}
-	return os.RemoveAll(dir)
+	return remove(dir)
+}
+
+// remove removes the directory. What a server that was killed has left running is being ended by the kernel, and may
+// still write.
+func remove(dir string) error {
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		err := os.RemoveAll(dir)
+		if !errors.Is(err, syscall.ENOTEMPTY) || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
