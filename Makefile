@@ -76,7 +76,7 @@ bench-webhook: control-plane ## Measure the webhook's memory, answers under load
 	@bin/onboarding handover
 	@taskset -c 1 bin/onboarding load $(ARGS)
 
-cluster-up: packages node-packages node-tools ## Start a Kubernetes cluster on this machine (NODES=2, CNI=bridge, DIR=bin/cluster); needs root
+cluster-up: packages node-packages node-tools ## Start a Kubernetes cluster on this machine (NODES=2, CNI=bridge, IPV6=1, DIR=bin/cluster); needs root
 	@go build -o bin/test/cluster ./test/cluster/run
 	@bin/test/cluster up $(CLUSTER)
 
@@ -84,13 +84,13 @@ cluster-down: ## End it and remove everything of it
 	@go build -o bin/test/cluster ./test/cluster/run
 	@bin/test/cluster down $(CLUSTER)
 
-conformance: packages node-packages node-tools ## Run Kubernetes' tests of NetworkPolicy against the enforcer (NODES=2, CNI=bridge, ARGS=--help explains; takes 10 minutes)
+conformance: packages node-packages node-tools ## Run Kubernetes' tests of NetworkPolicy against the enforcer (NODES=2, CNI=bridge, IPV6=1, ARGS=--help explains; takes 10 minutes)
 	@go run ./test/cluster/prepare e2e.test
 	@$(call compile,bin/bulkhead-enforcer,./enforcer)
 	@$(call compile,bin/conformance,./test/conformance)
-	@bin/conformance $(if $(NODES),--nodes=$(NODES)) $(if $(CNI),--cni=$(CNI)) $(ARGS)
+	@bin/conformance $(if $(NODES),--nodes=$(NODES)) $(if $(CNI),--cni=$(CNI)) $(if $(IPV6),--ipv6) $(ARGS)
 
-CLUSTER = $(if $(DIR),--dir=$(DIR)) $(if $(NODES),--nodes=$(NODES)) $(if $(CNI),--cni=$(CNI))
+CLUSTER = $(if $(DIR),--dir=$(DIR)) $(if $(NODES),--nodes=$(NODES)) $(if $(CNI),--cni=$(CNI)) $(if $(IPV6),--ipv6)
 
 coverage: ## Show what of the policy engine the random clusters do not reach; fail if it is in what decides
 	@mkdir -p bin

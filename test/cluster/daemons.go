@@ -11,7 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"text/template"
@@ -49,12 +49,12 @@ func (c *Cluster) startDaemons(ctx context.Context, n *Node, cni CNI) error {
 		return err
 	}
 	err = n.daemon(c.tools.path("kubelet"), "--config=/var/lib/kubelet/config.yaml", "--kubeconfig=/var/lib/kubelet/kubeconfig",
-		"--node-ip="+n.Addr.String())
+		"--node-ip="+listOf(n.families, func(f family) netip.Addr { return f.node(n.number) }))
 	if err != nil {
 		return err
 	}
 	return n.daemon(c.tools.path("kube-proxy"), "--kubeconfig=/var/lib/kube-proxy.kubeconfig", "--proxy-mode=iptables",
-		"--cluster-cidr="+PodAddresses.String(),
+		"--cluster-cidr="+listOf(n.families, func(f family) netip.Prefix { return f.pods }),
 		// The limit is the whole machine's, and stays what it is.
 		"--conntrack-max-per-core=0", "--oom-score-adj=0")
 }
@@ -69,8 +69,8 @@ func (c *Cluster) writeConfiguration(n *Node, cni CNI) error {
 		values         any
 	}{
 		{"containerd.toml", "containerd.toml", map[string]string{"Pause": pauseImage, "Tools": c.tools.dir}},
-		{"kubelet.yaml", "kubelet/config.yaml", map[string]any{"Cgroup": n.cgroup, "DNS": dnsService, "PKI": c.path("pki")}},
-		{string(cni) + ".conflist", "cni/net.d/10-" + string(cni) + ".conflist", map[string]any{"Pods": n.Pods}},
+		{"kubelet.yaml", "kubelet/config.yaml", map[string]any{"Cgroup": n.cgroup, "DNS": n.families[0].dns(), "PKI": c.path("pki")}},
+		{string(cni) + ".conflist", "cni/net.d/10-" + string(cni) + ".conflist", map[string]any{"Pods": n.Pods, "Everything": n.everything()}},
 	} {
 		content, err := render(f.template, f.values)
 		if err != nil {
@@ -88,12 +88,15 @@ func (c *Cluster) writeConfiguration(n *Node, cni CNI) error {
 }
 
 func (c *Cluster) writeServerCertificate(n *Node) error {
-	pair, err := c.ca.issue(&x509.Certificate{
+	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: "system:node:" + n.Name, Organization: []string{"system:nodes"}},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		DNSNames:    []string{n.Name},
-		IPAddresses: []net.IP{n.Addr.AsSlice()},
-	})
+	}
+	for _, a := range n.Addrs {
+		template.IPAddresses = append(template.IPAddresses, a.AsSlice())
+	}
+	pair, err := c.ca.issue(template)
 	if err != nil {
 		return err
 	}

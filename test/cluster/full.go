@@ -36,6 +36,9 @@ type FullOptions struct {
 	Nodes int
 	// CNI is the same on all nodes. Empty: PTP.
 	CNI CNI
+	// IPv6 gives nodes, pods and Services addresses of both versions of IP, and those of version 6 are the primary
+	// ones. False: they have IPv4 addresses only.
+	IPv6 bool
 	// APIServerArgs are appended to kube-apiserver's flags. Nil: none.
 	APIServerArgs []string
 }
@@ -98,10 +101,18 @@ func (o FullOptions) Check() error {
 	return nil
 }
 
+// families are the versions of IP, the primary one first.
+func (o FullOptions) families() []family {
+	if o.IPv6 {
+		return []family{ipv6, ipv4}
+	}
+	return []family{ipv4}
+}
+
 func (c *Cluster) start(ctx context.Context, opts FullOptions) error {
 	begin := time.Now()
 	say := func(what string) { fmt.Fprintf(opts.Log, "%4.1fs %s\n", time.Since(begin).Seconds(), what) }
-	if err := c.makeNodes(ctx, opts.Nodes); err != nil {
+	if err := c.makeNodes(ctx, opts.Nodes, opts.families()); err != nil {
 		return err
 	}
 	if err := c.startPlane(ctx, opts.APIServerArgs); err != nil {
@@ -133,7 +144,7 @@ func (c *Cluster) start(ctx context.Context, opts FullOptions) error {
 }
 
 // makeNodes makes the namespaces and connects them.
-func (c *Cluster) makeNodes(ctx context.Context, count int) (err error) {
+func (c *Cluster) makeNodes(ctx context.Context, count int, families []family) (err error) {
 	if c.wire, err = newWire(); err != nil {
 		return err
 	}
@@ -142,7 +153,7 @@ func (c *Cluster) makeNodes(ctx context.Context, count int) (err error) {
 		if err != nil {
 			return err
 		}
-		n, err := startNode(ctx, i, count, c.dir, c.tools.nodeinit, group)
+		n, err := startNode(ctx, newNode(i, c.dir, families, group), count, c.tools.nodeinit)
 		if err != nil {
 			return errors.Join(err, group.remove(time.Second))
 		}
@@ -187,9 +198,9 @@ func (c *Cluster) stopAll() error {
 func (c *Cluster) startPlane(ctx context.Context, extra []string) (err error) {
 	home := c.Nodes[0]
 	c.node = home
-	c.inside = "https://" + net.JoinHostPort(home.Addr.String(), apiPort)
+	c.inside = "https://" + net.JoinHostPort(home.Addrs[0].String(), apiPort)
 	c.front, err = newRelay(func() (net.Conn, error) {
-		return home.DialContext(context.Background(), "tcp", net.JoinHostPort(home.Addr.String(), apiPort))
+		return home.DialContext(context.Background(), "tcp", net.JoinHostPort(home.Addrs[0].String(), apiPort))
 	})
 	if err != nil {
 		return err
@@ -199,7 +210,7 @@ func (c *Cluster) startPlane(ctx context.Context, extra []string) (err error) {
 	if err := c.launch(c.tools.path("etcd"), "etcd", etcdArgs(c.path("etcd"), etcd[0], etcd[1])); err != nil {
 		return err
 	}
-	args := append(c.nodeArgs(etcd[0], home.Addr), extra...)
+	args := append(c.nodeArgs(etcd[0], home), extra...)
 	if err := c.launch(c.tools.path("kube-apiserver"), "kube-apiserver", args); err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func TestFullRunsPodsAndLeavesNothing(t *testing.T) {
 		t.Errorf("host name of the node: got %q, %v", out, err)
 	}
 	outside := c.Outside(func() error {
-		conn, err := net.DialTimeout("tcp", net.JoinHostPort(first.Addr.String(), "10250"), 5*time.Second)
+		conn, err := net.DialTimeout("tcp", net.JoinHostPort(first.Addrs[0].String(), "10250"), 5*time.Second)
 		if err == nil {
 			err = conn.Close()
 		}

@@ -32,7 +32,10 @@ func (c *ControlPlane) writeCertificates() error {
 		DNSNames: []string{
 			"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
 		},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), nodeAddr(1).AsSlice(), apiService.AsSlice()},
+		IPAddresses: []net.IP{
+			net.IPv4(127, 0, 0, 1),
+			ipv4.node(1).AsSlice(), ipv4.api().AsSlice(), ipv6.node(1).AsSlice(), ipv6.api().AsSlice(),
+		},
 	})
 	if err != nil {
 		return err

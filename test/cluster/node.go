@@ -32,28 +32,40 @@ import (
 type Node struct {
 	// Name of the Node object, and the host name.
 	Name string
-	// Addr is the node's address on eth0.
-	Addr netip.Addr
-	// Pods is the range that the node's pods get their addresses from.
-	Pods netip.Prefix
+	// Addrs are the node's addresses on eth0, one of each version of IP that the cluster has; the primary one
+	// is the first.
+	Addrs []netip.Addr
+	// Pods are the ranges that the node's pods get their addresses from, in the order of Addrs.
+	Pods []netip.Prefix
 
-	dir    string
-	first  *Process
-	pidfd  int // of first
-	cgroup cgroup
-
-	daemons map[string]*Process // by name
+	number   int // of the node, beginning with 1
+	families []family
+	dir      string
+	first    *Process
+	pidfd    int // of first
+	cgroup   cgroup
+	daemons  map[string]*Process // by name
 }
 
-// startNode makes the namespaces of the i-th node, beginning with 1, of a cluster of n.
-func startNode(ctx context.Context, i, n int, dir string, init string, cg cgroup) (_ *Node, err error) {
-	node := &Node{Name: nodeName(i), Addr: nodeAddr(i), Pods: podRange(i), dir: filepath.Join(dir, nodeName(i)), cgroup: cg, daemons: map[string]*Process{}}
+func newNode(i int, dir string, families []family, group cgroup) *Node {
+	n := &Node{
+		Name: nodeName(i), number: i, families: families,
+		dir: filepath.Join(dir, nodeName(i)), cgroup: group, daemons: map[string]*Process{},
+	}
+	for _, f := range families {
+		n.Addrs, n.Pods = append(n.Addrs, f.node(i)), append(n.Pods, f.podRange(i))
+	}
+	return n
+}
+
+// startNode makes the namespaces of a node of a cluster that has count nodes.
+func startNode(ctx context.Context, node *Node, count int, init string) (_ *Node, err error) {
 	for _, sub := range []string{"run", "lib", "log", "sysctl", "cgroup"} {
 		if err := os.MkdirAll(node.path(sub), 0o755); err != nil {
 			return nil, fmt.Errorf("directory of %s: %w", node.Name, err)
 		}
 	}
-	if err := node.writeNames(n); err != nil {
+	if err := node.writeNames(count); err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(init, node.dir, node.Name)
@@ -79,16 +91,27 @@ func startNode(ctx context.Context, i, n int, dir string, init string, cg cgroup
 func (n *Node) writeNames(count int) error {
 	hosts := "127.0.0.1 localhost\n::1 localhost\n"
 	for i := 1; i <= count; i++ {
-		hosts += fmt.Sprintf("%s %s\n", nodeAddr(i), nodeName(i))
+		for _, f := range n.families {
+			hosts += fmt.Sprintf("%s %s\n", f.node(i), nodeName(i))
+		}
 	}
 	// Nobody answers there: the cluster's network ends at its gateway.
-	resolv := fmt.Sprintf("nameserver %s\n", gateway)
+	resolv := fmt.Sprintf("nameserver %s\n", n.families[0].gateway())
 	for name, content := range map[string]string{"hosts": hosts, "resolv.conf": resolv} {
 		if err := os.WriteFile(n.path(name), []byte(content), 0o644); err != nil {
 			return fmt.Errorf("name resolution of %s: %w", n.Name, err)
 		}
 	}
 	return nil
+}
+
+// everything are the prefixes of all addresses.
+func (n *Node) everything() []netip.Prefix {
+	var all []netip.Prefix
+	for _, f := range n.families {
+		all = append(all, f.all)
+	}
+	return all
 }
 
 // path is where a file of the node's directory is seen from outside.

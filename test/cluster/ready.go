@@ -31,7 +31,10 @@ func (c *Cluster) register(ctx context.Context) error {
 	for _, n := range c.Nodes {
 		object := &corev1.Node{
 			ObjectMeta: metav1.ObjectMeta{Name: n.Name, Labels: map[string]string{corev1.LabelHostname: n.Name}},
-			Spec:       corev1.NodeSpec{PodCIDR: n.Pods.String(), PodCIDRs: []string{n.Pods.String()}},
+			Spec:       corev1.NodeSpec{PodCIDR: n.Pods[0].String()},
+		}
+		for _, pods := range n.Pods {
+			object.Spec.PodCIDRs = append(object.Spec.PodCIDRs, pods.String())
 		}
 		if _, err := client.CoreV1().Nodes().Create(ctx, object, metav1.CreateOptions{}); err != nil {
 			return fmt.Errorf("register %s: %w", n.Name, err)
@@ -41,7 +44,7 @@ func (c *Cluster) register(ctx context.Context) error {
 }
 
 func (c *Cluster) startDNS(ctx context.Context) error {
-	objects, err := render("coredns.yaml", map[string]any{"Image": corednsImage, "Address": dnsService})
+	objects, err := render("coredns.yaml", map[string]any{"Image": corednsImage, "Address": c.Nodes[0].families[0].dns()})
 	if err != nil {
 		return err
 	}

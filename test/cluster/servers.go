@@ -106,11 +106,11 @@ func (c *ControlPlane) apiserverArgs(etcd, address string) []string {
 }
 
 // nodeArgs are the flags of an API server that runs on a node of its own cluster.
-func (c *ControlPlane) nodeArgs(etcd string, addr netip.Addr) []string {
+func (c *ControlPlane) nodeArgs(etcd string, home *Node) []string {
 	return append(c.sharedArgs(etcd),
-		"--bind-address=0.0.0.0", "--secure-port="+apiPort,
-		"--advertise-address="+addr.String(),
-		"--service-cluster-ip-range="+Services.String(),
+		"--bind-address=::", "--secure-port="+apiPort,
+		"--advertise-address="+home.Addrs[0].String(),
+		"--service-cluster-ip-range="+listOf(home.families, func(f family) netip.Prefix { return f.services }),
 		"--enable-admission-plugins=NodeRestriction",
 		"--kubelet-preferred-address-types=InternalIP",
 		"--kubelet-client-certificate="+c.path("pki", "kubelet-client.crt"),

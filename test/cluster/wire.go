@@ -49,8 +49,10 @@ func (w *wire) addBridge() error {
 	if err := w.here.LinkAdd(w.lan); err != nil {
 		return err
 	}
-	if err := w.here.AddrAdd(w.lan, inNetwork(gateway)); err != nil {
-		return err
+	for _, f := range []family{ipv4, ipv6} {
+		if err := addAddr(w.here, w.lan, f.gateway(), f.nodes.Bits()); err != nil {
+			return err
+		}
 	}
 	return w.here.LinkSetUp(w.lan)
 }
@@ -81,7 +83,7 @@ func (w *wire) connect(n *Node, all []*Node) error {
 	if err := configure(there, n, all); err != nil {
 		return fmt.Errorf("configure the network of %s: %w", n.Name, err)
 	}
-	return addRoute(w.here, w.lan, n.Pods, n.Addr)
+	return routePods(w.here, w.lan, n)
 }
 
 func configure(there *netlink.Handle, n *Node, all []*Node) error {
@@ -94,17 +96,29 @@ func configure(there *netlink.Handle, n *Node, all []*Node) error {
 	if err != nil {
 		return err
 	}
-	if err := there.AddrAdd(eth0, inNetwork(n.Addr)); err != nil {
-		return err
-	}
-	if err := addRoute(there, eth0, netip.MustParsePrefix("0.0.0.0/0"), gateway); err != nil {
-		return err
+	for i, f := range n.families {
+		if err := addAddr(there, eth0, n.Addrs[i], f.nodes.Bits()); err != nil {
+			return err
+		}
+		if err := addRoute(there, eth0, f.all, f.gateway()); err != nil {
+			return err
+		}
 	}
 	for _, other := range all {
 		if other == n {
 			continue
 		}
-		if err := addRoute(there, eth0, other.Pods, other.Addr); err != nil {
+		if err := routePods(there, eth0, other); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// routePods adds the routes to a node's pods.
+func routePods(h *netlink.Handle, link netlink.Link, n *Node) error {
+	for i, pods := range n.Pods {
+		if err := addRoute(h, link, pods, n.Addrs[i]); err != nil {
 			return err
 		}
 	}
@@ -130,8 +144,16 @@ func addRoute(h *netlink.Handle, link netlink.Link, to netip.Prefix, via netip.A
 	return nil
 }
 
-func inNetwork(a netip.Addr) *netlink.Addr {
-	return &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(a, nodeNetwork.Bits()))}
+// addAddr skips duplicate address detection, which would keep an IPv6 address from use for a second.
+func addAddr(h *netlink.Handle, link netlink.Link, a netip.Addr, bits int) error {
+	addr := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(a, bits))}
+	if a.Is6() {
+		addr.Flags = unix.IFA_F_NODAD
+	}
+	if err := h.AddrAdd(link, addr); err != nil {
+		return fmt.Errorf("add %s to %s: %w", a, link.Attrs().Name, err)
+	}
+	return nil
 }
 
 func ipNet(p netip.Prefix) *net.IPNet {

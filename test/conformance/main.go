@@ -67,6 +67,7 @@ and log. Exit status 1: a spec failed, or the run did.`,
 	f := cmd.Flags()
 	f.IntVar(&c.Nodes, "nodes", 1, "nodes of the cluster")
 	f.StringVar((*string)(&c.CNI), "cni", string(cluster.PTP), "how pods are connected: ptp or bridge")
+	f.BoolVar(&c.IPv6, "ipv6", false, "IPv6 and IPv4 addresses, the former primary: what the specs try goes over IPv6")
 	f.StringVar(&c.enforcer, "enforcer", "bin/bulkhead-enforcer", "the enforcer to run; empty: none")
 	f.StringVar(&c.chart, "chart", "charts/bulkhead", "folder of the Helm chart")
 	f.StringVar(&c.focus, "focus", "Netpol", "regular expression of the specs to run")

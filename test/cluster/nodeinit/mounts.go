@@ -29,6 +29,8 @@ var tunables = map[string]string{
 var network = map[string]string{
 	"net/ipv4/ip_forward":          "1",
 	"net/ipv6/conf/all/forwarding": "1",
+	// Until detection of duplicate addresses is done, up to two seconds, an IPv6 address is not used.
+	"net/ipv6/conf/default/accept_dad": "0",
 }
 
 // becomeNode makes the namespaces of this process those of the node whose state is in dir.

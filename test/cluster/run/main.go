@@ -16,7 +16,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/test/cluster"
 )
 
-const usage = `usage: run up|down [--dir DIR] [--nodes N] [--cni ptp|bridge]`
+const usage = `usage: run up|down [--dir DIR] [--nodes N] [--cni ptp|bridge] [--ipv6]`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -35,7 +35,9 @@ type config struct {
 }
 
 // shape is what cannot be changed while the cluster runs.
-func (c config) shape() string { return fmt.Sprintf("%d-%s", c.cluster.Nodes, c.cluster.CNI) }
+func (c config) shape() string {
+	return fmt.Sprintf("%d-%s-%t", c.cluster.Nodes, c.cluster.CNI, c.cluster.IPv6)
+}
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 {
@@ -62,6 +64,7 @@ func parse(args []string) (config, error) {
 	flags.StringVar(&c.dir, "dir", "bin/cluster", "where the cluster's state is")
 	flags.IntVar(&c.cluster.Nodes, "nodes", 1, "how many nodes there are")
 	flags.StringVar((*string)(&c.cluster.CNI), "cni", string(cluster.PTP), "how pods are connected: ptp or bridge")
+	flags.BoolVar(&c.cluster.IPv6, "ipv6", false, "IPv6 and IPv4 addresses, the former primary")
 	if err := flags.Parse(args); err != nil {
 		return config{}, err
 	}

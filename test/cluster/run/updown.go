@@ -31,7 +31,7 @@ func up(ctx context.Context, c config, args []string, out io.Writer) error {
 	case server == nil:
 		server, err = detach(c, args)
 	case server.shape != c.shape():
-		err = fmt.Errorf("a cluster of another shape runs in %s (nodes and CNI: %s): run `down` first", c.dir, server.shape)
+		err = fmt.Errorf("a cluster of another shape runs in %s (nodes, CNI and IPv6: %s): run `down` first", c.dir, server.shape)
 	}
 	if err != nil {
 		return err
