@@ -31,6 +31,8 @@ func check(c *agent.Config) error {
 		return fmt.Errorf("--netns-path %q is not an absolute path", c.NetNSPath)
 	case err != nil:
 		return fmt.Errorf("--http-addr %s is not host:port: %w", c.HTTPAddr, err)
+	case c.DenyWith != agent.DenyByDrop && c.DenyWith != agent.DenyByReject:
+		return fmt.Errorf("--deny-with %q is not one of drop, reject", c.DenyWith)
 	case c.FlowInterval < 10*time.Millisecond || c.FlowInterval > time.Minute:
 		return fmt.Errorf("--flow-interval %s is not between 10ms and 1m", c.FlowInterval)
 	case c.FlowBuffer < 1 || c.FlowBuffer > 1<<24:

@@ -58,6 +58,7 @@ func TestWrongArguments(t *testing.T) {
 		`unknown command "enforce"`:              {"enforce"},
 		"--pin-path \"bulkhead\"":                with("--pin-path=bulkhead"),
 		"--nri-socket \"nri.sock\"":              with("--nri-socket=nri.sock"),
+		"--deny-with \"deny\"":                   with("--deny-with=deny"),
 		"--netns-path \"\"":                      with("--netns-path="),
 		"--http-addr here is not host:port":      with("--http-addr=here"),
 		"--flow-interval 1ms":                    with("--flow-interval=1ms"),

@@ -15,6 +15,9 @@ import (
 // Labels and annotations. All are on Namespaces except LabelManagedBy, AnnotationNamespaceUID and
 // AnnotationApprovedCommit, which are on NetworkPolicies.
 const (
+	// AnnotationDenyWith on a Namespace says what becomes of what is denied there: "drop" or "reject". Absent, or
+	// another value: as the enforcer was told.
+	AnnotationDenyWith = "bulkhead.dev/deny-with"
 	// LabelMode says where a namespace stands: observe, audit or enforce. Absent means observe.
 	LabelMode = "bulkhead.dev/mode"
 	// LabelProfile names the set of expectations a namespace is held to. Absent: the profile that selects it.

@@ -18,6 +18,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/inventory"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/nri"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/observer"
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/reject"
 )
 
 // Config says what to run. All fields must be set, except those that say otherwise.
@@ -42,10 +43,18 @@ type Config struct {
 	FlowBuffer int
 	// CleanUp ends enforcement when the agent ends. Otherwise the datapath goes on with the last policies.
 	CleanUp bool
+	// DenyWith is what becomes of what is denied, where a namespace does not say: DenyByDrop or DenyByReject.
+	DenyWith string
 	// Version is told to Hubble's clients; empty: not known.
 	Version string
 	Log     *slog.Logger
 }
+
+// What becomes of what is denied.
+const (
+	DenyByDrop   = "drop"   // nothing
+	DenyByReject = "reject" // the sender is told
+)
 
 // Run enforces until ctx ends (nil) or something fails for good. It first makes sure of all that can be
 // wrong at the start: sockets, API server, kernel.
@@ -96,12 +105,17 @@ func Run(ctx context.Context, config Config) (err error) {
 	sandboxes := newSandboxes(network, trigger)
 	updater := &updater{
 		shared: shared, trigger: trigger, network: network, inventory: objects, faults: faults,
-		mirror: newMirror(config.Node), sandboxes: sandboxes, netnsPath: config.NetNSPath,
+		mirror: newMirror(config.Node, config.DenyWith == DenyByReject), sandboxes: sandboxes, netnsPath: config.NetNSPath,
 	}
 	plugin := &nri.Plugin{
 		Socket: config.NRISocket, Synchronized: sandboxes.synchronized, Added: sandboxes.added, Removed: sandboxes.removed, Log: config.Log,
 	}
 	shared.metrics.registry.MustRegister(runtimeMetrics{plugin})
+	responder, err := reject.New(datapath, config.Log)
+	if err != nil {
+		return err
+	}
+	shared.metrics.registry.MustRegister(answers{responder})
 	drainer := &drainer{shared: shared, ring: ring}
 
 	group, ctx := errgroup.WithContext(ctx)
@@ -109,6 +123,7 @@ func Run(ctx context.Context, config Config) (err error) {
 	group.Go(func() error { return serveHTTP(ctx, website.server(), sockets.http) })
 	group.Go(func() error { return hostnet.Watch(ctx, trigger.networkChanged) })
 	group.Go(func() error { updater.run(ctx); return nil })
+	group.Go(func() error { return responder.Run(ctx) })
 	if config.NRISocket != "" {
 		group.Go(func() error { plugin.Run(ctx); return nil })
 	}

@@ -35,7 +35,7 @@ func (m *mirror) localEndpoints(told []sandbox, find interfacesFunc) (endpoints 
 					name, ifindex, other))
 			} else if !taken {
 				owners[ifindex] = name
-				endpoints = append(endpoints, plan.EndpointInput{Pod: name, Ifindex: ifindex, Mode: m.modes[p.Namespace], Addrs: found.Addrs})
+				endpoints = append(endpoints, m.input(name, ifindex, found.Addrs))
 			}
 		}
 	}
@@ -76,8 +76,7 @@ func (m *mirror) keepKnown(endpoints, before []plan.EndpointInput, exists func(u
 	}
 	for _, e := range before {
 		if !found[e.Ifindex] && m.pods[e.Pod] != nil && exists(e.Ifindex) {
-			e.Mode = m.modes[e.Pod.Namespace]
-			endpoints = append(endpoints, e)
+			endpoints = append(endpoints, m.input(e.Pod, e.Ifindex, e.Addrs))
 		}
 	}
 	return endpoints

@@ -50,7 +50,7 @@ func TestLocalEndpoints(t *testing.T) {
 	elsewhere.Spec.NodeName = "there"
 	host.Spec.HostNetwork = true
 	done.Status.Phase = corev1.PodSucceeded
-	m := newMirror("here")
+	m := newMirror("here", false)
 	m.apply(netpol.Change{Set: netpol.Objects{
 		Namespaces: []*corev1.Namespace{
 			namespace("shop", "enforce"), namespace("trial", "audit"), namespace("old", ""), namespace("typo", "enforced"),
@@ -82,7 +82,7 @@ func addrs(list ...string) (parsed []netip.Addr) {
 func TestLocalEndpointsProblems(t *testing.T) {
 	ending := pod("shop", "ending", "10.0.0.250")
 	ending.DeletionTimestamp = &metav1.Time{}
-	m := newMirror("here")
+	m := newMirror("here", false)
 	m.apply(netpol.Change{Set: netpol.Objects{Pods: []*corev1.Pod{
 		pod("shop", "a", "10.0.0.1", "fd00::fa"), pod("shop", "b", "10.1.0.1"), ending,
 	}}})
@@ -105,7 +105,7 @@ func TestAddresses(t *testing.T) {
 	}
 	headless := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "headless"}, Spec: corev1.ServiceSpec{ClusterIPs: []string{"None"}}}
 	dual := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "dual"}, Spec: corev1.ServiceSpec{ClusterIPs: []string{"10.96.0.1", "fd00::96"}}}
-	m := newMirror("here")
+	m := newMirror("here", false)
 	m.apply(netpol.Change{Set: netpol.Objects{Services: []*corev1.Service{headless, dual}}})
 	if got, want := m.serviceAddrs(), addrs("10.96.0.1", "fd00::96"); !slices.Equal(got, want) {
 		t.Errorf("service addresses %v, want %v", got, want)
@@ -114,7 +114,7 @@ func TestAddresses(t *testing.T) {
 
 // What is deleted, or changes so that it is not of interest any more, leaves nothing behind.
 func TestMirrorForgets(t *testing.T) {
-	m := newMirror("here")
+	m := newMirror("here", false)
 	invalid := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "wrong"}}
 	invalid.Spec.PodSelector.MatchLabels = map[string]string{"a": "not a value!"}
 	objs := netpol.Objects{
@@ -142,7 +142,22 @@ func TestMirrorForgets(t *testing.T) {
 		{Kind: "Node", Name: "here"},
 		{Kind: "NetworkPolicy", Namespace: "shop", Name: "wrong"},
 	}})
-	if len(m.faults)+len(m.nodes)+len(m.pods)+len(m.modes)+len(m.services) != 0 {
+	if len(m.faults)+len(m.nodes)+len(m.pods)+len(m.modes)+len(m.services)+len(m.rejects) != 0 {
 		t.Errorf("left behind: %+v", m)
+	}
+}
+
+func TestDenyWith(t *testing.T) {
+	for _, c := range []struct {
+		agent      bool
+		annotation string
+		want       bool
+	}{{false, "", false}, {true, "", true}, {false, "reject", true}, {true, "drop", false}, {true, "typo", true}, {false, "typo", false}} {
+		m, ns := newMirror("here", c.agent), namespace("shop", "enforce")
+		ns.Annotations = map[string]string{baseline.AnnotationDenyWith: c.annotation}
+		m.apply(netpol.Change{Set: netpol.Objects{Namespaces: []*corev1.Namespace{ns}}})
+		if got := m.input(types.NamespacedName{Namespace: "shop", Name: "a"}, 1, nil).Reject; got != c.want {
+			t.Errorf("agent %v, annotation %q: reject %v, want %v", c.agent, c.annotation, got, c.want)
+		}
 	}
 }

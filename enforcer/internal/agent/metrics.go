@@ -11,6 +11,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/dataplane"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/nri"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/observer"
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/reject"
 )
 
 const prefix = "bulkhead_enforcer_"
@@ -166,5 +167,21 @@ func (r runtimeMetrics) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(connectedDesc, prometheus.GaugeValue, oneIf(stats.Connected))
 	for result, n := range map[string]uint64{"ready": stats.Answered, "late": stats.Late, "failed": stats.Failed} {
 		ch <- prometheus.MustNewConstMetric(sandboxesDesc, prometheus.CounterValue, float64(n), result)
+	}
+}
+
+// answers are those to denied packets.
+type answers struct{ responder *reject.Responder }
+
+var answersDesc = describe("answers_total", "Denied packets that were to be answered, by result.", "result")
+
+// Describe lists the metrics.
+func (a answers) Describe(ch chan<- *prometheus.Desc) { ch <- answersDesc }
+
+// Collect reads them.
+func (a answers) Collect(ch chan<- prometheus.Metric) {
+	c := a.responder.Counts()
+	for result, n := range map[string]uint64{"answered": c.Answered, "unanswerable": c.Unanswerable, "late": c.Late, "failed": c.Failed} {
+		ch <- prometheus.MustNewConstMetric(answersDesc, prometheus.CounterValue, float64(n), result)
 	}
 }

@@ -24,6 +24,8 @@ type mirror struct {
 	stage    netpol.Stage
 	pods     map[types.NamespacedName]*corev1.Pod // of this node, with a network of their own
 	modes    map[string]plan.Mode                 // of namespaces that are enforced; others are audited
+	reject   bool                                 // what is denied is answered, where a namespace does not say
+	rejects  map[string]bool                      // by namespace that says
 	services map[types.NamespacedName][]netip.Addr
 	nodes    map[string]*corev1.Node
 	faults   map[netpol.Key]fault
@@ -35,9 +37,9 @@ type fault struct {
 	errs   []*netpol.ObjectError
 }
 
-func newMirror(node string) *mirror {
+func newMirror(node string, reject bool) *mirror {
 	return &mirror{
-		node: node, snapshot: new(netpol.Snapshot),
+		node: node, reject: reject, rejects: make(map[string]bool), snapshot: new(netpol.Snapshot),
 		pods: make(map[types.NamespacedName]*corev1.Pod), modes: make(map[string]plan.Mode),
 		services: make(map[types.NamespacedName][]netip.Addr), nodes: make(map[string]*corev1.Node),
 		faults: make(map[netpol.Key]fault),
@@ -53,6 +55,7 @@ func (m *mirror) apply(c netpol.Change) {
 	}
 	for _, ns := range c.Set.Namespaces {
 		m.setMode(ns)
+		m.setReject(ns)
 	}
 	for _, p := range c.Set.Pods {
 		m.setPod(p)
@@ -90,6 +93,7 @@ func (m *mirror) delete(k netpol.Key) {
 	switch k.Kind {
 	case "Namespace":
 		delete(m.modes, k.Name)
+		delete(m.rejects, k.Name)
 	case "Pod":
 		delete(m.pods, name)
 	case "Service":
@@ -109,6 +113,26 @@ func (m *mirror) setMode(ns *corev1.Namespace) {
 	if mode, err := baseline.ModeOf(ns.Labels); err == nil && mode == baseline.Enforce {
 		m.modes[ns.Name] = plan.Enforce
 	}
+}
+
+func (m *mirror) setReject(ns *corev1.Namespace) {
+	switch ns.Annotations[baseline.AnnotationDenyWith] {
+	case DenyByReject:
+		m.rejects[ns.Name] = true
+	case DenyByDrop:
+		m.rejects[ns.Name] = false
+	default:
+		delete(m.rejects, ns.Name)
+	}
+}
+
+// input is what is known of a pod's interface.
+func (m *mirror) input(pod types.NamespacedName, ifindex uint32, addrs []netip.Addr) plan.EndpointInput {
+	reject, said := m.rejects[pod.Namespace]
+	if !said {
+		reject = m.reject
+	}
+	return plan.EndpointInput{Pod: pod, Ifindex: ifindex, Mode: m.modes[pod.Namespace], Addrs: addrs, Reject: reject}
 }
 
 func (m *mirror) setPod(p *corev1.Pod) {

@@ -8,6 +8,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 )
 
 // AnnotationMirror is on a mirror pod, which stands for a static pod in the API server. Its value is the static
@@ -28,7 +30,9 @@ func trim(object any) (any, error) {
 	case *corev1.Node:
 		return &corev1.Node{ObjectMeta: trimMeta(o.ObjectMeta), Status: corev1.NodeStatus{Addresses: o.Status.Addresses}}, nil
 	case *corev1.Namespace:
-		return &corev1.Namespace{ObjectMeta: trimMeta(o.ObjectMeta)}, nil
+		ns := &corev1.Namespace{ObjectMeta: trimMeta(o.ObjectMeta)}
+		keepAnnotation(&ns.ObjectMeta, o, baseline.AnnotationDenyWith)
+		return ns, nil
 	case *networkingv1.NetworkPolicy:
 		o.ManagedFields = nil
 		return o, nil
@@ -51,12 +55,16 @@ func trimPod(p *corev1.Pod) *corev1.Pod {
 		Spec:       corev1.PodSpec{NodeName: p.Spec.NodeName, HostNetwork: p.Spec.HostNetwork},
 		Status:     corev1.PodStatus{Phase: p.Status.Phase, PodIP: p.Status.PodIP, PodIPs: p.Status.PodIPs},
 	}
-	if uid, mirror := p.Annotations[AnnotationMirror]; mirror {
-		trimmed.Annotations = map[string]string{AnnotationMirror: uid}
-	}
+	keepAnnotation(&trimmed.ObjectMeta, p, AnnotationMirror)
 	trimmed.Spec.Containers = trimContainers(p.Spec.Containers)
 	trimmed.Spec.InitContainers = trimContainers(p.Spec.InitContainers)
 	return trimmed
+}
+
+func keepAnnotation(trimmed *metav1.ObjectMeta, object metav1.Object, key string) {
+	if value, found := object.GetAnnotations()[key]; found {
+		trimmed.Annotations = map[string]string{key: value}
+	}
 }
 
 // trimContainers keeps ports: policies may call them by name.
