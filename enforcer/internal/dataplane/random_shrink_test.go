@@ -79,6 +79,9 @@ func (l *lab) play(c *trial) (problem string, err error) {
 				return "", err
 			}
 			r.change(&m.moment)
+			if _, _, err := l.DrainFlows(); err != nil {
+				return "", err
+			}
 			loaded = s.world
 		}
 		before, err := l.counted()
@@ -86,6 +89,7 @@ func (l *lab) play(c *trial) (problem string, err error) {
 			return "", err
 		}
 		clear(r.counts)
+		clear(r.records)
 		passed, want, err := l.ask(r, s.at, s.frame) // which was run before
 		if err != nil {
 			return "", err
@@ -96,6 +100,13 @@ func (l *lab) play(c *trial) (problem string, err error) {
 		}
 		if gained := gained(before, now); passed != want || !maps.Equal(gained, r.counts) {
 			return fmt.Sprintf("packet %d: passed %v, want %v; counted %v, want %v", i+1, passed, want, gained, r.counts), nil
+		}
+		flows, _, err := l.DrainFlows()
+		if err != nil {
+			return "", err
+		}
+		if got := recorded(flows); !maps.Equal(got, r.records) {
+			return fmt.Sprintf("packet %d: recorded %+v, want %+v", i+1, got, r.records), nil
 		}
 	}
 	return "", nil

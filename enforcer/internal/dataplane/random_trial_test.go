@@ -29,6 +29,7 @@ type trial struct {
 type clusterState struct {
 	objects netpol.Objects
 	full    *netpol.Snapshot // nil: to be compiled
+	staged  netpol.Change    // of policies; empty: none are staged
 	audited map[types.NamespacedName]bool
 	devices map[types.NamespacedName]uint32 // of pods that are there, and of some that were
 }
@@ -63,6 +64,9 @@ func (c *trial) step(l *lab) (*loaded, error) {
 		state.objects = random.Changed(before.objects, change)
 		state.full, _ = before.full.Apply(change)
 	}
+	if c.IntN(100) < 50 {
+		state.staged = c.stage(state.objects)
+	}
 	c.releaseDevices(&state)
 	for _, p := range state.objects.Pods {
 		name := types.NamespacedName{Namespace: p.Namespace, Name: p.Name}
@@ -75,6 +79,21 @@ func (c *trial) step(l *lab) (*loaded, error) {
 	}
 	c.worlds = append(c.worlds, state)
 	return c.load(l, state)
+}
+
+// stage proposes other policies.
+func (c *trial) stage(objects netpol.Objects) (staged netpol.Change) {
+	for range 4 {
+		change := c.Change(objects)
+		staged.Set.Policies = append(staged.Set.Policies, change.Set.Policies...)
+		staged.Set.ClusterPolicies = append(staged.Set.ClusterPolicies, change.Set.ClusterPolicies...)
+		for _, k := range change.Deleted {
+			if k.Kind == "NetworkPolicy" || k.Kind == "ClusterNetworkPolicy" {
+				staged.Deleted = append(staged.Deleted, k)
+			}
+		}
+	}
+	return staged
 }
 
 // devices are those of the last state.
@@ -124,12 +143,16 @@ func (c *trial) load(l *lab, state clusterState) (*loaded, error) {
 	}
 	state.objects.Services = nil
 	plain, _ := netpol.Compile(state.objects)
-	m := &loaded{moment: moment{map[uint32]*localPod{}, plain, services}, addrs: universe(plain, services)}
+	m := &loaded{moment: moment{pods: map[uint32]*localPod{}, snapshot: plain, services: services}, addrs: universe(plain, services)}
 	c.addPods(&m.moment, state)
 	in := plan.Input{NodeAddrs: m.ownNode(), ServiceAddrs: slices.Collect(maps.Keys(services))}
 	for _, device := range slices.Sorted(maps.Keys(m.pods)) {
 		pod := m.pods[device]
 		in.Endpoints = append(in.Endpoints, plan.EndpointInput{Pod: pod.name, Ifindex: device, Mode: pod.mode, Addrs: pod.addrs})
+	}
+	if len(state.staged.Deleted)+len(random.Keys(state.staged.Set)) > 0 {
+		in.Staged, _ = state.full.Apply(state.staged)
+		m.staged, _ = plain.Apply(state.staged)
 	}
 	return m, l.loadNext(state.full, in)
 }

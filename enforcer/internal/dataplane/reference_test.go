@@ -41,6 +41,7 @@ type moment struct {
 	pods map[uint32]*localPod // by device
 	// snapshot is of the cluster without its Services: the datapath judges addresses.
 	snapshot *netpol.Snapshot
+	staged   *netpol.Snapshot    // with policies that are not live; nil: there are none
 	services map[netip.Addr]bool // virtual addresses
 }
 
@@ -73,14 +74,15 @@ type reference struct {
 	connections map[tuple]connection
 	fragments   map[fragments]bool
 	counts      map[judgement]int
-	again       map[bool]int // connections judged in a later moment than they were opened in, by whether they passed
-	adopted     map[bool]int // connections that were not seen to open, likewise
+	records     map[record]uint64 // connections, as flows tell of them
+	again       map[bool]int      // connections judged in a later moment than they were opened in, by whether they passed
+	adopted     map[bool]int      // connections that were not seen to open, likewise
 }
 
 func newReference() *reference {
 	return &reference{
 		connections: map[tuple]connection{}, fragments: map[fragments]bool{},
-		counts: map[judgement]int{}, again: map[bool]int{}, adopted: map[bool]int{},
+		counts: map[judgement]int{}, records: map[record]uint64{}, again: map[bool]int{}, adopted: map[bool]int{},
 	}
 }
 
@@ -219,19 +221,21 @@ func (r *reference) follow(at place, pod *localPod, p *packet) judgement {
 		r.connections[t] = c
 		return judgement{true, byConnection}
 	case pod == nil:
-		return judgement{false, ByUnknownEndpoint}
+		j := judgement{false, ByUnknownEndpoint}
+		r.records[recordOf(t, at.direction(), Denied, j)]++
+		return j
 	case at.hook == fromPod && !pod.has(t.local) && !t.local.IsLinkLocalUnicast():
-		return r.remember(pod, p, t, netpol.Egress, judgement{false, ByForeignSource})
+		return r.conclude(at, pod, p, netpol.Egress, judgement{false, ByForeignSource}, known)
 	case known && !again:
-		j := r.open(at, pod, p, c.opened)
+		j := r.open(at, pod, p, c.opened, true)
 		r.again[j.passes]++
 		return j
 	case p.protocol == tcp && !p.opens:
-		j := r.open(at, pod, p, r.opener(at, pod, p))
+		j := r.open(at, pod, p, r.opener(at, pod, p), false)
 		r.adopted[j.passes]++
 		return j
 	}
-	return r.open(at, pod, p, at.direction())
+	return r.open(at, pod, p, at.direction(), false)
 }
 
 // opener is who opened a TCP connection that nobody saw open: whichever direction is allowed to. What answers
@@ -248,21 +252,75 @@ func (r *reference) opener(at place, pod *localPod, p *packet) netpol.Direction 
 	return seen
 }
 
-// open judges a connection.
-func (r *reference) open(at place, pod *localPod, p *packet, d netpol.Direction) judgement {
-	t := tupleOf(at.device, at.direction(), p)
-	return r.remember(pod, p, t, d, r.ask(at, pod, t, d))
+// open judges a connection, again if it was judged in an earlier moment.
+func (r *reference) open(at place, pod *localPod, p *packet, d netpol.Direction, again bool) judgement {
+	return r.conclude(at, pod, p, d, r.ask(at, pod, tupleOf(at.device, at.direction(), p), d), again)
 }
 
-// remember keeps a connection if its packets pass, as all do of a pod that is only audited.
-func (r *reference) remember(pod *localPod, p *packet, t tuple, d netpol.Direction, j judgement) judgement {
+// conclude records what was judged, and keeps a connection if its packets pass, as all do of a pod that is only
+// audited.
+func (r *reference) conclude(at place, pod *localPod, p *packet, d netpol.Direction, j judgement, again bool) judgement {
+	t := tupleOf(at.device, at.direction(), p)
+	live := j
 	if pod.mode == plan.Audit {
 		j.passes = true
+	}
+	if j.reason != byService {
+		key := recordOf(t, d, verdictOf(live.passes, pod.mode), j)
+		key.staged = r.askStaged(at, pod, t, d, live)
+		if r.records[key] += 1; again && j.passes {
+			r.records[key]--
+		}
 	}
 	if j.passes {
 		r.connections[t] = connection{d, r.number, j.reason == byService, p.closes}
 	}
 	return j
+}
+
+// askStaged is whether the staged policies allow what the live ones were asked about.
+func (r *reference) askStaged(at place, pod *localPod, t tuple, d netpol.Direction, live judgement) bool {
+	if r.staged == nil || live.reason == ByForeignSource {
+		return live.passes
+	}
+	staged := reference{moment: &moment{snapshot: r.staged}}
+	return staged.ask(at, pod, t, d).passes
+}
+
+// record is a flow, without the number of its rule.
+type record struct {
+	device        uint32
+	local, remote netip.Addr
+	protocol      byte
+	port          uint16
+	direction     netpol.Direction
+	verdict       Verdict
+	reason        Reason
+	staged        bool // what staged policies say; without any, what the live ones say
+}
+
+func recordOf(t tuple, d netpol.Direction, v Verdict, j judgement) record {
+	port := t.localPort
+	if d == netpol.Egress {
+		port = t.remotePort
+	}
+	if protocolNames[t.protocol] == "" {
+		port = 0
+	}
+	return record{t.device, t.local, t.remote, t.protocol, port, d, v, j.reason, j.passes && v == Allowed}
+}
+
+// recorded is the same of what the datapath has recorded.
+func recorded(flows []Flow) map[record]uint64 {
+	records := map[record]uint64{}
+	for _, f := range flows {
+		staged := f.Verdict == Allowed
+		if f.Staged != nil {
+			staged = f.Staged.Verdict == Allowed
+		}
+		records[record{f.Ifindex, f.Local, f.Remote, f.Protocol, f.Port, f.Direction, f.Verdict, f.Reason, staged}] += f.Connections
+	}
+	return records
 }
 
 // ask is what the policies say.
