@@ -23,6 +23,7 @@ type lab struct {
 	*Dataplane
 	devices []uint32 // by interface index
 	planner *plan.Planner
+	added   int    // worlds that were added to the one before, since forget
 	context []byte // struct __sk_buff, up to ifindex
 }
 
@@ -82,6 +83,8 @@ func (l *lab) loadNext(snapshot *netpol.Snapshot, in plan.Input) error {
 		}
 		if err != nil {
 			l.planner.Forget()
+		} else if world.Partial {
+			l.added++
 		}
 		return err
 	}
@@ -98,7 +101,7 @@ func (l *lab) forget() error {
 	if err != nil {
 		return err
 	}
-	l.planner = plan.NewPlanner(first)
+	l.planner, l.added = plan.NewPlanner(first), 0
 	keys, values := make([]bpf.DatapathConnectionKey, 4096), make([]bpf.DatapathConnection, 4096)
 	return errors.Join(empty(l.objs.Connections, keys, values),
 		empty(l.objs.Fragments, make([]bpf.DatapathFragmentKey, 4096), make([]uint64, 4096)))
