@@ -26,7 +26,7 @@ func (p *Plugin) connect(ctx context.Context) error {
 		return fmt.Errorf("connect to the runtime: %w", err)
 	}
 	mux := multiplex.Multiplex(trunk, multiplex.WithBlockedRead()) // what comes before somebody listens is lost
-	defer mux.Close() // and the trunk
+	defer mux.Close()                                              // and the trunk
 	defer context.AfterFunc(ctx, func() { mux.Close() })()
 	stop, err := p.serve(ctx, mux)
 	if err != nil {
