@@ -155,7 +155,9 @@ type DatapathEndpointKey struct {
 type DatapathFill struct {
 	_           structs.HostLayout
 	Endpoints   uint64
+	Devices     uint64
 	Connections uint64
+	Deferrals   uint64
 	Fragments   uint64
 	Flows       uint64
 }

@@ -76,7 +76,9 @@ int measure(struct __sk_buff *skb)
 {
 	struct fill f = {
 		.endpoints = bpf_map_sum_elem_count((const struct bpf_map *)&endpoints),
+		.devices = bpf_map_sum_elem_count((const struct bpf_map *)&devices),
 		.connections = bpf_map_sum_elem_count((const struct bpf_map *)&connections),
+		.deferrals = bpf_map_sum_elem_count((const struct bpf_map *)&deferrals),
 		.fragments = bpf_map_sum_elem_count((const struct bpf_map *)&fragments),
 	};
 	void *map = current_flows();

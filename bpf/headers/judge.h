@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 #pragma once
+#include "maps.h"
 #include "packet.h"
-#include "state.h"
 
 /* What the policies of one world say about one new connection. */
 

@@ -127,7 +127,10 @@ func TestUsage(t *testing.T) {
 	if u := usage(); u["connections"] != "0 of 4096" || u["flows"] != "0 of 1024" || u["identities"] != "" {
 		t.Errorf("before the first world: %v", u)
 	}
-	load(t, d, newWorld(plan.Enforce))
+	w := rejecting(plan.Enforce)
+	w.Gate, w.Devices = true, map[uint32]plan.Device{7: plan.Exempt}
+	load(t, d, w)
+	d.play(t, []step{{fromPod, ipPacket(v4.pod, v4.service, udp, udpDatagram(1, 7)), pass}})
 	for port := range uint16(3) {
 		d.play(t, []step{
 			{fromPod, ipPacket(v4.pod, v4.friend, udp, udpDatagram(port+1, dnsPort)), pass},
@@ -136,7 +139,7 @@ func TestUsage(t *testing.T) {
 	}
 	d.play(t, []step{{fromPod, ipv4Fragment(ipPacket(v4.pod, v4.friend, udp, udpDatagram(1, dnsPort)), 1, 0, true), pass}})
 	want := map[string]string{
-		"connections": "3 of 4096", "flows": "4 of 1024", "fragments": "1 of 8192", "endpoints": "2 of 65536", "identities": "10 of 4096",
+		"connections": "4 of 4096", "deferrals": "1 of 8192", "devices": "2 of 32768", "flows": "4 of 1024", "fragments": "1 of 8192", "endpoints": "2 of 65536", "identities": "10 of 4096",
 	}
 	got := usage()
 	for name, entries := range want {

@@ -4,11 +4,8 @@ package dataplane
 
 import (
 	"net"
-	"net/netip"
-	"os"
 	"testing"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/bulkhead-dev/bulkhead/test/node"
@@ -31,56 +28,7 @@ func onEachTopology(t *testing.T, check func(*testing.T, *testNode)) {
 	}
 }
 
-func putBehindABridge(t *testing.T, n *testNode) { putBehind(t, "pods", n.client, n.server) }
-
-// putBehind makes the pods' veths ports of a bridge that is their gateway, and returns its index. They reach each
-// other through the node's network layer all the same, because each has a route to the gateway alone.
-func putBehind(t *testing.T, name string, pods ...*node.Pod) (ifindex uint32) {
-	t.Helper()
-	if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}}); err != nil {
-		t.Fatal(err)
-	}
-	bridge, err := netlink.LinkByName(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = netlink.LinkDel(bridge) })
-	// No advice to skip the gateway.
-	if err := os.WriteFile("/proc/sys/net/ipv4/conf/"+name+"/send_redirects", []byte("0"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	for _, pod := range pods {
-		pod.RemoveRoutes(t)
-		port, err := netlink.LinkByIndex(int(pod.Ifindex))
-		if err == nil {
-			err = netlink.LinkSetMaster(port, bridge)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := netlink.LinkSetUp(bridge); err != nil {
-		t.Fatal(err)
-	}
-	for _, addr := range []netip.Addr{node.Gateway4, node.Gateway6} {
-		if err := netlink.AddrAdd(bridge, &netlink.Addr{IPNet: hostNet(addr), Flags: unix.IFA_F_NODAD}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, pod := range pods {
-		for _, addr := range pod.Addrs {
-			route := &netlink.Route{LinkIndex: bridge.Attrs().Index, Dst: hostNet(addr), Scope: netlink.SCOPE_LINK}
-			if err := netlink.RouteReplace(route); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	return uint32(bridge.Attrs().Index)
-}
-
-func hostNet(addr netip.Addr) *net.IPNet {
-	return &net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(addr.BitLen(), addr.BitLen())}
-}
+func putBehindABridge(t *testing.T, n *testNode) { node.NewBridge(t, "pods", n.client, n.server) }
 
 // A pod's packet that has another's address never reaches the place where addresses tell pods apart.
 func TestSpoofingBehindABridge(t *testing.T) {

@@ -181,7 +181,7 @@ func TestGate(t *testing.T) {
 func TestGateOfABridge(t *testing.T) {
 	n := newNode(t, newConfig(t))
 	late := newLateness(t, n)
-	bridge := putBehind(t, "pods", n.client, n.server, late.client)
+	bridge := node.NewBridge(t, "pods", n.client, n.server, late.client)
 	load(t, n.Dataplane, n.openWorld(true))
 	late.check(t, "a bridge of others", pass)
 	w := n.openWorld(true)

@@ -10,8 +10,8 @@ import (
 
 // Usage is how full one of the datapath's maps is.
 type Usage struct {
-	// Name of the map. What happens when it is full: of connections and fragments the least recently used make
-	// room, flows are counted as lost, and what the others lack room for is not loaded.
+	// Name of the map. What happens when it is full: of connections, deferrals and fragments the least recently
+	// used make room, flows are counted as lost, and what the others lack room for is not loaded.
 	Name     string
 	Entries  uint64
 	Capacity uint64
@@ -27,9 +27,11 @@ func (d *Dataplane) Usage() ([]Usage, error) {
 	flows := d.spec.Maps[bpf.DatapathMapFlows].InnerMap
 	usage := []Usage{
 		{bpf.DatapathMapConnections, fill.Connections, uint64(d.objs.Connections.MaxEntries())},
+		{bpf.DatapathMapDeferrals, fill.Deferrals, uint64(d.objs.Deferrals.MaxEntries())},
 		{bpf.DatapathMapFragments, fill.Fragments, uint64(d.objs.Fragments.MaxEntries())},
 		{bpf.DatapathMapFlows, fill.Flows, uint64(flows.MaxEntries)},
 		{bpf.DatapathMapEndpoints, fill.Endpoints, uint64(d.objs.Endpoints.MaxEntries())},
+		{bpf.DatapathMapDevices, fill.Devices, uint64(d.objs.Devices.MaxEntries())},
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -223,7 +223,18 @@ var denials = []struct {
 var refusalUDP = []error{unix.EHOSTUNREACH, unix.EACCES}
 
 func TestDeniedConnectionsFailAtOnce(t *testing.T) {
+	checkFailures(t, newLab(t))
+}
+
+// Behind a bridge, what is forwarded comes from the bridge, and the answer goes to the pod's veth all the same.
+func TestDeniedConnectionsFailBehindABridge(t *testing.T) {
 	l := newLab(t)
+	node.NewBridge(t, "pods", l.client, l.server)
+	checkFailures(t, l)
+}
+
+func checkFailures(t *testing.T, l *lab) {
+	t.Helper()
 	r, stop := l.respond(t)
 	for _, row := range denials {
 		l.load(t, plan.Enforce, row.isolated)
