@@ -52,14 +52,14 @@ func (s *shared) judge(q trace.Question) (trace.Judgement, error) {
 	if err != nil {
 		return trace.Judgement{}, err
 	}
-	allowed := j.Verdict == dataplane.Allowed
 	judgement := trace.Judgement{
-		Allowed: allowed, Passes: j.Verdict != dataplane.Denied, Reason: reasonOf(j.Reason), Generation: j.Generation,
-		By: s.book.Deciders(j.Set, q.Direction, j.Rule, allowed),
+		Allowed: j.Verdict == dataplane.Allowed, Passes: j.Verdict != dataplane.Denied, Reason: reasonOf(j.Reason), Generation: j.Generation,
+		By: s.book.Deciders(j.Set, j.Rule, q.Direction, j.Verdict),
 	}
-	if j.Staged != nil {
-		allowed := j.Staged.Verdict == dataplane.Allowed
-		judgement.Staged = &trace.Staged{Allowed: allowed, By: s.book.Deciders(j.Staged.Set, q.Direction, j.Staged.Rule, allowed)}
+	if staged := j.Staged; staged != nil {
+		judgement.Staged = &trace.Staged{
+			Allowed: staged.Verdict == dataplane.Allowed, By: s.book.Deciders(staged.Set, staged.Rule, q.Direction, staged.Verdict),
+		}
 	}
 	return judgement, nil
 }

@@ -92,7 +92,9 @@ func tracedCluster(t *testing.T, nodeName string) (ends []string) {
 	udp, from, to := corev1.ProtocolUDP, intstr.FromInt32(5000), int32(5010)
 	ranged := allow("db-range", "db", "api", 1)
 	ranged.Spec.Ingress[0].Ports = []networkingv1.NetworkPolicyPort{{Protocol: &udp, Port: &from, EndPort: &to}}
-	apply(t, "traced", denyAll(), allow("api", "api", "web", 3000), ranged, egress)
+	staged := allow("db-next", "db", "web", 3000)
+	staged.Annotations = map[string]string{netpol.AnnotationStaged: "true"}
+	apply(t, "traced", denyAll(), allow("api", "api", "web", 3000), ranged, egress, staged)
 	apply(t, "tracedaudit", denyAll())
 	family := corev1.IPFamilyPolicyPreferDualStack
 	_, err := admin.CoreV1().Services("traced").Create(t.Context(), &corev1.Service{
@@ -117,6 +119,7 @@ func TestTraceAgreesWithTheEvaluator(t *testing.T) {
 		_, err := traced(t, "traced/web", "traced/svc/entry", 80, corev1.ProtocolTCP)
 		return err
 	})
+	checkStaged(t)
 	snapshot := everything(t)
 	asked, denied := 0, 0
 	for _, from := range ends {
@@ -150,6 +153,21 @@ func TestTraceAgreesWithTheEvaluator(t *testing.T) {
 	t.Logf("%d connections, %d of them denied", asked, denied)
 	if asked < 1000 || denied < 100 || asked-denied < 100 {
 		t.Errorf("%d connections, %d of them denied: too few to tell", asked, denied)
+	}
+}
+
+// What staged policies say stands beside the live ones.
+func checkStaged(t *testing.T) {
+	t.Helper()
+	r, err := traced(t, "traced/web", "traced/db", 3000, corev1.ProtocolTCP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := r.Ingress.Staged; r.Allowed || s == nil || !s.Allowed || len(s.By) != 1 || s.By[0].Name != "db-next" || s.By[0].Path != "spec.ingress[0]" {
+		t.Errorf("allowed %v, staged %+v; want denied, and allowed by the staged policy", r.Allowed, s)
+	}
+	if r.Egress.Staged != nil {
+		t.Errorf("staged %+v at a pod without staged policies", r.Egress.Staged)
 	}
 }
 

@@ -150,6 +150,14 @@ func (b *Book) decide(f *flowpb.Flow, r *dataplane.Flow) {
 	}
 }
 
+// Deciders are what a verdict of a policy set is from: the rule of that number, or, where none decided and the
+// connection is not allowed, the policies that isolate the pod. Nil: neither, or they are not known (any more).
+func (b *Book) Deciders(set uint32, rule int, d netpol.Direction, v dataplane.Verdict) []*netpol.Origin {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.deciding(set, rule, d, v)
+}
+
 // deciding is the rule of a policy set, or the policies that isolate the pod where no rule matches.
 func (b *Book) deciding(number uint32, rule int, d netpol.Direction, v dataplane.Verdict) []*netpol.Origin {
 	switch set := b.sets[number]; {

@@ -48,23 +48,3 @@ func (b *Book) Loaded(world *plan.World, now time.Time) {
 		}
 	}
 }
-
-// Deciders are what a verdict of a policy set is from: the rule of that number, or, where none decided and the
-// connection is not allowed, the policies that isolate the pod. Nil: neither, or they are not known (any more).
-func (b *Book) Deciders(set uint32, d netpol.Direction, rule int, allowed bool) []*netpol.Origin {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.deciders(set, d, rule, allowed)
-}
-
-func (b *Book) deciders(number uint32, d netpol.Direction, rule int, allowed bool) []*netpol.Origin {
-	switch set := b.sets[number]; {
-	case set == nil:
-		return nil
-	case rule >= 0 && rule < len(set.rules[d]):
-		return set.rules[d][rule : rule+1]
-	case !allowed:
-		return set.isolation[d]
-	}
-	return nil
-}

@@ -86,6 +86,14 @@ func allowed() *observerpb.GetFlowsResponse {
 	})
 }
 
+func staged() *observerpb.GetFlowsResponse {
+	event := denied()
+	event.GetFlow().IngressAllowedBy = []*flowpb.Policy{{
+		Kind: "NetworkPolicy", Namespace: "shop", Name: "next", Labels: []string{"bulkhead.dev/rule=spec.ingress[2]", "bulkhead.dev/staged=true"},
+	}}
+	return event
+}
+
 func lost(source flowpb.LostEventSource) *observerpb.GetFlowsResponse {
 	event := &flowpb.LostEvent{Source: source, NumEventsLost: 42}
 	return &observerpb.GetFlowsResponse{Time: noon, ResponseTypes: &observerpb.GetFlowsResponse_LostEvents{LostEvents: event}}
@@ -99,6 +107,7 @@ func TestPrint(t *testing.T) {
 		want   string
 	}{
 		{"compact", false, denied(), "12:00:00.000  denied   ingress  fd00::9 → shop/api-0:8080 TCP ×3  NetworkPolicy shop/api\n"},
+		{"compact", false, staged(), "TCP ×3  NetworkPolicy shop/api [staged: allowed by NetworkPolicy shop/next spec.ingress[2]]\n"},
 		{"compact", true, denied(), "\x1b[31m12:00:00.000  denied   ingress  fd00::9 → shop/api-0:8080 TCP ×3  NetworkPolicy shop/api\x1b[0m\n"},
 		{"compact", false, allowed(), "12:00:00.000  allowed  egress   10.0.0.1 → 10.0.0.2 ICMPv4  ClusterNetworkPolicy ping?[2J spec.egress[0], approved by c0ffee\n"},
 		{"compact", false, lost(flowpb.LostEventSource_PERF_EVENT_RING_BUFFER), "12:00:00.000  42 records were lost: the kernel had no room for more kinds of flow at once\n"},

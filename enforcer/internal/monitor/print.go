@@ -13,6 +13,7 @@ import (
 	observerpb "github.com/cilium/cilium/api/v1/observer"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
 // Printer writes events, one line each.
@@ -67,15 +68,15 @@ func lossReason(source flowpb.LostEventSource) string {
 var colours = map[flowpb.Verdict]string{flowpb.Verdict_FORWARDED: "\x1b[32m", flowpb.Verdict_DROPPED: "\x1b[31m", flowpb.Verdict_AUDIT: "\x1b[33m"}
 
 func (p *Printer) flow(at string, f *flowpb.Flow) error {
-	side, by := "ingress", append(f.GetIngressAllowedBy(), f.GetIngressDeniedBy()...)
+	side, by := "ingress", policiesText(f, f.GetIngressAllowedBy(), f.GetIngressDeniedBy())
 	count := f.GetAggregate().GetIngressFlowCount()
 	if f.GetTrafficDirection() == flowpb.TrafficDirection_EGRESS {
-		side, by = "egress", append(f.GetEgressAllowedBy(), f.GetEgressDeniedBy()...)
+		side, by = "egress", policiesText(f, f.GetEgressAllowedBy(), f.GetEgressDeniedBy())
 		count = f.GetAggregate().GetEgressFlowCount()
 	}
 	from, to := endText(f.GetSource(), f.GetIP().GetSource()), endText(f.GetDestination(), f.GetIP().GetDestination())
 	port, protocol := portOf(f)
-	text := fmt.Sprintf(tableFormat, at, verdictWord(f.GetVerdict()), side, from, to, protocol+port, strconv.Itoa(int(count)), policiesText(f, by))
+	text := fmt.Sprintf(tableFormat, at, verdictWord(f.GetVerdict()), side, from, to, protocol+port, strconv.Itoa(int(count)), by)
 	if p.format == "compact" {
 		if port = strings.TrimPrefix(port, "/"); port != "" {
 			to = net.JoinHostPort(to, port)
@@ -84,7 +85,7 @@ func (p *Printer) flow(at string, f *flowpb.Flow) error {
 		if count != 1 {
 			text += fmt.Sprintf(" ×%d", count)
 		}
-		if by := policiesText(f, by); by != "" {
+		if by != "" {
 			text += "  " + by
 		}
 	}
@@ -144,24 +145,45 @@ func portOf(f *flowpb.Flow) (port, protocol string) {
 	return "/" + strconv.Itoa(int(number)), protocol
 }
 
-// policiesText names what decided: rules, or the policies that isolate the pod.
-func policiesText(f *flowpb.Flow, by []*flowpb.Policy) string {
-	names := make([]string, 0, len(by))
-	for _, p := range by {
-		name := p.GetKind() + " " + strings.TrimPrefix(p.GetNamespace()+"/"+p.GetName(), "/")
-		for _, label := range p.GetLabels() {
-			key, value, _ := strings.Cut(label, "=")
-			switch {
-			case key == "bulkhead.dev/rule" && value != "spec":
-				name += " " + value
-			case key == baseline.AnnotationApprovedCommit:
-				name += ", approved by " + value
-			}
-		}
-		names = append(names, name)
-	}
+// policiesText names what decided: rules, or the policies that isolate the pod. Staged policies that say otherwise
+// stand behind it.
+func policiesText(f *flowpb.Flow, allowing, denying []*flowpb.Policy) string {
+	live := append(policyTexts(allowing, false), policyTexts(denying, false)...)
 	if f.GetDropReasonDesc() == flowpb.DropReason_NO_CONFIGURATION_AVAILABLE_TO_PERFORM_POLICY_DECISION {
-		names = append(names, "no policies are loaded for this interface")
+		live = append(live, "no policies are loaded for this interface")
 	}
-	return strings.Join(names, "; ")
+	text := strings.Join(live, "; ")
+	if by := policyTexts(allowing, true); len(by) > 0 {
+		text += " [staged: allowed by " + strings.Join(by, "; ") + "]"
+	}
+	if by := policyTexts(denying, true); len(by) > 0 {
+		text += " [staged: denied by " + strings.Join(by, "; ") + "]"
+	}
+	return strings.TrimSpace(text)
+}
+
+// policyTexts are those of the staged policies, or of the others.
+func policyTexts(policies []*flowpb.Policy, staged bool) (texts []string) {
+	for _, p := range policies {
+		if text, isStaged := policyText(p); isStaged == staged {
+			texts = append(texts, text)
+		}
+	}
+	return texts
+}
+
+func policyText(p *flowpb.Policy) (text string, staged bool) {
+	text = p.GetKind() + " " + strings.TrimPrefix(p.GetNamespace()+"/"+p.GetName(), "/")
+	for _, label := range p.GetLabels() {
+		key, value, _ := strings.Cut(label, "=")
+		switch {
+		case key == "bulkhead.dev/rule" && value != "spec":
+			text += " " + value
+		case key == baseline.AnnotationApprovedCommit:
+			text += ", approved by " + value
+		case key == netpol.AnnotationStaged:
+			staged = true
+		}
+	}
+	return text, staged
 }
