@@ -25,7 +25,8 @@ import (
 func TestFullRunsPodsAndLeavesNothing(t *testing.T) {
 	needRoot(t)
 	before := machine(t)
-	c, err := StartFull(t.Context(), FullOptions{Log: t.Output()})
+	// All that is not the default; other tests have what is.
+	c, err := StartFull(t.Context(), FullOptions{Nodes: 2, CNI: Bridge, IPv6: true, Log: t.Output()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,8 +36,10 @@ func TestFullRunsPodsAndLeavesNothing(t *testing.T) {
 		_, err := client.CoreV1().ServiceAccounts("default").Get(t.Context(), "default", metav1.GetOptions{})
 		return err == nil
 	})
-	pod := runToEnd(t, client, map[string][]string{
-		"service": {"connect", "kubernetes.default:443", "--timeout=5s"}, // DNS, and a Service
+	other := c.Nodes[1]
+	pod := runToEnd(t, client, other.Name, map[string][]string{
+		"service": {"connect", "kubernetes.default:443", "--timeout=5s"}, // DNS, and a Service on the first node
+		"ipv4":    {"connect", c.Nodes[0].Addrs[1].String() + ":10250", "--timeout=5s"},
 		"suffix":  {"dns-suffix"},
 	})
 	if logs := logsOf(t, client, pod, "suffix"); !strings.Contains(logs, "default.svc.cluster.local") {
@@ -161,10 +164,16 @@ func machine(t *testing.T) string {
 	return state.String()
 }
 
-// runToEnd runs a pod with a container of agnhost for each list of arguments, until all have succeeded.
-func runToEnd(t *testing.T, client kubernetes.Interface, containers map[string][]string) string {
+// runToEnd runs a pod on the node, with a container of agnhost for each list of arguments, until all have succeeded.
+func runToEnd(t *testing.T, client kubernetes.Interface, node string, containers map[string][]string) string {
 	t.Helper()
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "once"}, Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever}}
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "once"},
+		Spec: corev1.PodSpec{
+			RestartPolicy: corev1.RestartPolicyNever,
+			NodeSelector:  map[string]string{corev1.LabelHostname: node},
+		},
+	}
 	for name, args := range containers {
 		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: name, Image: Agnhost, Args: args})
 	}
