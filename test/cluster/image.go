@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"golang.org/x/sync/errgroup"
 )
 
 // Image is a container image with one layer.
@@ -44,13 +45,16 @@ func (c *Cluster) Load(ctx context.Context, images ...Image) error {
 		return err
 	}
 	archive := filepath.Join(dir, "images.tar")
-	err = writeArchive(archive, images)
-	for _, n := range c.Nodes {
-		if err == nil {
-			_, err = n.Run(ctx, ctr, "--address="+runtimeSocket, "--namespace=k8s.io", "images", "import", "--local", archive)
+	var group errgroup.Group
+	if err = writeArchive(archive, images); err == nil {
+		for _, n := range c.Nodes {
+			group.Go(func() error {
+				_, err := n.Run(ctx, ctr, "--address="+runtimeSocket, "--namespace=k8s.io", "images", "import", "--local", archive)
+				return err
+			})
 		}
 	}
-	return errors.Join(err, os.RemoveAll(dir))
+	return errors.Join(err, group.Wait(), os.RemoveAll(dir))
 }
 
 // writeArchive writes the images as `docker save` does.
