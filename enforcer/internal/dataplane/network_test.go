@@ -285,6 +285,9 @@ func checkServices(t *testing.T, n *testNode) {
 	}
 	flows, _ := drained(t, n.Dataplane)
 	for _, f := range flows {
+		if f.Protocol != tcp && f.Protocol != udp {
+			continue // the node asks for groups of its own accord
+		}
 		if f.Ifindex == n.client.Ifindex && f.Verdict == Allowed && (f.Port != 8080 || f.Remote.String() != serverAddrs[0] && f.Remote.String() != serverAddrs[1]) {
 			t.Errorf("recorded %+v, want the translated destination", f)
 		}
