@@ -102,7 +102,7 @@ func Run(ctx context.Context, config Config) (err error) {
 	flows := observer.NewServer(ring, config.Node, config.Version)
 	flows.Register(sockets.hubbleServer)
 	website := &website{shared: shared, ring: ring, observer: flows}
-	sandboxes := newSandboxes(network, trigger)
+	sandboxes := newSandboxes(network, config.NetNSPath, trigger)
 	updater := &updater{
 		shared: shared, trigger: trigger, network: network, inventory: objects, faults: faults,
 		mirror: newMirror(config.Node, config.DenyWith == DenyByReject), sandboxes: sandboxes, netnsPath: config.NetNSPath,

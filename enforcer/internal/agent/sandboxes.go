@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -19,8 +20,9 @@ import (
 // sandboxes are the pods that the container runtime told of: it knows a pod's network before the API server does,
 // and starts nothing in it before it was answered. It is safe for concurrent use.
 type sandboxes struct {
-	network *hostnet.Network
-	trigger *trigger
+	network   *hostnet.Network
+	netnsPath string // where the runtime's pins are seen from here
+	trigger   *trigger
 
 	mu      sync.Mutex
 	known   map[string]sandbox // by ID
@@ -35,15 +37,24 @@ type sandbox struct {
 	serial uint64 // a later one is higher
 }
 
-func newSandboxes(network *hostnet.Network, t *trigger) *sandboxes {
-	return &sandboxes{network: network, trigger: t, known: make(map[string]sandbox), waiting: make(map[string]chan struct{})}
+func newSandboxes(network *hostnet.Network, netnsPath string, t *trigger) *sandboxes {
+	return &sandboxes{
+		network: network, netnsPath: netnsPath, trigger: t,
+		known: make(map[string]sandbox), waiting: make(map[string]chan struct{}),
+	}
+}
+
+// read looks into the pod's network. The runtime names the namespace by a path of the node, /var/run/netns/…, which
+// need not lead anywhere in the enforcer's container; only the last part of it is the same there.
+func (s *sandboxes) read(told nri.Sandbox) (hostnet.Pod, error) {
+	return s.network.Pod(filepath.Join(s.netnsPath, filepath.Base(told.NetNS)))
 }
 
 // synchronized replaces what is known. One whose network is being taken down has no interface any more.
 func (s *sandboxes) synchronized(_ context.Context, all []nri.Sandbox) error {
 	known := make(map[string]sandbox, len(all))
 	for i, told := range all {
-		if pod, err := s.network.Pod(told.NetNS); err == nil {
+		if pod, err := s.read(told); err == nil {
 			known[told.ID] = sandbox{Sandbox: told, pod: pod, serial: uint64(i)}
 		}
 	}
@@ -56,7 +67,7 @@ func (s *sandboxes) synchronized(_ context.Context, all []nri.Sandbox) error {
 
 // added returns when packets of the new pod are judged by its policies, or when ctx ends.
 func (s *sandboxes) added(ctx context.Context, told nri.Sandbox) error {
-	pod, err := s.network.Pod(told.NetNS)
+	pod, err := s.read(told)
 	if err != nil {
 		return err
 	}

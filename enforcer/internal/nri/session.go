@@ -150,7 +150,7 @@ func (s *session) added(ctx context.Context, pod *api.PodSandbox) {
 	s.mu.Unlock()
 	began := time.Now()
 	late, err := bounded(ctx, within, func(ctx context.Context) error { return p.Added(ctx, sandbox) })
-	log := p.Log.With("pod", sandbox.Namespace+"/"+sandbox.Name, "after", time.Since(began).Round(time.Millisecond))
+	log := p.Log.With("pod", sandbox.Namespace+"/"+sandbox.Name, "after", time.Since(began).Round(time.Millisecond).String())
 	switch {
 	case late:
 		p.late.Add(1)
