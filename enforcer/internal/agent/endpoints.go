@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -22,24 +23,49 @@ type interfacesFunc func(netip.Addr) (ifindexes []uint32, err error)
 // the runtime told of, and of other pods those that their addresses lead to. Problems name the pods of which no
 // interface was found.
 func (m *mirror) localEndpoints(told []sandbox, find interfacesFunc) (endpoints []plan.EndpointInput, problems []error) {
-	owners := map[uint32]types.NamespacedName{}
+	claims := make(map[uint32][]claimant)
 	for _, p := range m.localPods() {
 		found, err := interfacesOf(p, told, find)
-		name := types.NamespacedName{Namespace: p.Namespace, Name: p.Name}
 		if err != nil && p.DeletionTimestamp == nil { // else its network is being taken down
-			problems = append(problems, fmt.Errorf("find the interface of pod %s: %w", name, err))
+			problems = append(problems, fmt.Errorf("find the interface of pod %s/%s: %w", p.Namespace, p.Name, err))
 		}
 		for _, ifindex := range found.Interfaces {
-			if other, taken := owners[ifindex]; taken && other != name {
-				problems = append(problems, fmt.Errorf("pod %s shares interface %d with pod %s: their traffic cannot be told apart",
-					name, ifindex, other))
-			} else if !taken {
-				owners[ifindex] = name
-				endpoints = append(endpoints, m.input(name, ifindex, found.Addrs))
-			}
+			claims[ifindex] = append(claims[ifindex], claimant{p, found.Addrs})
 		}
 	}
+	for ifindex, all := range claims {
+		c, err := settle(all)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("interface %d: %w", ifindex, err))
+			continue
+		}
+		name := types.NamespacedName{Namespace: c.pod.Namespace, Name: c.pod.Name}
+		endpoints = append(endpoints, m.input(name, ifindex, c.addrs))
+	}
+	slices.SortFunc(endpoints, func(a, b plan.EndpointInput) int {
+		return cmp.Or(cmp.Compare(a.Pod.Namespace, b.Pod.Namespace), cmp.Compare(a.Pod.Name, b.Pod.Name), cmp.Compare(a.Ifindex, b.Ifindex))
+	})
 	return endpoints, problems
+}
+
+// claimant is a pod that an interface seems to be of, and the pod's addresses.
+type claimant struct {
+	pod   *corev1.Pod
+	addrs []netip.Addr
+}
+
+// settle says whose the interface is. An address is used again when the pod before is not quite gone; where several
+// live pods claim it, one has taken another's address, and it is nobody's.
+func settle(all []claimant) (claimant, error) {
+	live := slices.DeleteFunc(slices.Clone(all), func(c claimant) bool { return c.pod.DeletionTimestamp != nil })
+	if len(live) == 0 {
+		live = all
+	}
+	if len(live) > 1 {
+		return claimant{}, fmt.Errorf("pods %s/%s and %s/%s both seem to be behind it: their traffic cannot be told apart",
+			live[0].pod.Namespace, live[0].pod.Name, live[1].pod.Namespace, live[1].pod.Name)
+	}
+	return live[0], nil
 }
 
 // interfacesOf also returns what it found when it errs. The addresses of the latest sandbox are the pod's.

@@ -87,12 +87,18 @@ func TestLocalEndpointsProblems(t *testing.T) {
 		pod("shop", "a", "10.0.0.1", "fd00::fa"), pod("shop", "b", "10.1.0.1"), ending,
 	}}})
 	got, problems := m.localEndpoints(nil, interfaces)
-	if len(got) != 1 || got[0].Pod.Name != "a" {
-		t.Errorf("got %+v, want the interface of a alone", got)
+	if len(got) != 0 {
+		t.Errorf("got %+v, want an interface that two pods claim to be nobody's", got)
 	}
 	if len(problems) != 2 || !errors.Is(problems[0], errNone) || !strings.Contains(problems[0].Error(), "pod shop/a") ||
-		!strings.Contains(problems[1].Error(), "pod shop/b shares interface 1 with pod shop/a") {
+		!strings.Contains(problems[1].Error(), "interface 1: pods shop/a and shop/b both seem to be behind it") {
 		t.Errorf("problems: %v", problems)
+	}
+	last := pod("shop", "a", "10.0.0.1")
+	last.DeletionTimestamp = &metav1.Time{}
+	m.apply(netpol.Change{Set: netpol.Objects{Pods: []*corev1.Pod{last}}})
+	if got, problems = m.localEndpoints(nil, interfaces); len(got) != 1 || got[0].Pod.Name != "b" || len(problems) != 0 {
+		t.Errorf("while a ends: %+v, problems %v; want the interface of b", got, problems)
 	}
 }
 

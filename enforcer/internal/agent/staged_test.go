@@ -45,6 +45,12 @@ func TestStagedPolicies(t *testing.T) {
 	if _, err := admin.NetworkingV1().NetworkPolicies(ns).Patch(t.Context(), staged.Name, types.MergePatchType, live, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	// A change of a policy alone changes nothing about where packets are judged.
+	for _, e := range currentReport(t).Endpoints {
+		if !e.Attached {
+			t.Errorf("%+v is not attached", e)
+		}
+	}
 	eventually(t, "the policy is live", func() error {
 		if err := reach(client, server.Addrs[0], 3000); !isDropped(err) {
 			return fmt.Errorf("got %w, want packets dropped", err)

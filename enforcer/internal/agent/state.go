@@ -27,7 +27,8 @@ type state struct {
 	mu       sync.Mutex
 	snapshot *netpol.Snapshot // of the objects that were read last; nil: none yet
 	report   report.Report
-	problems []string // of the last update
+	attached map[uint32]bool // interfaces that packets are judged at; it is not written to
+	problems []string        // of the last update
 	// waiting is when the first change came that no update has taken up, and taken when the first came of those
 	// that the last update took up and did not enforce; zero: none.
 	waiting, taken time.Time
