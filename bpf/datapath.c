@@ -171,19 +171,15 @@ inlined struct outcome inspect_frame(struct __sk_buff *skb, enum hook hook)
 {
 	struct source s = {skb, hook};
 	struct view v = {};
-	struct bpf_dynptr ptr;
-	__u8 buffer[2];
-	const __u8 *ethertype;
+	/* The kernel keeps the Ethernet header in one piece at the front, unlike all that follows. */
+	const __u8 *frame = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	__u16 type;
 
 	/* With no world yet only what resolves addresses passes. */
 	begin(&v, skb->ifindex, hook);
-	if (bpf_dynptr_from_skb(skb, 0, &ptr))
+	if (frame + ETH_HLEN > end)
 		return refuse(&v, BY_MALFORMATION);
-	ethertype = bpf_dynptr_slice(&ptr, 12, buffer, sizeof(buffer));
-	if (!ethertype)
-		return refuse(&v, BY_MALFORMATION);
-	type = ethertype[0] << 8 | ethertype[1];
+	type = frame[12] << 8 | frame[13];
 	if (likely(type == ETH_P_IP || type == ETH_P_IPV6))
 		return inspect_ip(s, &v, ETH_HLEN, type == ETH_P_IP ? 4 : 6);
 	return type == ETH_P_ARP ? pass(BY_LINK_PROTOCOL) : refuse(&v, BY_ETHERTYPE);

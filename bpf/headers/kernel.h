@@ -45,10 +45,10 @@ enum { BPF_F_NO_PREALLOC = 1 << 0, BPF_F_MMAPABLE = 1 << 10 };
 enum { TCX_NEXT = -1, TCX_DROP = 2 };
 enum { NF_DROP = 0, NF_ACCEPT = 1 };
 
-/* uapi: only the fields up to ifindex; the verifier translates each access. */
+/* uapi: only the fields up to data_end; the verifier translates each access. */
 struct __sk_buff {
 	__u32 len, pkt_type, mark, queue_mapping, protocol, vlan_present, vlan_tci, vlan_proto, priority,
-		ingress_ifindex, ifindex;
+		ingress_ifindex, ifindex, tc_index, cb[5], hash, tc_classid, data, data_end;
 };
 
 /* Internal to the kernel: offsets are relocated against its BTF when the program is loaded. */

@@ -89,25 +89,32 @@ inlined int parse_icmp(struct packet *p, const __u8 *l4, __u32 offset)
 	return PARSED;
 }
 
+inlined void set_ports(struct packet *p, const __u8 *l4)
+{
+	p->source_port = l4[0] << 8 | l4[1];
+	p->destination_port = l4[2] << 8 | l4[3];
+}
+
 inlined int parse_tcp(struct packet *p, const struct bpf_dynptr *ptr, __u32 offset, __u32 end)
 {
-	__u8 buffer[8];
-	const __u8 *tail;
+	__u8 buffer[20];
+	const __u8 *l4;
 	__u32 header;
 
-	if (offset + 20 > end)
+	if (offset + sizeof(buffer) > end)
 		return PARSED_MALFORMED;
-	tail = bpf_dynptr_slice(ptr, offset + 12, buffer, sizeof(buffer));
-	if (!tail)
+	l4 = bpf_dynptr_slice(ptr, offset, buffer, sizeof(buffer));
+	if (!l4)
 		return PARSED_MALFORMED;
-	header = (tail[0] >> 4) * 4;
-	if (header < 20 || offset + header > end)
+	header = (l4[12] >> 4) * 4;
+	if (header < sizeof(buffer) || offset + header > end)
 		return PARSED_MALFORMED;
-	if (tail[1] & 0x05) /* FIN, RST */
+	set_ports(p, l4);
+	if (l4[13] & 0x05) /* FIN, RST */
 		p->flags |= CLOSES;
-	if ((tail[1] & 0x12) == 0x02)
+	if ((l4[13] & 0x12) == 0x02)
 		p->flags |= OPENS;
-	if ((tail[1] & 0x12) == 0x12)
+	if ((l4[13] & 0x12) == 0x12)
 		p->flags |= ANSWERS;
 	return PARSED;
 }
@@ -124,6 +131,8 @@ inlined int parse_transport(struct packet *p, const struct bpf_dynptr *ptr, __u3
 	p->has_ports = protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP;
 	if (!p->has_ports && !icmp)
 		return PARSED;
+	if (likely(protocol == IPPROTO_TCP && !quoted))
+		return parse_tcp(p, ptr, offset, end);
 	if (offset + 8 > end || (!quoted && protocol == IPPROTO_SCTP && offset + 12 > end))
 		return PARSED_MALFORMED;
 	l4 = bpf_dynptr_slice(ptr, offset, buffer, sizeof(buffer));
@@ -131,10 +140,7 @@ inlined int parse_transport(struct packet *p, const struct bpf_dynptr *ptr, __u3
 		return PARSED_MALFORMED;
 	if (icmp)
 		return parse_icmp(p, l4, offset);
-	p->source_port = l4[0] << 8 | l4[1];
-	p->destination_port = l4[2] << 8 | l4[3];
-	if (protocol == IPPROTO_TCP && !quoted)
-		return parse_tcp(p, ptr, offset, end);
+	set_ports(p, l4);
 	return PARSED;
 }
 
@@ -264,10 +270,9 @@ inlined int parse_ipv6(struct packet *p, const struct bpf_dynptr *ptr, __u32 off
 	return PARSED_MALFORMED;
 }
 
-inlined int parse_at(const struct bpf_dynptr *ptr, __u32 offset, __u32 family, int quoted, struct packet *p)
+inlined int parse_at(const struct bpf_dynptr *ptr, __u32 size, __u32 offset, __u32 family, int quoted,
+		     struct packet *p)
 {
-	__u32 size = bpf_dynptr_size(ptr);
-
 	if (offset > size)
 		return PARSED_MALFORMED;
 	return family == 4 ? parse_ipv4(p, ptr, offset, size, quoted) : parse_ipv6(p, ptr, offset, size, quoted);
@@ -281,7 +286,7 @@ global int parse_frame(struct __sk_buff *skb, __u32 offset, __u32 family, int qu
 
 	if (!p || bpf_dynptr_from_skb(skb, 0, &ptr))
 		return PARSED_MALFORMED;
-	return parse_at(&ptr, offset, family, quoted, p);
+	return parse_at(&ptr, skb->len, offset, family, quoted, p);
 }
 
 global int parse_forwarded(struct bpf_nf_ctx *ctx, __u32 offset, __u32 family, int quoted, struct packet *p)
@@ -290,5 +295,5 @@ global int parse_forwarded(struct bpf_nf_ctx *ctx, __u32 offset, __u32 family, i
 
 	if (!p || bpf_dynptr_from_skb((struct __sk_buff *)ctx->skb, 0, &ptr))
 		return PARSED_MALFORMED;
-	return parse_at(&ptr, offset, family, quoted, p);
+	return parse_at(&ptr, bpf_dynptr_size(&ptr), offset, family, quoted, p);
 }
