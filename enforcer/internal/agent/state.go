@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -27,7 +28,7 @@ type state struct {
 	mu       sync.Mutex
 	snapshot *netpol.Snapshot // of the objects that were read last; nil: none yet
 	report   report.Report
-	attached map[uint32]bool // interfaces that packets are judged at; it is not written to
+	attached map[uint32]bool // interfaces that packets are judged at
 	problems []string        // of the last update
 	// waiting is when the first change came that no update has taken up, and taken when the first came of those
 	// that the last update took up and did not enforce; zero: none.
@@ -124,6 +125,7 @@ func (s *state) setLoaded(generation uint32, world *plan.World, endpoints []plan
 		}
 		s.report.Endpoints = append(s.report.Endpoints, report.Endpoint{
 			Namespace: e.Pod.Namespace, Pod: e.Pod.Name, Ifindex: e.Ifindex, Mode: mode, Set: world.Endpoints[e.Ifindex].Set,
+			Attached: s.attached[e.Ifindex],
 		})
 	}
 	s.report.Sets = len(sets)
@@ -133,6 +135,7 @@ func (s *state) setLoaded(generation uint32, world *plan.World, endpoints []plan
 func (s *state) setAttached(attached map[uint32]bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.attached = maps.Clone(attached)
 	for i := range s.report.Endpoints {
 		s.report.Endpoints[i].Attached = attached[s.report.Endpoints[i].Ifindex]
 	}

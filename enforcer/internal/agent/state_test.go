@@ -41,6 +41,18 @@ func TestReadyTakesASelfTestThatPassed(t *testing.T) {
 	}
 }
 
+// New policies come without the interfaces being attached again.
+func TestAttachedStaysAttached(t *testing.T) {
+	s := newState("node")
+	endpoints := []plan.EndpointInput{{Ifindex: 7}, {Ifindex: 8}}
+	s.setLoaded(1, &plan.World{}, endpoints)
+	s.setAttached(map[uint32]bool{7: true})
+	s.setLoaded(2, &plan.World{}, endpoints)
+	if e := s.current().Endpoints; !e[0].Attached || e[1].Attached {
+		t.Errorf("endpoints %+v, want the first one attached", e)
+	}
+}
+
 func TestWhatIsNotEnforcedYet(t *testing.T) {
 	s := loadedState()
 	failed := []error{errors.New("they do not fit")}

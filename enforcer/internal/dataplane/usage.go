@@ -39,6 +39,9 @@ func (d *Dataplane) Usage() ([]Usage, error) {
 		return usage, nil
 	}
 	for i, m := range d.bank.maps {
+		if m.MaxEntries() == 1 { // it always has the one
+			continue
+		}
 		usage = append(usage, Usage{kinds[i].name, uint64(m.used), uint64(m.MaxEntries())})
 	}
 	return usage, nil
