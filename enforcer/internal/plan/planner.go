@@ -22,7 +22,8 @@ type Input struct {
 	ServiceAddrs []netip.Addr
 	// Gate cuts off every veth that no endpoint has, and every pod behind Bridges that is no endpoint: what
 	// they send to the node or through it, and what is forwarded to them. A pod that starts is not let
-	// through before it is known, even if nobody is there to learn of it. The node may talk to any pod.
+	// through before it is known, even if nobody is there to learn of it. The node may send to any pod, but
+	// hears only of TCP connections that it has opened.
 	Gate bool
 	// Exempt are the interfaces of veths that are not pods', which Gate would cut off: the uplink of a node
 	// that is a container itself is one.
