@@ -91,7 +91,7 @@ stays when this program ends or crashes, and the next start takes it over.`,
 	f.StringVar(&config.PinPath, "pin-path", "/sys/fs/bpf/bulkhead", "directory of the datapath in a BPF file system")
 	f.StringVar(&config.NRISocket, "nri-socket", nri.DefaultSocket, "the container runtime's NRI socket, which need not exist; empty: pods are not held back")
 	f.StringVar(&config.NetNSPath, "netns-path", "/run/netns", "directory where the container runtime pins network namespaces")
-	f.StringVar(&config.HTTPAddr, "http-addr", defaultHTTPAddr, "address of /healthz, /readyz, /metrics and (to this machine only) /status")
+	f.StringVar(&config.HTTPAddr, "http-addr", defaultHTTPAddr, "address of /healthz, /readyz, /metrics and, to this machine only, of status, trace and monitor")
 	f.StringVar(&config.Hubble.Addr, "hubble-addr", "", "address of Hubble's Observer API; empty: :4244 with TLS, 127.0.0.1:4244 without")
 	f.StringVar(&config.Hubble.CertFile, "hubble-tls-cert", "", "PEM certificate of the Observer API")
 	f.StringVar(&config.Hubble.KeyFile, "hubble-tls-key", "", "PEM key of the Observer API")
