@@ -162,7 +162,7 @@ func (c *ControlPlane) Stop() error {
 	return c.stopErr
 }
 
-// Restart ends all servers and starts them again with their data, at the same addresses, as after an
+// Restart ends all servers of the control plane and starts them again with their data, at the same addresses, as after an
 // outage. It calls down in between. On error none of them is left.
 func (c *ControlPlane) Restart(ctx context.Context, down func()) error {
 	if err := c.endServers(); err != nil {
@@ -171,14 +171,18 @@ func (c *ControlPlane) Restart(ctx context.Context, down func()) error {
 	down()
 	launches := c.launches
 	c.launches = nil
-	for _, l := range launches {
+	for i, l := range launches {
 		if err := c.launch(l.binary, l.name, l.args); err != nil {
 			return errors.Join(err, c.endServers())
 		}
-	}
-	for _, url := range c.urls {
-		if err := c.waitReady(ctx, url); err != nil {
-			return errors.Join(err, c.endServers())
+		if i != len(c.urls) {
+			continue
+		}
+		// That was etcd and all API servers. Controllers, if there are any, end when they find them not ready.
+		for _, url := range c.urls {
+			if err := c.waitReady(ctx, url); err != nil {
+				return errors.Join(err, c.endServers())
+			}
 		}
 	}
 	return nil

@@ -36,6 +36,9 @@ func TestFullRunsPodsAndLeavesNothing(t *testing.T) {
 		_, err := client.CoreV1().ServiceAccounts("default").Get(t.Context(), "default", metav1.GetOptions{})
 		return err == nil
 	})
+	if err := c.Restart(t.Context(), func() {}); err != nil { // an outage that the nodes outlive
+		t.Fatal(err)
+	}
 	other := c.Nodes[1]
 	pod := runToEnd(t, client, other.Name, map[string][]string{
 		"service": {"connect", "kubernetes.default:443", "--timeout=5s"}, // DNS, and a Service on the first node
