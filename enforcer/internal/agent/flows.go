@@ -34,8 +34,6 @@ func (d *drainer) run(ctx context.Context, interval time.Duration) {
 }
 
 func (d *drainer) drain() {
-	d.state.flowsMu.Lock()
-	defer d.state.flowsMu.Unlock()
 	records, lost, err := d.dataplane.DrainFlows()
 	if err != nil {
 		d.log.Error("records of connections could not be read, trying again", "error", err)

@@ -27,6 +27,7 @@ type mirror struct {
 	reject   bool                                 // what is denied is answered, where a namespace does not say
 	rejects  map[string]bool                      // by namespace that says
 	services map[types.NamespacedName][]netip.Addr
+	virtual  []netip.Addr // addresses of all Services, sorted; nil: to be collected again
 	nodes    map[string]*corev1.Node
 	faults   map[netpol.Key]fault
 }
@@ -61,6 +62,7 @@ func (m *mirror) apply(c netpol.Change) {
 		m.setPod(p)
 	}
 	for _, s := range c.Set.Services {
+		m.virtual = nil
 		m.services[types.NamespacedName{Namespace: s.Namespace, Name: s.Name}] = serviceAddrs(s)
 	}
 	for _, n := range c.Set.Nodes {
@@ -98,6 +100,7 @@ func (m *mirror) delete(k netpol.Key) {
 		delete(m.pods, name)
 	case "Service":
 		delete(m.services, name)
+		m.virtual = nil
 	case "Node":
 		delete(m.nodes, k.Name)
 	default:
@@ -173,12 +176,14 @@ func (m *mirror) localPods() []*corev1.Pod {
 
 // serviceAddrs are the cluster addresses of all Services, sorted.
 func (m *mirror) serviceAddrs() []netip.Addr {
-	var addrs []netip.Addr
-	for _, of := range m.services {
-		addrs = append(addrs, of...)
+	if m.virtual == nil {
+		for _, of := range m.services {
+			m.virtual = append(m.virtual, of...)
+		}
+		slices.SortFunc(m.virtual, netip.Addr.Compare)
+		m.virtual = slices.Compact(m.virtual)
 	}
-	slices.SortFunc(addrs, netip.Addr.Compare)
-	return slices.Compact(addrs)
+	return m.virtual
 }
 
 func serviceAddrs(s *corev1.Service) []netip.Addr {

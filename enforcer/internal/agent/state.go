@@ -18,8 +18,6 @@ import (
 
 // state is what the agent tells others about itself. It is safe for concurrent use.
 type state struct {
-	// flowsMu keeps records from being drained while the policies that name them are switched.
-	flowsMu sync.Mutex
 	// changed gets a value when something changed that the node's condition is made of.
 	changed chan struct{}
 	// loaded is closed when this agent has loaded policies for the first time.

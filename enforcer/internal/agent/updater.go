@@ -47,6 +47,7 @@ type updater struct {
 	input      plan.Input // of the world that is loaded
 	loaded     bool       // the last attempt to load was successful
 	attached   bool       // so was the last one to attach
+	unstaged   string     // what was told of staged policies that do not fit
 }
 
 // run reads the API server's objects, then updates after every change until ctx ends; what failed is
@@ -150,13 +151,19 @@ func (u *updater) takeObjects() {
 	u.mirror.apply(c)
 	u.state.setSnapshot(u.mirror.snapshot)
 	var gone []types.NamespacedName
+	nodes := len(c.Set.Nodes) > 0
 	for _, k := range c.Deleted {
-		if k.Kind == "Pod" {
+		switch k.Kind {
+		case "Pod":
 			gone = append(gone, types.NamespacedName{Namespace: k.Namespace, Name: k.Name})
+		case "Node":
+			nodes = true
 		}
 	}
 	u.book.Pods(c.Set.Pods, gone, time.Now())
-	u.book.Nodes(u.mirror.nodes)
+	if nodes {
+		u.book.Nodes(u.mirror.nodes)
+	}
 	var errs []*netpol.ObjectError
 	for _, f := range u.mirror.faults {
 		errs = append(errs, f.errs...)
@@ -203,15 +210,14 @@ func (u *updater) load(input plan.Input) error {
 	return err
 }
 
-// loadNext loads the next world; after an error the one after it is complete. Flows wait meanwhile: a record of a
-// new policy set could not be given its names before they are written down.
+// loadNext loads the next world; after an error the one after it is complete.
 func (u *updater) loadNext(input plan.Input) error {
 	world, err := u.planner.Next(u.mirror.snapshot, input)
 	if err != nil {
 		return fmt.Errorf("plan the policies of node %s: %w", u.node, err)
 	}
-	u.state.flowsMu.Lock()
-	defer u.state.flowsMu.Unlock()
+	u.tellUnstaged(world.Unstaged)
+	u.book.Prepare(world) // before the first record names a new policy set
 	generation, err := u.dataplane.Load(world)
 	if generation > 0 { // the switch was made, even if something after it failed
 		now := time.Now()
@@ -225,6 +231,18 @@ func (u *updater) loadNext(input plan.Input) error {
 		return fmt.Errorf("load the policies of node %s: %w", u.node, err)
 	}
 	return nil
+}
+
+// tellUnstaged logs the pods whose staged policies do not fit, when they are others than before.
+func (u *updater) tellUnstaged(problems []error) {
+	now := ""
+	if err := errors.Join(problems...); err != nil {
+		now = err.Error()
+	}
+	if now != u.unstaged && now != "" {
+		u.log.Warn("some pods are judged by their live policies alone", "error", now)
+	}
+	u.unstaged = now
 }
 
 func podsByInterface(endpoints []plan.EndpointInput) map[uint32]types.NamespacedName {

@@ -159,6 +159,7 @@ func TestVerdictNamesItsPolicy(t *testing.T) {
 	w := world(t)
 	b.Pods([]*corev1.Pod{pod("api", "1", "10.0.0.2")}, nil, at(0))
 	b.Interfaces(map[uint32]types.NamespacedName{7: {Namespace: "shop", Name: "api"}}, at(0))
+	b.Prepare(w)
 	b.Loaded(w, at(0))
 	b.Loaded(&plan.World{Partial: true, FirstSet: 1, Endpoints: w.Endpoints}, at(1000))
 	r := record("10.0.0.2", "10.0.0.3", at(1))

@@ -25,16 +25,17 @@ const policyVerdict = 5
 // connection, whichever side the record is from; its aggregate counts connections, and is zero for open
 // ones that were judged again.
 func (b *Book) Flows(records []dataplane.Flow) []*flowpb.Flow {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	flows := make([]*flowpb.Flow, len(records))
 	for i := range records {
+		// One at a time, so that changes need not wait for all of them.
 		flows[i] = b.flow(&records[i])
 	}
 	return flows
 }
 
 func (b *Book) flow(r *dataplane.Flow) *flowpb.Flow {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	local := b.localEndpoint(r)
 	remote := b.endpointAt(r.Remote, r.Last)
 	f := &flowpb.Flow{

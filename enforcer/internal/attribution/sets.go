@@ -17,9 +17,9 @@ type policySet struct {
 	until            time.Time           // zero: endpoints are under it
 }
 
-// Loaded writes down the policy sets of a world that the datapath judges by from now on. Sets that no endpoint is
-// under any more are forgotten after a while: a record keeps its verdict then, and loses the name of the rule.
-func (b *Book) Loaded(world *plan.World, now time.Time) {
+// Prepare writes down the policy sets that a world brings. It must be called before the datapath judges by it: a
+// record may name one at once.
+func (b *Book) Prepare(world *plan.World) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i, entry := range world.Sets {
@@ -32,6 +32,13 @@ func (b *Book) Loaded(world *plan.World, now time.Time) {
 		}
 		b.sets[number] = named
 	}
+}
+
+// Loaded says that the datapath judges by a world from now on. Sets that no endpoint is under any more are forgotten
+// after a while: a record keeps its verdict then, and loses the name of the rule.
+func (b *Book) Loaded(world *plan.World, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	used := make(map[uint32]bool)
 	for _, e := range world.Endpoints {
 		used[e.Set] = true

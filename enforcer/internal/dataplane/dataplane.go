@@ -46,10 +46,12 @@ type Dataplane struct {
 
 	fence, fenced *ebpf.Map // see settle
 
-	mu      sync.Mutex // serialises Load, Attach, Detach and DrainFlows
+	mu      sync.Mutex // serialises Load, Attach and Detach
 	bank    *bank      // of the loaded world; nil: none was loaded by this Dataplane
 	adopted bool       // links that were found run this Dataplane's programs
-	lost    uint64     // lost flows already reported
+
+	draining sync.Mutex // serialises DrainFlows, for which no change needs to wait
+	lost     uint64     // lost flows already reported
 
 	sweeping sync.WaitGroup
 	sweepTo  atomic.Uint64 // generation before which endpoints are to be forgotten; 0: nobody is at it
@@ -138,6 +140,8 @@ func loadSpec(config Config) (*ebpf.CollectionSpec, error) {
 func (d *Dataplane) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.draining.Lock()
+	defer d.draining.Unlock()
 	if d.lock == nil {
 		return nil
 	}

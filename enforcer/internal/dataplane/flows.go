@@ -98,8 +98,8 @@ func (d *Dataplane) createFlows(slot uint32) error {
 // time for want of room. Programs write to another map while this one is read, so none is lost in between.
 // With an error it returns what was read until then.
 func (d *Dataplane) DrainFlows() (flows []Flow, lost uint64, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.draining.Lock()
+	defer d.draining.Unlock()
 	full, err := d.swapFlows()
 	if err != nil {
 		return nil, 0, err

@@ -62,7 +62,7 @@ func (t *tables) touched(before *tables) map[netip.Addr]bool {
 	for _, addr := range t.snap.Changed(before.snap) {
 		touched[addr] = true
 	}
-	t.touchServices(touched)
+	t.touchServices(touched, before.in.ServiceAddrs)
 	differ(touched, t.nodes, before.nodes)
 	differ(touched, t.own, before.own)
 	for pod, p := range t.local {
@@ -90,7 +90,10 @@ func (t *tables) touchPod(touched map[netip.Addr]bool, pod types.NamespacedName)
 	}
 }
 
-func (t *tables) touchServices(touched map[netip.Addr]bool) {
+func (t *tables) touchServices(touched map[netip.Addr]bool, before []netip.Addr) {
+	if slices.Equal(t.in.ServiceAddrs, before) {
+		return
+	}
 	now := setOf(t.in.ServiceAddrs)
 	for addr := range t.services {
 		if !now[addr] {
