@@ -95,7 +95,9 @@ func (c *condition) end(cleanedUp bool) {
 	if cleanedUp {
 		last = claim{corev1.ConditionFalse, reasonEnded, "the agent has stopped and ended enforcement on this node"}
 	}
-	c.write(context.Background(), last, generation)
+	ctx, cancel := context.WithTimeout(context.Background(), shutdown)
+	defer cancel()
+	c.write(ctx, last, generation)
 }
 
 // wait is how long there is nothing to write. A start is only worth writing if it takes long.
