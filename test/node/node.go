@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
+	"runtime"
 	"syscall"
 	"testing"
 
@@ -38,6 +40,23 @@ func Main(m *testing.M, before func() error, setUp func() (tearDown func(), err 
 	os.Exit(runInside())
 }
 
+// Run runs main in namespaces as Main makes them: the program starts itself once more, with the same arguments, and
+// ends with its exit status. It returns only there, or when it cannot start.
+func Run(main func() error) error {
+	if os.Getenv(inside) != "" {
+		if err := Configure(); err != nil {
+			return fmt.Errorf("set up the node: %w", err)
+		}
+		return main()
+	}
+	if os.Geteuid() != 0 {
+		return errors.New("it makes network namespaces and loads eBPF: run it as root")
+	}
+	signal.Ignore(os.Interrupt) // a terminal sends it to the other, too
+	os.Exit(runInside())
+	panic("unreachable")
+}
+
 func runTests(m *testing.M, setUp func() (func(), error)) int {
 	err := Configure()
 	tearDown := func() {}
@@ -53,6 +72,7 @@ func runTests(m *testing.M, setUp func() (func(), error)) int {
 }
 
 func runInside() int {
+	runtime.LockOSThread() // Pdeathsig is about the thread
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), inside+"=1")

@@ -3,6 +3,7 @@
 package node
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 
@@ -22,9 +23,18 @@ type Pod struct {
 // when the test ends.
 func NewPod(t testing.TB, hostIf string, addrs ...string) *Pod {
 	t.Helper()
+	p, err := Open(hostIf, addrs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+// Open makes a pod as NewPod does, which Close removes.
+func Open(hostIf string, addrs ...string) (*Pod, error) {
 	p := Unconnected(hostIf, addrs...)
-	var err error
-	inNewThread(func() error {
+	err := inNewThread(func() (err error) {
 		p.ns, err = netns.New()
 		return err
 	})
@@ -32,13 +42,18 @@ func NewPod(t testing.TB, hostIf string, addrs ...string) *Pod {
 		p.Ifindex, err = Connect(hostIf, p.ns, p.Addrs...)
 	}
 	if err != nil {
-		t.Fatalf("make pod %s: %v", hostIf, err)
+		p.Close()
+		return nil, fmt.Errorf("make pod %s: %w", hostIf, err)
 	}
-	t.Cleanup(func() {
-		p.RemoveLink()
-		p.ns.Close()
-	})
-	return p
+	return p, nil
+}
+
+// Close takes the pod's network away. What has a socket there keeps the namespace, without a link.
+func (p *Pod) Close() {
+	p.RemoveLink()
+	if p.ns.IsOpen() {
+		_ = p.ns.Close()
+	}
 }
 
 // RemoveLink takes the pod's veth pair away, as a CNI plugin does when a pod ends.
