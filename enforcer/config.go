@@ -35,6 +35,8 @@ func check(c *agent.Config) error {
 		return fmt.Errorf("--deny-with %q is not one of drop, reject", c.DenyWith)
 	case c.FlowInterval < 10*time.Millisecond || c.FlowInterval > time.Minute:
 		return fmt.Errorf("--flow-interval %s is not between 10ms and 1m", c.FlowInterval)
+	case c.Connections < 1<<10 || c.Connections > 1<<24:
+		return fmt.Errorf("--connections %d is not between %d and %d", c.Connections, 1<<10, 1<<24)
 	case c.FlowBuffer < 1 || c.FlowBuffer > 1<<24:
 		return fmt.Errorf("--flow-buffer %d is not between 1 and %d", c.FlowBuffer, 1<<24)
 	}

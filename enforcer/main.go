@@ -99,6 +99,7 @@ stays when this program ends or crashes, and the next start takes it over.`,
 	f.BoolVar(&config.Hubble.Insecure, "hubble-insecure", false, "serve the Observer API in plain text beyond this machine")
 	f.DurationVar(&config.FlowInterval, "flow-interval", time.Second, "time between two collections of flows from the kernel, 10ms to 1m")
 	f.IntVar(&config.FlowBuffer, "flow-buffer", 65536, "how many flows are kept for clients of the Observer API, 1 to 16777216")
+	f.Uint32Var(&config.Connections, "connections", 262144, "how many connections are remembered, at each end that is on this node; the least recently used make room, 1024 to 16777216")
 	f.StringVar(&config.DenyWith, "deny-with", agent.DenyByDrop, "what becomes of what is denied where a namespace's annotation bulkhead.dev/deny-with does not say: drop, or reject, which tells the sender")
 	f.BoolVar(&config.CleanUp, "cleanup-on-exit", false, "end enforcement when this program ends; else the datapath goes on with the last policies")
 	f.StringVar(&logLevel, "log-level", "info", "debug, info, warn or error")

@@ -63,6 +63,7 @@ func TestWrongArguments(t *testing.T) {
 		"--http-addr here is not host:port":      with("--http-addr=here"),
 		"--flow-interval 1ms":                    with("--flow-interval=1ms"),
 		"--flow-buffer 0":                        with("--flow-buffer=0"),
+		"--connections 1 ":                       with("--connections=1"),
 		"--log-level \"loud\"":                   with("--log-level=loud"),
 		"--log-format \"xml\"":                   with("--log-format=xml"),
 		"no --kubeconfig is given":               with(),

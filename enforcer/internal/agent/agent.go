@@ -41,6 +41,8 @@ type Config struct {
 	FlowInterval time.Duration
 	// FlowBuffer is how many flows are kept for clients.
 	FlowBuffer int
+	// Connections are how many the datapath remembers; 0: as many as it does by itself. Another number makes new maps.
+	Connections uint32
 	// CleanUp ends enforcement when the agent ends. Otherwise the datapath goes on with the last policies.
 	CleanUp bool
 	// DenyWith is what becomes of what is denied, where a namespace does not say: DenyByDrop or DenyByReject.
@@ -84,7 +86,7 @@ func Run(ctx context.Context, config Config) (err error) {
 		return err
 	}
 	defer network.Close()
-	datapath, err := dataplane.Open(dataplane.Config{PinPath: config.PinPath, Log: config.Log})
+	datapath, err := dataplane.Open(dataplane.Config{PinPath: config.PinPath, Connections: config.Connections, Log: config.Log})
 	if err != nil {
 		return err
 	}
