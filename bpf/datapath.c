@@ -74,21 +74,44 @@ inlined struct fragment_key fragment_key(const struct view *v, const struct pack
 	return key;
 }
 
-inlined void remember_fragment(const struct view *v, const struct packet *p)
+global int remember_fragment(const struct view *v, const struct packet *p)
 {
-	struct fragment_key key = fragment_key(v, p);
+	struct fragment f = {};
+	struct fragment_key key;
 
-	bpf_map_update_elem(&fragments, &key, &v->now, BPF_ANY);
+	if (!v || !p)
+		return 0;
+	key = fragment_key(v, p);
+	f.seen = v->now;
+	f.source_port = p->source_port;
+	f.destination_port = p->destination_port;
+	f.judged = p->judged;
+	f.protocol = p->protocol;
+	f.has_ports = p->has_ports;
+	bpf_map_update_elem(&fragments, &key, &f, BPF_ANY);
+	return 0;
 }
 
-inlined struct outcome follow_fragment(const struct view *v, const struct packet *p)
+/* Gives a fragment without ports those of the first one; BY_NOTHING, or why it cannot. */
+global int recall_fragment(struct view *v, const struct packet *p)
 {
-	struct fragment_key key = fragment_key(v, p);
-	__u64 *seen = bpf_map_lookup_elem(&fragments, &key);
+	struct fragment *first;
+	struct fragment_key key;
 
-	if (seen && v->now < *seen + FRAGMENT_LIFETIME)
-		return pass(BY_FIRST_FRAGMENT);
-	return refuse(v, BY_LOST_FRAGMENT);
+	if (!v || !p)
+		return BY_LOST_FRAGMENT;
+	key = fragment_key(v, p);
+	first = bpf_map_lookup_elem(&fragments, &key);
+	if (!first || v->now >= first->seen + FRAGMENT_LIFETIME)
+		return BY_LOST_FRAGMENT;
+	if (p->at < first->judged)
+		return BY_MALFORMATION;
+	orient(v, p);
+	v->key.local_port = v->direction == EGRESS ? first->source_port : first->destination_port;
+	v->key.remote_port = v->direction == EGRESS ? first->destination_port : first->source_port;
+	v->key.protocol = first->protocol;
+	v->has_ports = first->has_ports;
+	return BY_NOTHING;
 }
 
 /* Whether an ICMP error is about a connection of the endpoint that this world lets through. The quoted
@@ -99,7 +122,7 @@ inlined int quotes_connection(struct source s, const struct packet *error, const
 	struct view about = {};
 	struct connection *c;
 
-	if (!error || !v || parse(s, error->quoted, error->family, 1, &quoted) != PARSED)
+	if (!error || !v || parse(s, error->quoted, error->family, error->end, &quoted) != PARSED)
 		return 0;
 	if (!same_address(quoted.source, error->destination))
 		return 0;
@@ -139,19 +162,27 @@ inlined void tell(struct source s, const struct view *v, int what)
 inlined struct outcome inspect_packet(struct source s, struct view *v, int parsed, const struct packet *p)
 {
 	struct outcome o;
+	int lost;
 
 	if (unlikely(parsed == PARSED_LINK_PROTOCOL))
 		return pass(BY_LINK_PROTOCOL);
 	if (unlikely(!v->generation))
 		return drop(BY_NO_WORLD);
-	if (unlikely(parsed == PARSED_FRAGMENT))
-		return follow_fragment(v, p);
-	if (unlikely(parsed != PARSED))
+	if (unlikely(parsed == PARSED_FRAGMENT)) {
+		/* What was let through may be revoked by now. */
+		lost = recall_fragment(v, p);
+		if (lost)
+			return refuse(v, lost);
+	} else if (unlikely(parsed != PARSED)) {
 		return refuse(v, BY_MALFORMATION);
-	orient(v, p);
+	} else {
+		orient(v, p);
+	}
 	if (unlikely(p->flags & ICMP_ERROR) && is_related(s, p, v))
 		return pass(BY_RELATED_ERROR);
 	o = follow(v);
+	if (unlikely(parsed == PARSED_FRAGMENT) && o.pass)
+		o.reason = BY_FIRST_FRAGMENT;
 	if (unlikely(o.tell))
 		tell(s, v, o.tell);
 	if (unlikely(p->flags & FIRST_FRAGMENT) && o.pass)
@@ -280,6 +311,10 @@ inlined int may_send(struct bpf_nf_ctx *ctx, struct view *v, int parsed, const s
 
 	if (!from.ep)
 		return from.unknown ? stop_unknown(ctx, v, EGRESS, parsed, p) : 1;
+	/* from_pod has judged a reply, by the address that the pod sees. If the client was masqueraded, that is not
+	 * the one that is in the packet by now. */
+	if ((ctx->skb->_nfct & NFCT_INFOMASK) >= IP_CT_IS_REPLY)
+		return 1;
 	o = inspect_packet(s, v, parsed, p);
 	count(o.pass, o.reason);
 	return o.pass;

@@ -190,6 +190,16 @@ type DatapathFlowKey struct {
 	Pad           uint8
 }
 
+type DatapathFragment struct {
+	_               structs.HostLayout
+	Seen            uint64
+	SourcePort      uint16
+	DestinationPort uint16
+	Judged          uint16
+	Protocol        uint8
+	HasPorts        uint8
+}
+
 type DatapathFragmentKey struct {
 	_           structs.HostLayout
 	Source      [16]uint8

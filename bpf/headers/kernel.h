@@ -74,7 +74,9 @@ struct nf_hook_state {
 	struct net_device *out;
 } __attribute__((preserve_access_index));
 
-struct sk_buff;
+struct sk_buff {
+	unsigned long _nfct; /* the connection that conntrack knows; the lowest 3 bits are enum ip_conntrack_info */
+} __attribute__((preserve_access_index));
 
 struct bpf_nf_ctx {
 	const struct nf_hook_state *state;
@@ -82,6 +84,7 @@ struct bpf_nf_ctx {
 } __attribute__((preserve_access_index));
 
 enum { NFPROTO_IPV4 = 2 };
+enum { IP_CT_IS_REPLY = 3, NFCT_INFOMASK = 7 };
 enum { NF_INET_LOCAL_IN = 1 };
 
 struct bpf_dynptr {

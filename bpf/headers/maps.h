@@ -39,7 +39,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
 	__type(key, struct fragment_key);
-	__type(value, __u64); /* when its first fragment was let through, monotonic ns */
+	__type(value, struct fragment);
 } fragments SEC(".maps");
 
 struct {

@@ -26,6 +26,9 @@ struct packet {
 	__u8 destination[16];
 	__u32 fragment_id;
 	__u32 quoted; /* offset of the packet that an ICMP error quotes */
+	__u32 end;    /* offset at which the packet ends; behind it is padding */
+	__u16 at;     /* offset of a fragment's data in the datagram */
+	__u16 judged; /* of a first fragment: how much of the datagram was read */
 	__u16 source_port;
 	__u16 destination_port;
 	__u8 protocol;
@@ -144,10 +147,15 @@ inlined int parse_transport(struct packet *p, const struct bpf_dynptr *ptr, __u3
 	return PARSED;
 }
 
-/* A later fragment must not be able to overwrite the header that was judged in the first one. */
+/* How much of a transport header is judged. A later fragment must not be able to overwrite it. */
+inlined __u32 transport_size(__u8 protocol)
+{
+	return protocol == IPPROTO_TCP ? 20 : 8;
+}
+
 inlined int fragment_overlaps(__u8 protocol, __u32 at)
 {
-	return at < (protocol == IPPROTO_TCP ? 20 : 8);
+	return at < transport_size(protocol);
 }
 
 /* Where the IP packet ends, 0 if it claims more than there is. A length of 0 is what the kernel writes
@@ -169,9 +177,10 @@ inlined int parse_ipv4(struct packet *p, const struct bpf_dynptr *ptr, __u32 off
 	if (!ip || ip->version_ihl >> 4 != 4)
 		return PARSED_MALFORMED;
 	header = (ip->version_ihl & 15) * 4;
-	end = quoted ? size : packet_end(offset, to_host16(ip->length), size);
+	end = quoted ? quoted : packet_end(offset, to_host16(ip->length), size);
 	if (header < 20 || offset + header > end)
 		return PARSED_MALFORMED;
+	p->end = end;
 	p->family = 4;
 	p->protocol = ip->protocol;
 	map_ipv4(p->source, ip->source);
@@ -179,6 +188,8 @@ inlined int parse_ipv4(struct packet *p, const struct bpf_dynptr *ptr, __u32 off
 	p->fragment_id = ip->id;
 	fragment = to_host16(ip->fragment);
 	at = (fragment & 0x1fff) * 8;
+	p->at = at;
+	p->judged = transport_size(p->protocol);
 	if (at)
 		return fragment_overlaps(p->protocol, at) ? PARSED_MALFORMED : PARSED_FRAGMENT;
 	if (fragment & 0x2000)
@@ -193,12 +204,12 @@ inlined int mapped_on_wire(const __u32 *address)
 
 /* Neighbour discovery (RFC 4861 requires hop limit 255) and multicast listener discovery (RFC 3810
  * requires 1) never leave the link. */
-inlined int is_link_protocol(const struct packet *p, const struct bpf_dynptr *ptr, __u32 offset, __u8 hops)
+inlined int is_link_protocol(const struct packet *p, const struct bpf_dynptr *ptr, __u32 offset, __u32 end, __u8 hops)
 {
 	__u8 buffer[4];
 	const __u8 *icmp;
 
-	if (p->protocol != IPPROTO_ICMPV6 || (hops != 255 && hops != 1))
+	if (p->protocol != IPPROTO_ICMPV6 || (hops != 255 && hops != 1) || offset + 8 > end)
 		return 0;
 	icmp = bpf_dynptr_slice(ptr, offset, buffer, sizeof(buffer));
 	if (!icmp)
@@ -218,7 +229,7 @@ inlined int parse_ipv6(struct packet *p, const struct bpf_dynptr *ptr, __u32 off
 	if (!ip || ip->version_class >> 4 != 6)
 		return PARSED_MALFORMED;
 	length = to_host16(ip->length);
-	end = quoted ? size : packet_end(offset, length ? length + 40 : 0, size);
+	end = quoted ? quoted : packet_end(offset, length ? length + 40 : 0, size);
 	/* A mapped address on the wire would pass for IPv4's (RFC 4942, 2.2). */
 	if (mapped_on_wire(ip->source) || mapped_on_wire(ip->destination))
 		return PARSED_MALFORMED;
@@ -230,6 +241,7 @@ inlined int parse_ipv6(struct packet *p, const struct bpf_dynptr *ptr, __u32 off
 	/* A packet with no payload at all has length 0 too; it has nothing to judge ports by. */
 	if (!length && size == offset + 40)
 		end = size;
+	p->end = end;
 	offset += 40;
 
 	for (int i = 0; i < 8; i++) {
@@ -242,8 +254,10 @@ inlined int parse_ipv6(struct packet *p, const struct bpf_dynptr *ptr, __u32 off
 			return PARSED_MALFORMED;
 		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS &&
 		    next != IPPROTO_FRAGMENT && next != IPPROTO_AH) {
-			if (!quoted && !(p->flags & FIRST_FRAGMENT) && is_link_protocol(p, ptr, offset, hops))
+			if (!quoted && !(p->flags & FIRST_FRAGMENT) && is_link_protocol(p, ptr, offset, end, hops))
 				return PARSED_LINK_PROTOCOL;
+			p->judged = offset - p->at + transport_size(p->protocol);
+			p->at = 0;
 			return parse_transport(p, ptr, offset, end, quoted);
 		}
 		header = bpf_dynptr_slice(ptr, offset, extension, sizeof(extension));
@@ -253,11 +267,13 @@ inlined int parse_ipv6(struct packet *p, const struct bpf_dynptr *ptr, __u32 off
 		if (next == IPPROTO_FRAGMENT) {
 			p->fragment_id = header[4] << 24 | header[5] << 16 | header[6] << 8 | header[7];
 			at = (header[2] << 8 | header[3]) & 0xfff8;
+			p->at = at;
 			if (at)
 				return fragment_overlaps(p->protocol, at) ? PARSED_MALFORMED : PARSED_FRAGMENT;
 			if (header[3] & 1)
 				p->flags |= FIRST_FRAGMENT;
 			offset += 8;
+			p->at = offset; /* where the datagram's data begin, until its header is found */
 		} else if (next == IPPROTO_AH) {
 			offset += (header[1] + 2) * 4;
 		} else {
@@ -279,7 +295,7 @@ inlined int parse_at(const struct bpf_dynptr *ptr, __u32 size, __u32 offset, __u
 }
 
 /* Parsing is verified once for TCX and once for netfilter, which hand packets over differently. p must be
- * zero. */
+ * zero. quoted is where the packet around a quoted one ends; 0: it is not quoted. */
 global int parse_frame(struct __sk_buff *skb, __u32 offset, __u32 family, int quoted, struct packet *p)
 {
 	struct bpf_dynptr ptr;

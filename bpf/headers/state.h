@@ -185,6 +185,16 @@ struct fragment_key {
 	__u8 pad[3];
 };
 
+/* What a first fragment that was let through has shown. */
+struct fragment {
+	__u64 seen; /* monotonic ns */
+	__u16 source_port;
+	__u16 destination_port;
+	__u16 judged; /* how much of the datagram was read */
+	__u8 protocol;
+	__u8 has_ports;
+};
+
 struct flow_key {
 	__u8 local[16];
 	__u8 remote[16];

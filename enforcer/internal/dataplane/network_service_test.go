@@ -106,7 +106,9 @@ func TestServiceBackends(t *testing.T) {
 	must(t, wanted)
 }
 
-// What comes through a port of the node and keeps its source is judged by it. The evaluator says the same.
+// What comes through a port of the node is judged by the source that the pod sees: the node if it is masqueraded, and
+// the client if it is not. Replies go out in either case, though those to a masqueraded client carry its address again
+// when they are forwarded. The evaluator says the same.
 func TestNodePorts(t *testing.T) {
 	c := newCluster(t, newConfig(t), services, clientToServer)
 	runKubeProxy(t)
@@ -122,7 +124,7 @@ func TestNodePorts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for port, want := range map[uint16]bool{30081: local} {
+		for port, want := range map[uint16]bool{30080: true, 30081: local} {
 			said := snapshot.Evaluate(netpol.Connection{
 				From: netpol.Peer{Addr: outside.Addrs[0]}, To: netpol.Peer{Addr: node.Gateway4}, Protocol: corev1.ProtocolTCP, Port: port,
 			})

@@ -104,7 +104,7 @@ func (l *lab) forget() error {
 	l.planner, l.added = plan.NewPlanner(first), 0
 	keys, values := make([]bpf.DatapathConnectionKey, 4096), make([]bpf.DatapathConnection, 4096)
 	return errors.Join(empty(l.objs.Connections, keys, values),
-		empty(l.objs.Fragments, make([]bpf.DatapathFragmentKey, 4096), make([]uint64, 4096)))
+		empty(l.objs.Fragments, make([]bpf.DatapathFragmentKey, 4096), make([]bpf.DatapathFragment, 4096)))
 }
 
 func empty[K, V any](m *ebpf.Map, keys []K, values []V) error {

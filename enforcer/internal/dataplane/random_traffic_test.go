@@ -19,7 +19,7 @@ type traffic struct {
 	devices   []uint32 // those with a pod, those that have lost theirs, and one that never had one
 	others    [2][]netip.Addr
 	talks     []talk
-	datagrams []message // first fragments of this moment
+	datagrams []message // first fragments
 	lastID    uint32
 }
 
@@ -31,7 +31,7 @@ type talk struct {
 
 // change goes on in the next moment, with the talks of the ones before.
 func (g *traffic) change(m *moment, others []netip.Addr) {
-	g.moment, g.datagrams, g.others = m, nil, [2][]netip.Addr{}
+	g.moment, g.others = m, [2][]netip.Addr{}
 	for device := range m.pods {
 		if !slices.Contains(g.devices, device) {
 			g.devices = append(g.devices, device)

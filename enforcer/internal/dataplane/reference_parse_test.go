@@ -18,6 +18,8 @@ type packet struct {
 	closes              bool      // TCP FIN or RST
 	more                bool      // the first of several fragments
 	later               bool      // a fragment without the ports
+	offset              int       // of a later fragment, in bytes
+	read                int       // of a first fragment: how many bytes of the datagram lie before the end of its ports' header
 	datagram            *datagram // nil: not a fragment
 	quoted              []byte    // what an ICMP error quotes, from its IP header on; nil: no error
 }
@@ -81,17 +83,25 @@ func parseIPv4(b []byte, quoted bool) (p packet, f fate) {
 	if offset > 0 {
 		return p.laterFragment(offset)
 	}
-	p.more = more
-	return p.transport(b, total, b[header:total], icmp4, quoted)
+	p.more, p.read = more, transportSize(p.protocol)
+	return p, p.parseTransport(b[header:total], icmp4, quoted)
 }
 
 // laterFragment must not reach back into the header that the first one showed.
 func (p packet) laterFragment(offset int) (packet, fate) {
-	p.later = true
-	if offset < 8 || p.protocol == tcp && offset < 20 {
+	p.later, p.offset = true, offset
+	if offset < transportSize(p.protocol) {
 		return p, malformed
 	}
 	return p, judgeable
+}
+
+// transportSize is how much of a header is judged.
+func transportSize(protocol byte) int {
+	if protocol == tcp {
+		return 20
+	}
+	return 8
 }
 
 // mostExtensions is how many extension headers are walked.
@@ -118,7 +128,7 @@ func parseIPv6(b []byte, quoted bool) (p packet, f fate) {
 
 // walk goes through the extension headers of a packet that ends at end; behind it is padding.
 func (p packet) walk(b []byte, end int, quoted bool) (packet, fate) {
-	rest := b[40:end]
+	rest, data := b[40:end], b[40:end]
 	for range mostExtensions + 1 {
 		size := 0
 		if len(rest) >= 2 {
@@ -137,10 +147,11 @@ func (p packet) walk(b []byte, end int, quoted bool) (packet, fate) {
 				size = (int(rest[1]) + 2) * 4
 			}
 		default:
-			if !quoted && !p.more && isLinkProtocol(p.protocol, b[end-len(rest):], b[7]) {
+			if !quoted && !p.more && isLinkProtocol(p.protocol, rest, b[7]) {
 				return p, ofTheLink
 			}
-			return p.transport(b, end, rest, icmp6, quoted)
+			p.read = len(data) - len(rest) + transportSize(p.protocol)
+			return p, p.parseTransport(rest, icmp6, quoted)
 		}
 		if len(rest) < max(8, size) {
 			return p, malformed
@@ -152,7 +163,9 @@ func (p packet) walk(b []byte, end int, quoted bool) (packet, fate) {
 				return p.laterFragment(offset)
 			}
 		}
-		rest = rest[size:]
+		if rest = rest[size:]; isFragment {
+			data = rest
+		}
 	}
 	return p, malformed
 }
@@ -167,21 +180,11 @@ func (p *packet) fragment(header []byte) int {
 
 // isLinkProtocol: neighbour discovery (RFC 4861) has hop limit 255, multicast listener discovery (RFC 3810) 1.
 func isLinkProtocol(protocol byte, b []byte, hops byte) bool {
-	if protocol != icmp6 || len(b) < 4 {
+	if protocol != icmp6 || len(b) < 8 {
 		return false
 	}
 	kind := b[0]
 	return hops == 255 && kind >= 133 && kind <= 137 || hops == 1 && (kind >= 130 && kind <= 132 || kind == 143)
-}
-
-// transport reads what follows the IP headers. The datapath looks for a quoted packet and for a link's protocol
-// also in the padding, as far as the frame goes.
-func (p packet) transport(b []byte, end int, rest []byte, icmp byte, quoted bool) (packet, fate) {
-	f := p.parseTransport(rest, icmp, quoted)
-	if p.quoted != nil {
-		p.quoted = b[end-len(p.quoted):]
-	}
-	return p, f
 }
 
 // parseTransport reads ports and what opens a connection.

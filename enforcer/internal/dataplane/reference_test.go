@@ -72,7 +72,7 @@ type reference struct {
 	*moment
 	number      int // of the moment
 	connections map[tuple]connection
-	fragments   map[fragments]bool
+	fragments   map[fragments]packet // the first one
 	counts      map[judgement]int
 	records     map[record]uint64 // connections, as flows tell of them
 	again       map[bool]int      // connections judged in a later moment than they were opened in, by whether they passed
@@ -81,7 +81,7 @@ type reference struct {
 
 func newReference() *reference {
 	return &reference{
-		connections: map[tuple]connection{}, fragments: map[fragments]bool{},
+		connections: map[tuple]connection{}, fragments: map[fragments]packet{},
 		counts: map[judgement]int{}, records: map[record]uint64{}, again: map[bool]int{}, adopted: map[bool]int{},
 	}
 }
@@ -164,16 +164,25 @@ func (r *reference) inspect(at place, p *packet, f fate) judgement {
 	case f == notIP:
 		return judgement{audit, byEthertype}
 	case p.later:
-		if r.fragments[fragments{at.device, *p.datagram}.key()] {
-			return judgement{true, byFirstFragment}
+		first, known := r.fragments[fragments{at.device, *p.datagram}.key()]
+		if !known {
+			return judgement{audit, byLostFragment}
 		}
-		return judgement{audit, byLostFragment}
+		if p.offset < first.read {
+			return judgement{audit, byMalformation}
+		}
+		first.opens, first.answers, first.closes = false, false, false
+		j := r.follow(at, pod, &first)
+		if j.passes {
+			j.reason = byFirstFragment
+		}
+		return j
 	case p.quoted != nil && r.isKnown(at, p):
 		return judgement{true, byRelatedError}
 	}
 	j := r.follow(at, pod, p)
 	if j.passes && p.more {
-		r.fragments[fragments{at.device, *p.datagram}.key()] = true
+		r.fragments[fragments{at.device, *p.datagram}.key()] = *p
 	}
 	return j
 }
