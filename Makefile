@@ -62,6 +62,11 @@ bench-onboarding: control-plane ## Measure that no pod is faster than its polici
 	@$(call compile,bin/onboarding,./test/onboarding)
 	@bin/onboarding $(ARGS)
 
+bench-firstpacket: packages node-packages node-tools ## Measure that no packet of a new pod is judged by anything but its policies (ARGS=--help explains; takes 15 minutes)
+	@$(call compile,bin/bulkhead-enforcer,./enforcer)
+	@$(call compile,bin/firstpacket,./test/firstpacket)
+	@bin/firstpacket $(ARGS)
+
 bench-restarts: control-plane ## Measure that restarts of the webhook are not noticed (ARGS=--help explains; takes most of an hour)
 	@mkdir -p bin
 	@$(call compile,bin/bulkhead-webhook,./webhook)
@@ -128,5 +133,5 @@ node-packages:
 compiler:
 	@test/install-packages clang-14:clang-14 llvm-strip-14:llvm-14
 
-.PHONY: help build demo test lint fmt generate verify bench bench-onboarding bench-webhook bench-restarts coverage fuzz clean cluster-up cluster-down conformance \
+.PHONY: help build demo test lint fmt generate verify bench bench-onboarding bench-webhook bench-restarts bench-firstpacket coverage fuzz clean cluster-up cluster-down conformance \
   packages control-plane node-packages node-tools compiler
