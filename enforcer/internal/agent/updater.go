@@ -180,7 +180,8 @@ func (u *updater) lookAround() (err error) {
 	if u.interfaces, err = u.network.Addrs(); err != nil {
 		return err
 	}
-	u.devices, err = u.view.Devices(nodeAddrs(u.interfaces, u.mirror.nodes[u.node]), u.netnsPath)
+	// Not those of its interfaces: a CNI plugin may put the pods' gateway on every one of their links.
+	u.devices, err = u.view.Devices(nodeAddrs(nil, u.mirror.nodes[u.node]), u.netnsPath)
 	if err != nil { // what it says holds all the same
 		u.log.Warn("veths that are no pods' cannot all be told from those of pods", "error", err)
 	}
