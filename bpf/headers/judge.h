@@ -214,7 +214,8 @@ global int judge(const struct view *v, const struct policies *under, __u8 direct
 		return decide(d, ALLOWED, BY_ITSELF, NO_RULE);
 	if (direction == INGRESS && is & IDENTITY_NODE)
 		return decide(d, ALLOWED, BY_OWN_NODE, NO_RULE);
-	if (direction == EGRESS && is & IDENTITY_SERVICE && !v->translated)
+	/* A port of the node's own addresses may lead to a Service; what does not ends at LOCAL_IN. */
+	if (direction == EGRESS && is & (IDENTITY_SERVICE | IDENTITY_NODE) && !v->translated)
 		return decide(d, DEFERRED, BY_SERVICE, NO_RULE);
 	if (decide_by_rule(d, v, under, tiers, direction, identity))
 		return 0;

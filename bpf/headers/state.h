@@ -13,7 +13,7 @@ enum verdict {
 	DENIED = 0,
 	ALLOWED = 1,
 	WOULD_DENY = 2, /* denied by the rules, let pass by the endpoint's mode */
-	DEFERRED = 3,   /* to a Service: judged once it is translated */
+	DEFERRED = 3,   /* to a Service or the node: judged once it is translated */
 };
 
 enum reason {

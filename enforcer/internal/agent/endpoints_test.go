@@ -111,9 +111,11 @@ func TestAddresses(t *testing.T) {
 	}
 	headless := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "headless"}, Spec: corev1.ServiceSpec{ClusterIPs: []string{"None"}}}
 	dual := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "dual"}, Spec: corev1.ServiceSpec{ClusterIPs: []string{"10.96.0.1", "fd00::96"}}}
+	outside := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "outside"}, Spec: corev1.ServiceSpec{ExternalIPs: []string{"192.0.2.9"}}}
+	outside.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "203.0.113.9"}, {Hostname: "lb.example"}}
 	m := newMirror("here", false)
-	m.apply(netpol.Change{Set: netpol.Objects{Services: []*corev1.Service{headless, dual}}})
-	if got, want := m.serviceAddrs(), addrs("10.96.0.1", "fd00::96"); !slices.Equal(got, want) {
+	m.apply(netpol.Change{Set: netpol.Objects{Services: []*corev1.Service{headless, dual, outside}}})
+	if got, want := m.serviceAddrs(), addrs("10.96.0.1", "192.0.2.9", "203.0.113.9", "fd00::96"); !slices.Equal(got, want) {
 		t.Errorf("service addresses %v, want %v", got, want)
 	}
 }

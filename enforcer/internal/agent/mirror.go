@@ -174,7 +174,7 @@ func (m *mirror) localPods() []*corev1.Pod {
 	})
 }
 
-// serviceAddrs are the cluster addresses of all Services, sorted.
+// serviceAddrs are those of all Services, sorted.
 func (m *mirror) serviceAddrs() []netip.Addr {
 	if m.virtual == nil {
 		for _, of := range m.services {
@@ -186,9 +186,15 @@ func (m *mirror) serviceAddrs() []netip.Addr {
 	return m.virtual
 }
 
+// serviceAddrs are the addresses that the node may translate: cluster addresses, external ones and load balancers'.
+// What it does not translate is judged for what it is.
 func serviceAddrs(s *corev1.Service) []netip.Addr {
+	given := slices.Concat(s.Spec.ClusterIPs, s.Spec.ExternalIPs)
+	for _, ingress := range s.Status.LoadBalancer.Ingress {
+		given = append(given, ingress.IP)
+	}
 	var addrs []netip.Addr
-	for _, ip := range s.Spec.ClusterIPs { // "None" for a headless Service is no address
+	for _, ip := range given { // "None" for a headless Service is no address
 		if addr, err := netip.ParseAddr(ip); err == nil {
 			addrs = append(addrs, addr.Unmap())
 		}

@@ -45,10 +45,15 @@ var protocols = map[corev1.Protocol]uint8{
 
 // judge asks the datapath, and names what decided.
 func (s *shared) judge(q trace.Question) (trace.Judgement, error) {
-	j, err := s.dataplane.Judge(dataplane.Question{
+	question := dataplane.Question{
 		Ifindex: q.Ifindex, Local: q.Local, Remote: q.Remote, Direction: q.Direction, Protocol: protocols[q.Protocol], Port: q.Port,
 		Translated: q.Translated,
-	})
+	}
+	j, err := s.dataplane.Judge(question)
+	if err == nil && j.Verdict == dataplane.Deferred { // what no Service translates is judged where it would have been
+		question.Translated = true
+		j, err = s.dataplane.Judge(question)
+	}
 	if err != nil {
 		return trace.Judgement{}, err
 	}

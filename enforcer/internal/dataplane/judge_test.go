@@ -101,7 +101,8 @@ var conversations = map[string]func(a addresses, port uint16) []step{
 		return []step{
 			{toPod, ipPacket(a.node, a.pod, tcp, tcpSegment(port, 1, syn)), pass},
 			{fromPod, ipPacket(a.pod, a.node, tcp, tcpSegment(1, port, syn|ack)), pass},
-			{fromPod, ipPacket(a.pod, a.node, tcp, tcpSegment(port, 2, syn)), drop},
+			// A port of the node's may be a Service's: what the packet is, is known further on.
+			{fromPod, ipPacket(a.pod, a.node, tcp, tcpSegment(port, 2, syn)), pass},
 		}
 	},
 	"itself": func(a addresses, port uint16) []step {

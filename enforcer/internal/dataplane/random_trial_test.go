@@ -146,6 +146,10 @@ func (c *trial) load(l *lab, state clusterState) (*loaded, error) {
 	m := &loaded{moment: moment{pods: map[uint32]*localPod{}, snapshot: plain, services: services}, addrs: universe(plain, services)}
 	c.addPods(&m.moment, state)
 	in := plan.Input{NodeAddrs: m.ownNode(), ServiceAddrs: slices.Collect(maps.Keys(services))}
+	m.services = maps.Clone(services)
+	for _, addr := range in.NodeAddrs { // a port of the node's may be a Service's
+		m.services[addr] = true
+	}
 	for _, device := range slices.Sorted(maps.Keys(m.pods)) {
 		pod := m.pods[device]
 		in.Endpoints = append(in.Endpoints, plan.EndpointInput{

@@ -42,7 +42,7 @@ type moment struct {
 	// snapshot is of the cluster without its Services: the datapath judges addresses.
 	snapshot *netpol.Snapshot
 	staged   *netpol.Snapshot    // with policies that are not live; nil: there are none
-	services map[netip.Addr]bool // virtual addresses
+	services map[netip.Addr]bool // virtual addresses, and the node's own
 }
 
 // tuple is a connection as a device sees it, whichever way its packets go.

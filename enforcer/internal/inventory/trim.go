@@ -25,8 +25,8 @@ func trim(object any) (any, error) {
 	case *corev1.Service:
 		return &corev1.Service{ObjectMeta: trimMeta(o.ObjectMeta), Spec: corev1.ServiceSpec{
 			Type: o.Spec.Type, ClusterIP: o.Spec.ClusterIP, ClusterIPs: o.Spec.ClusterIPs,
-			Selector: o.Spec.Selector, Ports: o.Spec.Ports,
-		}}, nil
+			Selector: o.Spec.Selector, Ports: o.Spec.Ports, ExternalIPs: o.Spec.ExternalIPs, ExternalTrafficPolicy: o.Spec.ExternalTrafficPolicy,
+		}, Status: corev1.ServiceStatus{LoadBalancer: o.Status.LoadBalancer}}, nil
 	case *corev1.Node:
 		return &corev1.Node{ObjectMeta: trimMeta(o.ObjectMeta), Status: corev1.NodeStatus{Addresses: o.Status.Addresses}}, nil
 	case *corev1.Namespace:
