@@ -31,7 +31,13 @@ demo: packages control-plane build ## Run the whole loop on a real API server wi
 ##@ Develop
 
 test: packages node-packages node-tools ## Run all tests; needs root for those with packets
-	go test -timeout 30m ./...
+	go test -timeout 30m $$(go list ./... | grep -vE '$(ALONE)')
+	go test -timeout 30m -count=1 -p 1 $$(go list ./... | grep -E '$(ALONE)')
+
+# What is tested one package after the other, because it measures or fills the machine, and every time, because it draws
+# other cases each time.
+ALONE := /enforcer/internal/(dataplane|plan)$$$$|/test/(cluster|endurance|firstpacket)
+
 
 lint: ## go vet, staticcheck, gofumpt; Regal, opa check and opa fmt
 	go vet ./...
