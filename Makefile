@@ -36,7 +36,7 @@ test: packages node-packages node-tools ## Run all tests; needs root for those w
 
 # What is tested one package after the other, because it measures or fills the machine, and every time, because it draws
 # other cases each time.
-ALONE := /enforcer/internal/(dataplane|plan)$$$$|/test/(cluster|endurance|firstpacket)
+ALONE := /enforcer/internal/(dataplane|plan)$$|/test/(cluster|endurance|firstpacket)
 
 
 lint: ## go vet, staticcheck, gofumpt; Regal, opa check and opa fmt
