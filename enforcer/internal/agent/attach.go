@@ -46,12 +46,12 @@ func (u *updater) attach(endpoints []plan.EndpointInput, unknown []uint32) (prob
 	return problems
 }
 
-// cutOff is for when no world can be loaded. Pods that the old world knows go on under it. Others whose
-// namespace is enforced must not run unjudged: their interfaces are put under the datapath, which drops
-// what is of an interface that it does not know, until the next update succeeds.
+// cutOff is for before a world is loaded, and for when none can be. Pods that the old world knows go on under it. Others
+// whose namespace is enforced must not run unjudged: their interfaces are put under the datapath, which drops
+// what is of an interface that it does not know, until a world is loaded that does.
 func (u *updater) cutOff(endpoints []plan.EndpointInput) (problems []error) {
 	for _, e := range endpoints {
-		if e.Mode != plan.Enforce {
+		if e.Mode != plan.Enforce || u.judged[e.Ifindex] {
 			continue
 		}
 		if err := u.dataplane.Attach(e.Ifindex); err != nil {

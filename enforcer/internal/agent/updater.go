@@ -46,6 +46,7 @@ type updater struct {
 	judged     map[uint32]bool
 	input      plan.Input // of the world that is loaded
 	loaded     bool       // the last attempt to load was successful
+	gated      bool       // the world that is loaded, by this run or one before, may hold back who it does not know
 	attached   bool       // so was the last one to attach
 	unstaged   string     // what was told of staged policies that do not fit
 }
@@ -180,7 +181,7 @@ func (u *updater) lookAround() (err error) {
 	if u.interfaces, err = u.network.Addrs(); err != nil {
 		return err
 	}
-	// Not those of its interfaces: a CNI plugin may put the pods' gateway on every one of their links.
+	// Not the addresses of interfaces: the ptp plugin gives the veth of every pod the one of the pods' gateway.
 	u.devices, err = u.view.Devices(nodeAddrs(nil, u.mirror.nodes[u.node]), u.netnsPath)
 	if err != nil { // what it says holds all the same
 		u.log.Warn("veths that are no pods' cannot all be told from those of pods", "error", err)
@@ -202,6 +203,11 @@ func (u *updater) load(input plan.Input) error {
 			return err
 		}
 		u.planner = plan.NewPlanner(first)
+		u.gated = first > 0
+	}
+	if u.gated && input.Gate {
+		// From the moment that the world knows a pod, the gate leaves to its interface what comes in.
+		u.cutOff(input.Endpoints) // attach tells what is in its way
 	}
 	err := u.loadNext(input)
 	if errors.Is(err, dataplane.ErrIncomplete) {
@@ -222,7 +228,7 @@ func (u *updater) loadNext(input plan.Input) error {
 	generation, err := u.dataplane.Load(world)
 	if generation > 0 { // the switch was made, even if something after it failed
 		now := time.Now()
-		u.input = input
+		u.input, u.gated = input, input.Gate
 		u.book.Interfaces(podsByInterface(input.Endpoints), now)
 		u.book.Loaded(world, now)
 		u.state.setLoaded(generation, world, input.Endpoints)
