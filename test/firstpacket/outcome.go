@@ -17,10 +17,11 @@ import (
 // outcome is what came of the pods of a scenario.
 type outcome struct {
 	scenario scenario
-	probes   uint64      // packets sent to guessed addresses
-	resumed  []time.Time // when the agent was there again, by wave
-	tallies  []*tally    // by namespace
-	findings []string    // what must not be
+	probes   uint64        // packets sent to guessed addresses
+	resumed  []time.Time   // when the agent was there again, by wave
+	tallies  []*tally      // by namespace
+	back     time.Duration // from then until datagrams of all containers arrived, the longest
+	findings []string      // what must not be
 }
 
 // tally sums up the containers of a namespace.
@@ -74,6 +75,9 @@ func (l *lab) count(ctx context.Context, o *outcome) error {
 			o.tallies = append(o.tallies, t)
 		}
 		t.add(r, l.sinks)
+		if r.Namespace != denied {
+			o.reached(l.sinks, r.Instance)
+		}
 	}
 	for _, t := range o.tallies {
 		for i, s := range l.sinks {
@@ -83,6 +87,24 @@ func (l *lab) count(ctx context.Context, o *outcome) error {
 	slices.SortFunc(o.tallies, func(a, b *tally) int { return cmp.Compare(a.namespace, b.namespace) })
 	o.judge()
 	return l.checkSinks()
+}
+
+// reached takes down when datagrams of a container that ran without the agent first arrived.
+func (o *outcome) reached(sinks []*sink, instance uint64) {
+	for _, s := range sinks {
+		a := s.of(instance)
+		if a.first <= 1 { // it was never cut off, or nothing arrived
+			continue
+		}
+		at := a.firstAt
+		i := slices.IndexFunc(o.resumed, func(t time.Time) bool { return t.After(at) })
+		if i < 0 {
+			i = len(o.resumed)
+		}
+		if i > 0 {
+			o.back = max(o.back, at.Sub(o.resumed[i-1]))
+		}
+	}
 }
 
 func (t *tally) add(r record.Record, sinks []*sink) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"text/tabwriter"
+	"time"
 )
 
 // print shows a line for each namespace and sink.
@@ -32,6 +33,15 @@ func (o *outcome) print(out io.Writer) {
 	}
 	_ = table.Flush()
 	fmt.Fprintf(out, "  %d probes were sent to addresses of new pods\n", o.probes)
+	if len(o.resumed) > 0 {
+		fmt.Fprintf(out, "  at most %s after the agent went on, all that may send was reached\n", o.back.Round(time.Millisecond))
+	}
+	for _, f := range o.findings {
+		fmt.Fprintln(out, "  NOT AS IT MUST BE: "+f)
+	}
+	if len(o.findings) == 0 {
+		return
+	}
 	for _, t := range o.tallies {
 		for i, example := range t.examples {
 			if i == 12 {
@@ -40,8 +50,5 @@ func (o *outcome) print(out io.Writer) {
 			}
 			fmt.Fprintln(out, "  "+example)
 		}
-	}
-	for _, f := range o.findings {
-		fmt.Fprintln(out, "  NOT AS IT MUST BE: "+f)
 	}
 }
