@@ -63,7 +63,7 @@ func TestMissing(t *testing.T) {
 
 // What must not be is said, and what may be is not.
 func TestJudge(t *testing.T) {
-	good := sums{name: "pod", sent: 10, arrived: 10, dials: 2, opened: 2, connections: 2, openings: 2}
+	good := sums{name: "pod", sent: 10, arrived: 10, dials: 2, connections: 2, openings: 2}
 	with := func(change func(*sums)) sums { s := good; change(&s); return s }
 	silent := sums{name: "pod", sent: 10, early: 10, dials: 2}
 	for name, c := range map[string]struct {
@@ -82,7 +82,8 @@ func TestJudge(t *testing.T) {
 		"a probe gets in":                    {"nri", denied, silent, 1, "got in to pods that may receive nothing"},
 		"allowed":                            {"nri", allowed, good, 1, ""},
 		"the first are lost":                 {"nri", allowed, with(func(s *sums) { s.early = 1 }), 1, "first 1 datagrams"},
-		"a SYN is repeated":                  {"nri", allowed, with(func(s *sums) { s.repeated = 1 }), 1, "1 of them not at once"},
+		"a connection is refused":            {"nri", watched, with(func(s *sums) { s.failed = 1 }), 1, "of 2 dials 1 failed"},
+		"a SYN is repeated":                  {"nri", allowed, with(func(s *sums) { s.repeated = 1 }), 1, "1 succeeded, but not at once"},
 		"the first are lost until known":     {"killed", allowed, with(func(s *sums) { s.early = 1 }), 1, ""},
 		"later ones are lost":                {"killed", allowed, with(func(s *sums) { s.late = 1 }), 1, "lost after the first"},
 		"probes reach nobody":                {"nri", allowed, good, 0, "the probes show nothing"},

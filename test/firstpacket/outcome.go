@@ -43,8 +43,8 @@ type sums struct {
 	early, late uint64
 	worst       uint64 // early of one start: about as many milliseconds
 	dials       uint64
-	opened      uint64 // of dials
-	repeated    uint64 // of opened: not by their first packet
+	failed      uint64 // of dials
+	repeated    uint64 // of the others: not opened by their first packet
 	connections uint64 // as the sink says
 	openings    int    // TCP packets that open a connection, at the sink
 }
@@ -126,16 +126,16 @@ func (t *tally) add(r record.Record, sinks []*sink) {
 		sum.late += missing - early
 		sum.worst = max(sum.worst, early)
 		sum.dials += sent.Dials
-		sum.opened += sent.Connections
+		sum.failed += sent.Failed
 		sum.repeated += sent.Repeated
 		sum.connections += a.connections
 		if missing > early || missing > 0 && a.datagrams > 0 {
 			t.examples = append(t.examples, fmt.Sprintf("%s/%s (%s) to %s: sent %d, arrived %d, first %d, missing %s", r.Namespace, r.Pod, r.Container,
 				s.name, sent.Datagrams, a.datagrams, a.first, a.missing(sent.Datagrams)))
 		}
-		if failed := int64(sent.Dials - sent.Connections); a.connections > 0 && failed+int64(sent.Repeated) > 0 {
+		if a.connections > 0 && sent.Failed+sent.Repeated > 0 {
 			t.examples = append(t.examples, fmt.Sprintf("%s/%s (%s) to %s: of %d dials %d failed, %d were repeated", r.Namespace, r.Pod, r.Container,
-				s.name, sent.Dials, failed, sent.Repeated))
+				s.name, sent.Dials, sent.Failed, sent.Repeated))
 		}
 	}
 }
@@ -190,9 +190,9 @@ func (o *outcome) judgeAllowed(t *tally) {
 		if s.late > 0 {
 			o.find("%d datagrams of namespace %s to %s were lost after the first had arrived", s.late, t.namespace, s.name)
 		}
-		if !o.scenario.late && (s.early > 0 || s.opened < s.dials || s.repeated > 0) {
-			o.find("of namespace %s to %s the first %d datagrams were lost; of %d dials %d succeeded, %d of them not at once",
-				t.namespace, s.name, s.early, s.dials, s.opened, s.repeated)
+		if !o.scenario.late && (s.early > 0 || s.failed > 0 || s.repeated > 0) {
+			o.find("of namespace %s to %s the first %d datagrams were lost; of %d dials %d failed, and %d succeeded, but not at once",
+				t.namespace, s.name, s.early, s.dials, s.failed, s.repeated)
 		}
 		if s.arrived == 0 || s.connections == 0 {
 			o.find("nothing of namespace %s arrived %s, or no connection", t.namespace, s.name)

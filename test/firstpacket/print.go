@@ -13,7 +13,7 @@ import (
 func (o *outcome) print(out io.Writer) {
 	fmt.Fprintf(out, "\n%s: %s\n", o.scenario.name, o.scenario.description)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "namespace\tpods\tstarts\tto\tdatagrams\tarrived\tearly\t(worst)\tlate\tdials\topened\trepeated\tarrived\tSYNs\tin: datagrams\tconnections\t")
+	fmt.Fprintln(table, "namespace\tpods\tstarts\tto\tdatagrams\tarrived\tearly\t(worst)\tlate\tdials\tfailed\trepeated\tarrived\tSYNs\tin: datagrams\tconnections\t")
 	for _, t := range o.tallies {
 		for i, s := range t.sinks {
 			if i == 0 {
@@ -22,7 +22,7 @@ func (o *outcome) print(out io.Writer) {
 				fmt.Fprint(table, "\t\t\t")
 			}
 			fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t", s.name, s.sent, s.arrived, s.early, s.worst, s.late,
-				s.dials, s.opened, s.repeated, s.connections, s.openings)
+				s.dials, s.failed, s.repeated, s.connections, s.openings)
 			if i == 0 {
 				fmt.Fprintf(table, "%d\t%d\t", t.incoming.Datagrams, t.incoming.Connections)
 			} else {

@@ -36,9 +36,9 @@ type Counts struct {
 type Target struct {
 	// Datagrams are those that the kernel took, numbered from 1 without a gap.
 	Datagrams uint64
-	// Dials are the TCP connections that were tried and are decided, and Connections those that were opened.
-	// For those that are Repeated, the kernel had to send the first packet more than once.
-	Dials, Connections, Repeated uint64
+	// Dials are the TCP connections that were tried: Connections that were opened, Failed, and at most one that is not
+	// decided yet. For those that are Repeated, the kernel had to send the first packet more than once.
+	Dials, Connections, Failed, Repeated uint64
 }
 
 // Add counts one more.

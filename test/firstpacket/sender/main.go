@@ -122,6 +122,7 @@ func (s *sender) message(number uint64) []byte {
 func (s *sender) dial(i int) {
 	counts := &s.counts.Targets[i]
 	for {
+		record.Add(&counts.Dials)
 		conn, err := net.DialTimeout("tcp", s.targets[i].String(), dialWithin)
 		if err == nil {
 			record.Add(&counts.Connections)
@@ -130,8 +131,9 @@ func (s *sender) dial(i int) {
 			}
 			_, _ = conn.Write(s.message(counts.Connections)) // whether it arrives is what the other end says
 			_ = conn.Close()
+		} else {
+			record.Add(&counts.Failed)
 		}
-		record.Add(&counts.Dials)
 		time.Sleep(slowdown * between(atomic.LoadUint64(&counts.Datagrams)))
 	}
 }
