@@ -79,6 +79,13 @@ bench-restarts: control-plane ## Measure that restarts of the webhook are not no
 	@$(call compile,bin/restarts,./test/restarts)
 	@bin/restarts $(ARGS)
 
+bench-endurance: packages control-plane compiler ## Measure that the enforcer leaks and loses nothing, whatever happens to it (ARGS=--help explains; takes 25 minutes; needs root)
+	@mkdir -p bin
+	@$(call compile,bin/bulkhead-enforcer,./enforcer)
+	@$(call compile,bin/endurance,./test/endurance)
+	@test/endurance/other-maps bin/bulkhead-enforcer-other
+	@bin/endurance --other bin/bulkhead-enforcer-other $(ARGS)
+
 bench-webhook: control-plane ## Measure the webhook's memory, answers under load, crashes and hand-over (takes 10 minutes; needs two cores)
 	@mkdir -p bin
 	@$(call compile,bin/bulkhead-webhook,./webhook)
@@ -139,5 +146,5 @@ node-packages:
 compiler:
 	@test/install-packages clang-14:clang-14 llvm-strip-14:llvm-14
 
-.PHONY: help build demo test lint fmt generate verify bench bench-onboarding bench-webhook bench-restarts bench-firstpacket coverage fuzz clean cluster-up cluster-down conformance \
+.PHONY: help build demo test lint fmt generate verify bench bench-onboarding bench-webhook bench-restarts bench-firstpacket bench-endurance coverage fuzz clean cluster-up cluster-down conformance \
   packages control-plane node-packages node-tools compiler

@@ -25,7 +25,7 @@ const (
 	// straddle is how long before the end of a phase what was sent is not judged: it may have been on its way.
 	straddle = 100 * time.Millisecond
 	// missing is how long an allowed datagram may take to be read. On a busy machine the reader is late, not the packet.
-	missing = 4 * time.Second
+	missing = 2 * time.Second
 )
 
 // phase is a time in which one verdict is expected of an edge.

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -55,9 +56,7 @@ func inLab(ctx context.Context, c config, progress io.Writer, do func(context.Co
 	if err != nil {
 		return err
 	}
-	if !c.keep {
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	}
+	defer func() { err = errors.Join(err, c.cleanUp(dir)) }()
 	l := &lab{config: c, dir: dir, progress: progress, tally: &tally{begun: time.Now()}, pods: make(map[string]*pod)}
 	l.enforcer = &enforcer{lab: l}
 	if l.plane, err = cluster.Start(ctx, cluster.Options{Log: progress}); err != nil {
@@ -81,6 +80,17 @@ func inLab(ctx context.Context, c config, progress io.Writer, do func(context.Co
 	}
 	defer cancel() // before pods are closed: what breaks then is not counted
 	return do(ctx, l)
+}
+
+// cleanUp removes the directory, in which the enforcer has mounted a BPF file system.
+func (c *config) cleanUp(dir string) error {
+	if err := unix.Unmount(filepath.Join(dir, "bpf"), unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("unmount the enforcer's BPF file system: %w", err)
+	}
+	if c.keep {
+		return nil
+	}
+	return os.RemoveAll(dir)
 }
 
 func (l *lab) connect(ctx context.Context) error {

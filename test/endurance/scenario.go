@@ -64,7 +64,7 @@ func scenarioHelp() string {
 }
 
 // settling is how long traffic goes on before a scenario and after it.
-const settling = time.Second
+const settling = 500 * time.Millisecond
 
 // goThrough begins and ends with an enforcer that is ready and traffic as it must be.
 func (l *lab) goThrough(ctx context.Context, s *scenario) (*result, error) {

@@ -45,7 +45,7 @@ func (s *stream) run(ctx context.Context) {
 		}
 		stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 		begun := time.Now()
-		if err := s.use(conn); err != nil && ctx.Err() == nil {
+		if err := s.use(conn); ctx.Err() == nil {
 			s.tally.add(broken, named{s, err}, begun)
 		}
 		stop()
