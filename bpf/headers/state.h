@@ -165,7 +165,7 @@ struct connection_key {
 	__u8 pad[3];
 };
 
-struct connection {
+struct connection { /* carried over to the maps of other versions: new members go to the end */
 	__u64 last_seen; /* monotonic ns */
 	__u64 generation;
 	__s16 rule;

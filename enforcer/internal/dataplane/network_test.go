@@ -354,22 +354,11 @@ func checkRevocationStopsPushes(t *testing.T, n *testNode) {
 	if !answers(client) {
 		t.Fatal("no answer from the Service")
 	}
-	push := func() bool {
-		to := &net.UDPAddr{IP: net.ParseIP(clientAddrs[0]), Port: client.LocalAddr().(*net.UDPAddr).Port}
-		if _, err := server.WriteTo([]byte("push"), to); err != nil {
-			return false
-		}
-		if err := client.SetReadDeadline(time.Now().Add(patience)); err != nil {
-			t.Fatal(err)
-		}
-		_, err := client.Read(make([]byte, 16))
-		return err == nil
-	}
-	if !push() {
+	if !pushes(t, server, client) {
 		t.Fatal("a push over an allowed connection did not arrive")
 	}
 	load(t, n.Dataplane, n.world(false))
-	if push() {
+	if pushes(t, server, client) {
 		t.Error("a push over a revoked connection arrived")
 	}
 }

@@ -3,11 +3,13 @@
 package dataplane
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/plan"
 )
@@ -128,6 +130,49 @@ func TestAttachAndDetach(t *testing.T) {
 	if attached, err := n.Attached(); err != nil || len(attached) != 0 {
 		t.Errorf("attached to %v: %v", attached, err)
 	}
+}
+
+// A server may answer whoever opened the connection, and open none itself. Maps of another layout must know who did.
+func TestUpgradeKnowsWhoOpenedConnections(t *testing.T) {
+	config := newConfig(t)
+	n := newNode(t, config)
+	var server net.PacketConn
+	if err := n.server.Do(func() (err error) {
+		server, err = net.ListenPacket("udp", net.JoinHostPort(serverAddrs[0], "8080"))
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	go echoDatagrams(server)
+	load(t, n.Dataplane, n.world(true))
+	client := n.connect(t, "udp", serverAddrs[0], 8080)
+	if !answers(client) {
+		t.Fatal("no answer")
+	}
+	for _, allowed := range []bool{true, false} {
+		n.Close()
+		config.Connections += 4096
+		n.Dataplane = open(t, config)
+		load(t, n.Dataplane, n.world(allowed))
+		if arrived := pushes(t, server, client); arrived != allowed {
+			t.Errorf("connections are allowed: %v; what the server says first arrives: %v", allowed, arrived)
+		}
+	}
+}
+
+// pushes reports whether the client receives what the server says without being asked.
+func pushes(t *testing.T, server net.PacketConn, client net.Conn) bool {
+	t.Helper()
+	to := &net.UDPAddr{IP: net.ParseIP(clientAddrs[0]), Port: client.LocalAddr().(*net.UDPAddr).Port}
+	if _, err := server.WriteTo([]byte("push"), to); err != nil {
+		return false
+	}
+	if err := client.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := client.Read(make([]byte, 16))
+	return err == nil
 }
 
 func TestLostDevicesAreForgotten(t *testing.T) {

@@ -293,16 +293,25 @@ func (d *Dataplane) settle() error {
 	return nil
 }
 
+// carry is no reason not to take over: what is not known of connections is judged as it comes.
+func (d *Dataplane) carry() {
+	if err := d.carryConnections(); err != nil {
+		d.log.Warn("open connections are not known any more", "error", err)
+	}
+}
+
 // finishAdoption moves links left by an earlier run to this run's programs and maps, now that there is
 // a world for them.
 func (d *Dataplane) finishAdoption() error {
 	if d.adopted {
 		return nil
 	}
+	d.carry()
 	if err := errors.Join(d.adopt(), d.replaceNetfilter()); err != nil {
 		return fmt.Errorf("take over the running datapath: %w", err)
 	}
 	d.adopted = true
+	d.carry() // those that were opened meanwhile
 	if err := d.pins.removeOtherMaps(); err != nil {
 		d.log.Warn("state of another version is left behind", "error", err)
 	}
