@@ -62,6 +62,13 @@ verify: generate ## Regenerate everything and fail if something differs from wha
 bench: packages control-plane ## Run the benchmarks: datapath, generator, semantics, rules
 	go test -run '^$$' -bench . -timeout 30m $$(go list ./... | grep -v /test/)
 
+bench-enforcer: ## Measure what the datapath costs: traffic with it and without, packets by size of cluster, accounting (needs root and an idle machine; takes 15 minutes)
+	@mkdir -p bin
+	@$(call compile,bin/cost,./enforcer/internal/cost)
+	@bin/cost traffic $(ARGS)
+	@bin/cost packets
+	@bin/cost accounting
+
 bench-onboarding: control-plane ## Measure that no pod is faster than its policies (ARGS=--help explains; takes minutes)
 	@mkdir -p bin
 	@$(call compile,bin/bulkhead-webhook,./webhook)
@@ -146,5 +153,5 @@ node-packages:
 compiler:
 	@test/install-packages clang-14:clang-14 llvm-strip-14:llvm-14
 
-.PHONY: help build demo test lint fmt generate verify bench bench-onboarding bench-webhook bench-restarts bench-firstpacket bench-endurance coverage fuzz clean cluster-up cluster-down conformance \
+.PHONY: help build demo test lint fmt generate verify bench bench-enforcer bench-onboarding bench-webhook bench-restarts bench-firstpacket bench-endurance coverage fuzz clean cluster-up cluster-down conformance \
   packages control-plane node-packages node-tools compiler
