@@ -34,6 +34,9 @@ const (
 	stranger = 5 // whom no rule names at port 80
 )
 
+// friend is one of the pods that the last policy lets the two talk with, of so many: each i another one, in turn.
+func friend(i, pods int) int { return 4 + 3*(i%((pods-2)/3)) }
+
 // addr of a pod by index; there are up to 2^21 in each family.
 func addr(i int, family string) netip.Addr {
 	i += 256
@@ -102,9 +105,13 @@ func newPolicy(i int) *networkingv1.NetworkPolicy {
 	return policy(fmt.Sprintf("allow-%04d", i), 10_000+i, 0, peer)
 }
 
-// lastPolicy decides: its name sorts last.
+// lastPolicy decides: its name sorts last. The two pods may talk with each other, with a third of all pods, and with
+// what is outside.
 func lastPolicy() *networkingv1.NetworkPolicy {
-	peers := []networkingv1.NetworkPolicyPeer{{PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}}}
+	peers := []networkingv1.NetworkPolicyPeer{
+		{PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}},
+		{NamespaceSelector: &metav1.LabelSelector{}, PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"version": "v1"}}},
+	}
 	for _, r := range outside {
 		peers = append(peers, networkingv1.NetworkPolicyPeer{IPBlock: &networkingv1.IPBlock{CIDR: r.String()}})
 	}

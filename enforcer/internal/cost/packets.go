@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/cilium/ebpf"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 
@@ -76,7 +76,7 @@ func measureCluster(pods, policies, repetitions int, packets, changes io.Writer)
 	for _, family := range []string{"IPv4", "IPv6"} {
 		fmt.Fprintf(packets, "| %d | %d | %s |", pods, policies, family)
 		// A thread of high priority on one core.
-		if err := <-onCore(clientCore, func() error { return d.costs(family, repetitions, packets) }); err != nil {
+		if err := <-onCore(clientCore, func() error { return d.costs(family, pods, repetitions, packets) }); err != nil {
 			return err
 		}
 		fmt.Fprintln(packets)
@@ -85,7 +85,7 @@ func measureCluster(pods, policies, repetitions int, packets, changes io.Writer)
 }
 
 // costs writes the cells of one row.
-func (d *datapath) costs(family string, repetitions int, out io.Writer) error {
+func (d *datapath) costs(family string, pods, repetitions int, out io.Writer) error {
 	local := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(addr(client, family), port) }
 	foreign := netip.AddrPortFrom(addr(stranger, family), 80)
 	if _, err := d.out.Run(runOnce(segment(local(40_000), to(family, firstPort), syn))); err != nil {
@@ -117,24 +117,20 @@ func (d *datapath) costs(family string, repetitions int, out io.Writer) error {
 		}
 		fmt.Fprintf(out, " %.0f |", ns)
 	}
-	const each = 4000
-	outgoing := ports(segment(local(0), to(family, firstPort), syn), family)
-	ns, err := single(d.out, outgoing, next, each)
-	if err != nil {
-		return err
+	for _, program := range []*ebpf.Program{d.out, d.in} {
+		ns, err := single(program, func(i int) []byte {
+			one, other := local(uint16(1024+i)), netip.AddrPortFrom(addr(friend(i, pods), family), firstPort)
+			if program == d.in {
+				one, other = netip.AddrPortFrom(other.Addr(), one.Port()), local(firstPort)
+			}
+			return segment(one, other, syn)
+		})
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, " %.0f |", ns)
 	}
-	incoming := ports(segment(to(family, 0), local(firstPort), syn), family)
-	ns2, err := single(d.in, incoming, next, each)
-	fmt.Fprintf(out, " %.0f | %.0f |", ns, ns2)
-	return err
-}
-
-// ports gives a frame one source port after the other.
-func ports(frame []byte, family string) func(i int) []byte {
-	return func(i int) []byte {
-		binary.BigEndian.PutUint16(frame[sourcePortAt[family]:], uint16(1024+i))
-		return frame
-	}
+	return nil
 }
 
 // changes measures compiling, planning and loading, and leaves the whole cluster loaded.
