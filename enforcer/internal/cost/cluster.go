@@ -49,6 +49,14 @@ func addr(i int, family string) netip.Addr {
 // outside is a range of each family that the last policy lets the two pods talk with, too.
 var outside = map[string]netip.Prefix{"IPv4": netip.MustParsePrefix("172.31.0.0/16"), "IPv6": netip.MustParsePrefix("fd31::/112")}
 
+// outsider is one of the 65,536 addresses there.
+func outsider(i int, family string) netip.Addr {
+	b := outside[family].Addr().AsSlice()
+	b[len(b)-2], b[len(b)-1] = byte(i>>8), byte(i)
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}
+
 // newCluster has the two pods, pods of teams, and policies that all select the two.
 func newCluster(pods, policies int) netpol.Objects {
 	var objects netpol.Objects

@@ -100,8 +100,10 @@ which the table has the median. The columns, in nanoseconds a packet:
   established   of an open connection
   new           the first of a connection that is allowed; it is judged, remembered and recorded
   denied        the first of a connection that is denied
-  cold          like new, each with another peer, from another port, and run alone: after a system call, with caches
+  cold          like new, each with another pod, from another port, and run alone: after a system call, with caches
                 that are not warm, and with the clock's own cost
+  new kind      like cold, and the first of its kind (pod, peer, port, verdict) since flows were drained: the record
+                of the kind is made
   out, in       what the pod sends (TCX ingress) and what it receives (TCX egress)
 
 Of a cluster there are also the times to plan and load everything, one changed policy and one changed pod, and

@@ -44,8 +44,8 @@ func measurePackets(ctx context.Context, c packetsConfig, out, progress io.Write
 		return err
 	}
 	fmt.Fprintf(out, "A run of an empty program takes %.0f ns; it is part of every figure.\n\n", empty)
-	fmt.Fprintln(out, "| pods | policies | family | established out | in | new out | in | denied out | in | cold out | in |")
-	fmt.Fprintln(out, "| ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+	fmt.Fprintln(out, "| pods | policies | family | established out | in | new out | in | denied out | in | cold out | in | new kind out | in |")
+	fmt.Fprintln(out, "| ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
 	var changes strings.Builder
 	for _, pods := range c.pods {
 		for _, policies := range c.policies {
@@ -117,16 +117,32 @@ func (d *datapath) costs(family string, pods, repetitions int, out io.Writer) er
 		}
 		fmt.Fprintf(out, " %.0f |", ns)
 	}
+	someFriend := func(i int) netip.Addr { return addr(friend(i, pods), family) }
+	if err := d.coldCosts(family, someFriend, 1, out); err != nil { // what they are recorded in is there already
+		return err
+	}
+	return d.coldCosts(family, func(i int) netip.Addr { return outsider(i, family) }, 0, out)
+}
+
+// coldCosts writes two cells: connections with one peer after the other, after so many rounds that do not count.
+func (d *datapath) coldCosts(family string, peer func(i int) netip.Addr, before int, out io.Writer) error {
 	for _, program := range []*ebpf.Program{d.out, d.in} {
-		ns, err := single(program, func(i int) []byte {
-			one, other := local(uint16(1024+i)), netip.AddrPortFrom(addr(friend(i, pods), family), firstPort)
-			if program == d.in {
-				one, other = netip.AddrPortFrom(other.Addr(), one.Port()), local(firstPort)
-			}
-			return segment(one, other, syn)
-		})
-		if err != nil {
+		if _, _, err := d.DrainFlows(); err != nil { // room for all kinds
 			return err
+		}
+		var ns float64
+		for round := range before + 1 {
+			frame := func(i int) []byte {
+				port := uint16(1024 + i + round*coldRuns)
+				if program == d.out {
+					return segment(netip.AddrPortFrom(addr(client, family), port), netip.AddrPortFrom(peer(i), firstPort), syn)
+				}
+				return segment(netip.AddrPortFrom(peer(i), port), netip.AddrPortFrom(addr(client, family), firstPort), syn)
+			}
+			var err error
+			if ns, err = single(program, frame); err != nil {
+				return err
+			}
 		}
 		fmt.Fprintf(out, " %.0f |", ns)
 	}
