@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"syscall"
-	"time"
 
 	"github.com/bulkhead-dev/bulkhead/test/cluster"
 )
@@ -55,23 +54,6 @@ func (e *enforcer) kill() error {
 // pause stops it where it is, and resume lets it go on.
 func (e *enforcer) pause() error  { return e.process.Signal(syscall.SIGSTOP) }
 func (e *enforcer) resume() error { return e.process.Signal(syscall.SIGCONT) }
-
-// remove ends enforcement on the node.
-func (e *enforcer) remove(ctx context.Context) error {
-	if e.starts == 0 {
-		return nil
-	}
-	if err := e.kill(); err != nil {
-		return err
-	}
-	e.args = append(e.args, "--cleanup-on-exit")
-	if err := e.start(ctx); err != nil {
-		return err
-	}
-	process := e.process
-	e.process = nil
-	return process.Stop(30 * time.Second)
-}
 
 // evidence writes what the enforcer says about itself.
 func (e *enforcer) evidence(ctx context.Context, name string) error {
