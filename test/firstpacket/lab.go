@@ -78,11 +78,19 @@ func (l *lab) prepare(ctx context.Context) (err error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the sender: %w\n%s", err, out)
 	}
-	if l.cluster, err = cluster.StartFull(ctx, cluster.FullOptions{CNI: l.cni, Log: l.out}); err != nil {
+	if l.cluster, err = cluster.StartFull(ctx, cluster.FullOptions{Dir: filepath.Join(l.dir, "cluster"), CNI: l.cni, Log: l.out}); err != nil {
 		return err
 	}
 	l.node = l.cluster.Nodes[0]
-	if l.client, err = kubernetes.NewForConfig(l.cluster.Admin()); err != nil {
+	if l.bypass {
+		err := l.node.Do(func() error { return os.WriteFile("/proc/sys/net/bridge/bridge-nf-call-iptables", []byte("0"), 0) })
+		if err != nil {
+			return err
+		}
+	}
+	admin := l.cluster.Admin()
+	admin.QPS = -1 // pods are created at the same time
+	if l.client, err = kubernetes.NewForConfig(admin); err != nil {
 		return err
 	}
 	image := cluster.Image{Name: senderImage, Files: map[string]string{"/sender": sender}, Entrypoint: []string{"/sender"}}
@@ -178,9 +186,19 @@ func (l *lab) close() error {
 		errs = append(errs, s.close())
 	}
 	if l.cluster != nil {
-		errs = append(errs, l.cluster.Stop())
+		errs = append(errs, l.cluster.Stop(), l.keepLogs())
 	}
 	return errors.Join(append(errs, os.RemoveAll(l.dir))...)
+}
+
+// keepLogs copies what kubelet and containerd say, which goes with the cluster.
+func (l *lab) keepLogs() error {
+	var errs []error
+	for _, name := range []string{"kubelet.log", "containerd.log"} {
+		content, err := os.ReadFile(filepath.Join(l.dir, "cluster", "node1", name))
+		errs = append(errs, err, os.WriteFile(l.file(name), content, 0o644))
+	}
+	return errors.Join(errs...)
 }
 
 func (l *lab) say(format string, args ...any) { fmt.Fprintf(l.out, format+"\n", args...) }

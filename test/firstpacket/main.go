@@ -37,6 +37,7 @@ func main() {
 // config is what the flags say.
 type config struct {
 	cni       cluster.CNI
+	bypass    bool   // of netfilter, by what a bridge passes from pod to pod
 	binary    string // of the enforcer
 	chart     string
 	output    string
@@ -74,6 +75,7 @@ measurement failed.`,
 	}
 	f := cmd.Flags()
 	f.StringVar((*string)(&c.cni), "cni", string(cluster.PTP), "how pods are connected: ptp or bridge")
+	f.BoolVar(&c.bypass, "bridge-bypasses-netfilter", false, "net.bridge.bridge-nf-call-iptables=0, against the advice for nodes")
 	f.StringVar(&c.binary, "enforcer", "bin/bulkhead-enforcer", "the enforcer to run")
 	f.StringVar(&c.chart, "chart", "charts/bulkhead", "folder of the Helm chart, for the enforcer's rights")
 	f.StringVar(&c.output, "output", "bin/firstpacket-output", "where logs are left")

@@ -125,4 +125,17 @@ func (l *lab) clear(ctx context.Context, w wave) error {
 	})
 }
 
+// state is what the API server says of a pod.
+func (l *lab) state(ctx context.Context, namespace, name string) string {
+	pod, err := l.client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return err.Error()
+	}
+	text := string(pod.Status.Phase)
+	for _, c := range append(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses...) {
+		text += fmt.Sprintf("; %s: %d restarts, %s", c.Name, c.RestartCount, c.State.String())
+	}
+	return text
+}
+
 func (l *lab) records() string { return filepath.Join(l.dir, "records") }

@@ -162,7 +162,7 @@ func (l *lab) awaitStarts(ctx context.Context, w wave, number int) error {
 					}
 				}
 				if err := g.kind.hasStarted(records); err != nil {
-					return fmt.Errorf("pod %s: %w", name, err)
+					return fmt.Errorf("pod %s: %w (%s)", name, err, l.state(ctx, g.namespace, fmt.Sprintf("%s-%d-%d", g.kind, number, i)))
 				}
 			}
 		}
