@@ -54,10 +54,10 @@ func (w wave) pods() (n int) {
 var short = fmt.Sprintf("--datagrams=%d", started)
 
 // pod returns one that sends to all sinks.
-func (l *lab) pod(g group, name string) *corev1.Pod {
+func (l *lab) pod(m member) *corev1.Pod {
 	grace, no := int64(5), false
 	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: g.namespace, Labels: map[string]string{"app": "sender"}},
+		ObjectMeta: metav1.ObjectMeta{Name: m.name, Namespace: m.namespace, Labels: map[string]string{"app": "sender"}},
 		Spec: corev1.PodSpec{
 			TerminationGracePeriodSeconds: &grace,
 			AutomountServiceAccountToken:  &no,
@@ -68,19 +68,19 @@ func (l *lab) pod(g group, name string) *corev1.Pod {
 		},
 	}
 	var extra []string
-	switch g.kind {
+	switch m.kind {
 	case initial:
-		pod.Spec.InitContainers = []corev1.Container{l.container(g, name, "init", short)}
+		pod.Spec.InitContainers = []corev1.Container{l.container(m, "init", short)}
 	case crash:
 		extra = []string{short, "--exit=1"}
 	}
-	pod.Spec.Containers = []corev1.Container{l.container(g, name, "main", extra...)}
+	pod.Spec.Containers = []corev1.Container{l.container(m, "main", extra...)}
 	return pod
 }
 
-func (l *lab) container(g group, pod, name string, extra ...string) corev1.Container {
+func (l *lab) container(m member, name string, extra ...string) corev1.Container {
 	args := append([]string{
-		"--record=" + record.Prefix("/records", g.namespace, pod, string(g.kind)+"-"+name),
+		"--record=" + record.Prefix("/records", m.namespace, m.name, string(m.kind)+"-"+name),
 		fmt.Sprintf("--port=%d", port),
 	}, extra...)
 	for _, s := range l.sinks {
@@ -92,18 +92,27 @@ func (l *lab) container(g group, pod, name string, extra ...string) corev1.Conta
 	}
 }
 
+// member is a pod of a wave.
+type member struct {
+	group
+	name string
+}
+
+func (m member) String() string { return m.namespace + "/" + m.name }
+
 // create makes all pods of the wave.
-func (l *lab) create(ctx context.Context, w wave) error {
+func (l *lab) create(ctx context.Context, w wave) (members []member, err error) {
 	l.waves++
 	for _, g := range w {
 		for i := range g.count {
-			pod := l.pod(g, fmt.Sprintf("%s-%d-%d", g.kind, l.waves, i))
-			if _, err := l.client.CoreV1().Pods(g.namespace).Create(ctx, pod, metav1.CreateOptions{}); err != nil {
-				return fmt.Errorf("create pod %s/%s: %w", pod.Namespace, pod.Name, err)
+			m := member{g, fmt.Sprintf("%s-%d-%d", g.kind, l.waves, i)}
+			if _, err := l.client.CoreV1().Pods(g.namespace).Create(ctx, l.pod(m), metav1.CreateOptions{}); err != nil {
+				return nil, fmt.Errorf("create pod %s: %w", m, err)
 			}
+			members = append(members, m)
 		}
 	}
-	return nil
+	return members, nil
 }
 
 // clear deletes the pods of the wave and returns when they are gone.
@@ -126,8 +135,8 @@ func (l *lab) clear(ctx context.Context, w wave) error {
 }
 
 // state is what the API server says of a pod.
-func (l *lab) state(ctx context.Context, namespace, name string) string {
-	pod, err := l.client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
+func (l *lab) state(ctx context.Context, m member) string {
+	pod, err := l.client.CoreV1().Pods(m.namespace).Get(ctx, m.name, metav1.GetOptions{})
 	if err != nil {
 		return err.Error()
 	}

@@ -16,8 +16,8 @@ import (
 )
 
 // killSandbox kills the process that holds the pod's sandbox.
-func (l *lab) killSandbox(ctx context.Context, namespace, name string) error {
-	pod, err := l.client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
+func (l *lab) killSandbox(ctx context.Context, m member) error {
+	pod, err := l.client.CoreV1().Pods(m.namespace).Get(ctx, m.name, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
@@ -37,5 +37,5 @@ func (l *lab) killSandbox(ctx context.Context, namespace, name string) error {
 		}
 		return syscall.Kill(pid, syscall.SIGKILL)
 	}
-	return fmt.Errorf("pod %s/%s has no process called pause", namespace, name)
+	return fmt.Errorf("pod %s has no process called pause", m)
 }

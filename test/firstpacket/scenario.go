@@ -122,11 +122,11 @@ func (l *lab) playWave(ctx context.Context, s scenario, w wave, o *outcome) erro
 			return err
 		}
 	}
-	begun := l.waves + 1
-	if err := l.create(ctx, w); err != nil {
+	members, err := l.create(ctx, w)
+	if err != nil {
 		return err
 	}
-	if err := l.awaitStarts(ctx, w, begun); err != nil {
+	if err := l.awaitStarts(ctx, members); err != nil {
 		return err
 	}
 	resumed := time.Now()
@@ -142,28 +142,27 @@ func (l *lab) playWave(ctx context.Context, s scenario, w wave, o *outcome) erro
 	return l.clear(ctx, w)
 }
 
-// awaitStarts returns when every pod of the wave has started as often as it is to, and sends. Sandboxes that are to be made
-// anew are killed meanwhile.
-func (l *lab) awaitStarts(ctx context.Context, w wave, number int) error {
+// awaitStarts returns when every pod has started as often as it is to, and sends. Sandboxes that are to be made anew are
+// killed meanwhile.
+func (l *lab) awaitStarts(ctx context.Context, members []member) error {
 	killed := map[string]bool{}
 	return until(ctx, "pods to send", func(ctx context.Context) error {
 		pods, err := l.byPod()
 		if err != nil {
 			return err
 		}
-		for _, g := range w {
-			for i := range g.count {
-				name := g.namespace + "/" + fmt.Sprintf("%s-%d-%d", g.kind, number, i)
-				records := pods[name]
-				if g.kind == sandbox && len(records) == 1 && sends(records[0]) && !killed[name] {
-					killed[name] = true
-					if err := l.killSandbox(ctx, g.namespace, fmt.Sprintf("%s-%d-%d", g.kind, number, i)); err != nil {
-						return err
-					}
+		for _, m := range members {
+			records := pods[m.String()]
+			if m.kind == sandbox && !killed[m.String()] && len(records) > 0 && sends(records[0]) {
+				killed[m.String()] = true
+				if err := l.killSandbox(ctx, m); err != nil {
+					return err
 				}
-				if err := g.kind.hasStarted(records); err != nil {
-					return fmt.Errorf("pod %s: %w (%s)", name, err, l.state(ctx, g.namespace, fmt.Sprintf("%s-%d-%d", g.kind, number, i)))
-				}
+			}
+		}
+		for _, m := range members {
+			if err := m.kind.hasStarted(pods[m.String()]); err != nil {
+				return fmt.Errorf("pod %s: %w (%s)", m, err, l.state(ctx, m))
 			}
 		}
 		return nil
@@ -196,9 +195,9 @@ func (l *lab) byPod() (map[string][]record.Record, error) {
 	return pods, err
 }
 
-// awaitArrivals returns when datagrams of every container that runs and may send arrive everywhere.
+// awaitArrivals returns when datagrams of every container that still sends, and may, have arrived everywhere.
 func (l *lab) awaitArrivals(ctx context.Context) error {
-	before := map[uint64]uint64{}
+	last := map[uint64]uint64{} // datagrams that an instance had sent at the look before
 	return until(ctx, "datagrams of all pods that may send", func(context.Context) error {
 		records, err := record.ReadAll(l.records())
 		if err != nil {
@@ -207,12 +206,13 @@ func (l *lab) awaitArrivals(ctx context.Context) error {
 		var missing error
 		for _, r := range records {
 			sent := r.Targets[0].Datagrams
-			if r.Namespace != denied && sent > before[r.Instance] && before[r.Instance] > 0 {
+			before, looked := last[r.Instance]
+			last[r.Instance] = sent
+			if !looked {
+				missing = errors.New("looked only once")
+			} else if r.Namespace != denied && sent > before {
 				missing = errors.Join(missing, l.arrives(r))
-			} else if before[r.Instance] == 0 {
-				missing = errors.Join(missing, errors.New("looked only once"))
 			}
-			before[r.Instance] = sent
 		}
 		return missing
 	})
