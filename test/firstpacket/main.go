@@ -44,6 +44,7 @@ type config struct {
 	scenarios []string
 	pods      int // that may send nothing, in each scenario
 	atOnce    int // of them
+	plain     bool
 }
 
 func command() *cobra.Command {
@@ -82,6 +83,7 @@ measurement failed.`,
 	f.StringSliceVar(&c.scenarios, "scenarios", names(), "which to play, in this order")
 	f.IntVar(&c.pods, "pods", 100, "pods that may send nothing, in each scenario")
 	f.IntVar(&c.atOnce, "at-once", 20, "how many of them start at the same time")
+	f.BoolVar(&c.plain, "plain", false, "only pods with one container that is started once, which is quicker")
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	return cmd
 }

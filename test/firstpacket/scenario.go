@@ -47,9 +47,12 @@ const (
 )
 
 // newWave is what starts at the same time: so many pods in the namespace where nothing is allowed, and some that may
-// send. Less than ten are too few for all kinds.
-func newWave(atOnce int) wave {
+// send. One in ten is of each kind that is not plain, unless only plain ones are wanted.
+func newWave(atOnce int, onlyPlain bool) wave {
 	few := atOnce / 10
+	if onlyPlain {
+		few = 0
+	}
 	half := (few + 1) / 2
 	return wave{
 		{denied, plain, atOnce - 3*few},
@@ -106,7 +109,7 @@ func (l *lab) reset() error {
 
 func (l *lab) playWaves(ctx context.Context, s scenario, o *outcome) error {
 	for i := 0; i < l.pods; i += l.atOnce {
-		w := newWave(min(l.atOnce, l.pods-i))
+		w := newWave(min(l.atOnce, l.pods-i), l.plain)
 		begin := time.Now()
 		if err := l.playWave(ctx, s, w, o); err != nil {
 			return fmt.Errorf("scenario %s, wave %d: %w", s.name, i/l.atOnce+1, err)
