@@ -25,7 +25,7 @@ const (
 	// straddle is how long before the end of a phase what was sent is not judged: it may have been on its way.
 	straddle = 100 * time.Millisecond
 	// missing is how long an allowed datagram may take to be read. On a busy machine the reader is late, not the packet.
-	missing = 2 * time.Second
+	missing = 6 * time.Second
 )
 
 // phase is a time in which one verdict is expected of an edge.
@@ -133,6 +133,18 @@ func (e *edge) sweep(now time.Time) {
 			e.tally.add(dropped, e, s.at)
 		}
 	}
+}
+
+// isAwaited reports whether something that was sent before, and must arrive, did not arrive yet.
+func (e *edge) isAwaited(before time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, s := range e.pending {
+		if s.phase.want == allowed && s.at.Before(before) {
+			return true
+		}
+	}
+	return false
 }
 
 // opened is called with what came of opening a connection; clean says that no packet of it was lost.

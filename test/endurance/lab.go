@@ -271,13 +271,28 @@ func (l *lab) beginTraffic(ctx context.Context) error {
 }
 
 func (l *lab) sweep() {
-	l.mu.Lock()
-	edges := l.edges
-	l.mu.Unlock()
 	now := time.Now()
-	for _, e := range edges {
+	for _, e := range l.allEdges() {
 		e.sweep(now)
 	}
+}
+
+func (l *lab) allEdges() []*edge {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.edges
+}
+
+// settle returns when all that was sent until now has arrived, or is missed.
+func (l *lab) settle(ctx context.Context) error {
+	now := time.Now()
+	pause(ctx, settling) // what must not arrive needs no longer, if it does
+	return poll(ctx, "what was sent has arrived", 2*missing, func() error {
+		if slices.ContainsFunc(l.allEdges(), func(e *edge) bool { return e.isAwaited(now) }) {
+			return errors.New("something is on its way")
+		}
+		return nil
+	})
 }
 
 // errFinal ends a poll.

@@ -86,7 +86,9 @@ func (l *lab) goThrough(ctx context.Context, s *scenario) (*result, error) {
 		return nil, err
 	}
 	r.Seconds = time.Since(begun).Seconds()
-	pause(ctx, settling+missing) // what is on its way arrives, or is missed
+	if err := l.settle(ctx); err != nil {
+		return nil, err
+	}
 	counts, examples := l.tally.reset()
 	r.Allowed, r.Denied, r.Leaked, r.Dropped, r.Broken = counts.Allowed, counts.Denied, counts.Faults[leaked], counts.Faults[dropped], counts.Faults[broken]
 	if !s.control {
