@@ -100,6 +100,7 @@ which the table has the median. The columns, in nanoseconds a packet:
   established   of an open connection
   new           the first of a connection that is allowed; it is judged, remembered and recorded
   denied        the first of a connection that is denied
+  forwarded     of an open connection, once more when the node forwards it (netfilter's FORWARD)
   cold          like new, each with another pod, from another port, and run alone: after a system call, with caches
                 that are not warm, and with the clock's own cost
   new kind      like cold, and the first of its kind (pod, peer, port, verdict) since flows were drained: the record

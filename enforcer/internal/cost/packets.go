@@ -44,8 +44,8 @@ func measurePackets(ctx context.Context, c packetsConfig, out, progress io.Write
 		return err
 	}
 	fmt.Fprintf(out, "A run of an empty program takes %.0f ns; it is part of every figure.\n\n", empty)
-	fmt.Fprintln(out, "| pods | policies | family | established out | in | new out | in | denied out | in | cold out | in | new kind out | in |")
-	fmt.Fprintln(out, "| ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+	fmt.Fprintln(out, "| pods | policies | family | established out | in | new out | in | denied out | in | forwarded | cold out | in | new kind out | in |")
+	fmt.Fprintln(out, "| ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
 	var changes strings.Builder
 	for _, pods := range c.pods {
 		for _, policies := range c.policies {
@@ -117,6 +117,11 @@ func (d *datapath) costs(family string, pods, repetitions int, out io.Writer) er
 		}
 		fmt.Fprintf(out, " %.0f |", ns)
 	}
+	ns, err := d.forwardRuns(segment(local(40_000), to(family, firstPort), ack), family, repetitions)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, " %.0f |", ns)
 	someFriend := func(i int) netip.Addr { return addr(friend(i, pods), family) }
 	if err := d.coldCosts(family, someFriend, 1, out); err != nil { // what they are recorded in is there already
 		return err

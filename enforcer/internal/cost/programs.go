@@ -12,7 +12,9 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 
+	"github.com/bulkhead-dev/bulkhead/bpf"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/dataplane"
 )
 
@@ -28,6 +30,8 @@ type datapath struct {
 	path string
 	out  *ebpf.Program // what the pod sends
 	in   *ebpf.Program // what it receives
+	// forward judges what the node forwards, at netfilter.
+	forward *ebpf.Program
 }
 
 // newDatapath is as config says, but for its place.
@@ -47,8 +51,28 @@ func newDatapath(config dataplane.Config) (*datapath, error) {
 	if d.out, err = attached(ebpf.AttachTCXIngress); err != nil {
 		return nil, err
 	}
-	d.in, err = attached(ebpf.AttachTCXEgress)
+	if d.in, err = attached(ebpf.AttachTCXEgress); err != nil {
+		return nil, err
+	}
+	d.forward, err = d.attachedToForward()
 	return d, err
+}
+
+func (d *datapath) attachedToForward() (*ebpf.Program, error) {
+	pinned, err := filepath.Glob(filepath.Join(d.path, "links", "netfilter-forward4-*"))
+	if err != nil || len(pinned) != 1 {
+		return nil, fmt.Errorf("%d links to netfilter's FORWARD are pinned, want one: %w", len(pinned), err)
+	}
+	l, err := link.LoadPinnedLink(pinned[0], nil)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	info, err := l.Info()
+	if err != nil {
+		return nil, err
+	}
+	return ebpf.NewProgramFromID(info.Program)
 }
 
 func attached(at ebpf.AttachType) (*ebpf.Program, error) {
@@ -63,7 +87,7 @@ func attached(at ebpf.AttachType) (*ebpf.Program, error) {
 }
 
 func (d *datapath) close() error {
-	return errors.Join(d.out.Close(), d.in.Close(), d.Remove())
+	return errors.Join(d.out.Close(), d.in.Close(), d.forward.Close(), d.Remove())
 }
 
 // emptyRun is the time of a run of a program that does nothing.
@@ -93,6 +117,48 @@ func runs(p *ebpf.Program, frame []byte, want uint32, repetitions int) (float64,
 		times = append(times, float64(each.Nanoseconds()))
 	}
 	return median(times), nil
+}
+
+// byConnection is the reason of packets of open connections.
+const byConnection = dataplane.Reason(bpf.DatapathReasonBY_CONNECTION)
+
+// hookState is the kernel's struct nf_hook_state, of which a test run may choose hook and family; the input device is
+// then the loopback interface.
+type hookState struct {
+	Hook, Family uint8
+	_            [6]byte
+	_            [5]uint64
+}
+
+// forwardRuns is like runs, for a packet that the node forwards and that is let through. The kernel's own clock is not
+// to be had there: the time is that of the system call.
+func (d *datapath) forwardRuns(frame []byte, family string, repetitions int) (float64, error) {
+	const repeat, forward, accept = 20_000, 2, 1
+	state := hookState{Hook: forward, Family: unix.NFPROTO_IPV4}
+	if family == "IPv6" {
+		state.Family = unix.NFPROTO_IPV6
+	}
+	before, err := d.Counters()
+	if err != nil {
+		return 0, err
+	}
+	var times []float64
+	for range repetitions {
+		begin := time.Now()
+		ret, err := d.forward.Run(&ebpf.RunOptions{Data: frame, Context: &state, Repeat: repeat})
+		if err != nil {
+			return 0, err
+		}
+		if ret != accept {
+			return 0, fmt.Errorf("the program at FORWARD returned %d, want %d", ret, accept)
+		}
+		times = append(times, float64(time.Since(begin).Nanoseconds())/repeat)
+	}
+	after, err := d.Counters()
+	if judged := after.Passed[byConnection] - before.Passed[byConnection]; err == nil && judged < repeat {
+		err = errors.New("the program at FORWARD did not take the packets for those of an open connection")
+	}
+	return median(times), err
 }
 
 // coldRuns are fewer than the kinds of flow that there is room for between two drains.
