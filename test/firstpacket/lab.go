@@ -88,9 +88,7 @@ func (l *lab) prepare(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	admin := l.cluster.Admin()
-	admin.QPS = -1 // pods are created at the same time
-	if l.client, err = kubernetes.NewForConfig(admin); err != nil {
+	if l.client, err = kubernetes.NewForConfig(l.cluster.Admin()); err != nil {
 		return err
 	}
 	image := cluster.Image{Name: senderImage, Files: map[string]string{"/sender": sender}, Entrypoint: []string{"/sender"}}
