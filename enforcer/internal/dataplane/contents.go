@@ -29,19 +29,24 @@ var kinds = []struct {
 	name     string
 	outer    func(*Dataplane) *ebpf.Map
 	min, max int // entries that there is room for
+	growth   int // the room is for so many times what is there
 }{
-	{bpf.DatapathMapSets, func(d *Dataplane) *ebpf.Map { return d.objs.Sets }, 1 << 10, maxSets},
-	{bpf.DatapathMapPeers, func(d *Dataplane) *ebpf.Map { return d.objs.Peers }, 1 << 13, maxBitmaps},
-	{bpf.DatapathMapPorts, func(d *Dataplane) *ebpf.Map { return d.objs.Ports }, 1 << 13, maxBitmaps},
-	{bpf.DatapathMapPortClasses, func(d *Dataplane) *ebpf.Map { return d.objs.PortClasses }, 1, 1},
-	{bpf.DatapathMapCidrs, func(d *Dataplane) *ebpf.Map { return d.objs.Cidrs }, maxCIDRs, maxCIDRs}, // takes what is used
-	{bpf.DatapathMapIdentities, func(d *Dataplane) *ebpf.Map { return d.objs.Identities }, 1 << 12, maxIdentities},
+	{bpf.DatapathMapSets, func(d *Dataplane) *ebpf.Map { return d.objs.Sets }, 1 << 10, maxSets, 8},
+	{bpf.DatapathMapPeers, func(d *Dataplane) *ebpf.Map { return d.objs.Peers }, 1 << 13, maxBitmaps, 8},
+	{bpf.DatapathMapPorts, func(d *Dataplane) *ebpf.Map { return d.objs.Ports }, 1 << 13, maxBitmaps, 8},
+	{bpf.DatapathMapPortClasses, func(d *Dataplane) *ebpf.Map { return d.objs.PortClasses }, 1, 1, 1},
+	{bpf.DatapathMapCidrs, func(d *Dataplane) *ebpf.Map { return d.objs.Cidrs }, maxCIDRs, maxCIDRs, 1}, // takes what is used
+	{bpf.DatapathMapIdentities, func(d *Dataplane) *ebpf.Map { return d.objs.Identities }, 1 << 12, maxIdentities, 2},
 }
 
 const identitiesKind = 5 // in kinds
 
-// room is how large the map of a kind is made for n entries: so that as much can be added again.
-func room(kind, n int) uint32 { return uint32(min(max(2*n, kinds[kind].min), kinds[kind].max)) }
+// room is how large the map of a kind is made for n entries. What changes of policies leave behind stays until there is
+// no room, and a complete world is made; room that is not used costs little.
+func room(kind, n int) uint32 {
+	k := &kinds[kind]
+	return uint32(min(max(k.growth*n, k.min), k.max))
+}
 
 // entries are of one kind.
 type entries interface {
