@@ -74,25 +74,34 @@ func (b *builder) set(objs *Objects) {
 		b.nodes = append(b.nodes, entry[*node]{kn.Name, compileNode(kn)})
 	}
 	for _, np := range objs.Policies {
+		k := Key{kindPolicy, np.Namespace, np.Name}
 		if IsStaged(np) {
-			b.delete(Key{Kind: kindPolicy, Namespace: np.Namespace, Name: np.Name})
+			b.deleteOnce(k)
 			continue
 		}
 		p, faults := compilePolicy(np)
-		if b.once(Key{kindPolicy, np.Namespace, np.Name}, faults) {
+		if b.once(k, faults) {
 			c := b.in(np.Namespace)
 			c.policies = append(c.policies, entry[*policy]{np.Name, p})
 		}
 	}
 	for _, cnp := range objs.ClusterPolicies {
+		k := Key{Kind: kindClusterPolicy, Name: cnp.Name}
 		if IsStaged(cnp) {
-			b.delete(Key{Kind: kindClusterPolicy, Name: cnp.Name})
+			b.deleteOnce(k)
 			continue
 		}
 		p, faults := compileClusterPolicy(cnp)
-		if b.once(Key{Kind: kindClusterPolicy, Name: cnp.Name}, faults) {
+		if b.once(k, faults) {
 			b.cluster = append(b.cluster, entry[*clusterPolicy]{cnp.Name, p})
 		}
+	}
+}
+
+// deleteOnce notes that a policy is only staged: what was live under its name is not any more.
+func (b *builder) deleteOnce(k Key) {
+	if b.once(k, nil) {
+		b.delete(k)
 	}
 }
 

@@ -49,7 +49,7 @@ func TestPodSecurity(t *testing.T) {
 
 func (w workload) checkContainers(t *testing.T) {
 	t.Helper()
-	allowed := []corev1.Capability{"BPF", "PERFMON", "NET_ADMIN", "SYS_ADMIN"}
+	allowed := []corev1.Capability{"BPF", "PERFMON", "NET_ADMIN", "NET_RAW", "SYS_ADMIN"}
 	for _, container := range w.template.Spec.Containers {
 		s := container.SecurityContext
 		if s == nil || s.ReadOnlyRootFilesystem == nil || !*s.ReadOnlyRootFilesystem || s.Privileged != nil && *s.Privileged {

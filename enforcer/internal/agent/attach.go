@@ -21,7 +21,9 @@ func (u *updater) attach(endpoints []plan.EndpointInput, unknown []uint32) (prob
 	for _, e := range endpoints {
 		keep[e.Ifindex] = true
 		if err := u.dataplane.Attach(e.Ifindex); err != nil {
-			problems = append(problems, fmt.Errorf("enforce the policies of pod %s: %w", e.Pod, err))
+			if u.network.Exists(e.Ifindex) { // else the pod's network was taken down just now
+				problems = append(problems, fmt.Errorf("enforce the policies of pod %s: %w", e.Pod, err))
+			}
 			continue
 		}
 		u.judged[e.Ifindex] = true

@@ -35,6 +35,13 @@ func checkChanges(f *corpus.File) error {
 		mended, _ = without.Apply(netpol.Change{Set: o.alone})
 		other, _ := mended.Apply(netpol.Change{Set: altered(o)})
 		mended, _ = other.Apply(netpol.Change{Set: o.alone})
+		if o.isPolicy() {
+			live, _ := mended.Apply(netpol.Change{Set: unstaged(o)})
+			mended, _ = live.Apply(netpol.Change{Set: o.alone})
+			if err := same(f, mended, whole); err != nil {
+				return fmt.Errorf("%s live and then as it was: %w", o.key, err)
+			}
+		}
 		if mended, _ = mended.Apply(netpol.Change{Set: join(altered(o), o.alone)}); o.isPolicy() {
 			mended, _ = mended.Apply(netpol.Change{Set: join(o.alone, altered(o))})
 		}
@@ -159,6 +166,21 @@ func twice(objects []object) bool {
 		seen[o.key] = true
 	}
 	return false
+}
+
+// unstaged is the policy as it is when it is live.
+func unstaged(o object) (live netpol.Objects) {
+	for _, p := range o.alone.Policies {
+		p = p.DeepCopy()
+		p.Annotations = nil
+		live.Policies = append(live.Policies, p)
+	}
+	for _, p := range o.alone.ClusterPolicies {
+		p = p.DeepCopy()
+		p.Annotations = nil
+		live.ClusterPolicies = append(live.ClusterPolicies, p)
+	}
+	return live
 }
 
 // altered is another object of the same name, as unlike as it can be.
