@@ -136,7 +136,7 @@ func echoDatagrams(conn net.PacketConn) {
 
 const (
 	patience = 300 * time.Millisecond // for what must not come: longer than any answer on one machine takes
-	generous = 5 * time.Second        // for what must come: a new pod's addresses are first resolved
+	generous = 20 * time.Second       // for what must come: a new pod's addresses are first resolved
 )
 
 // connect opens a connection that must be allowed.
