@@ -34,8 +34,7 @@ test: packages node-packages node-tools ## Run all tests; needs root for those w
 	go test -timeout 30m $$(go list ./... | grep -vE '$(ALONE)')
 	go test -timeout 30m -count=1 -p 1 $$(go list ./... | grep -E '$(ALONE)')
 
-# What is tested one package after the other, because it measures or fills the machine, and every time, because it draws
-# other cases each time.
+# What is tested one package after the other, and every time, because it fills the machine or hangs on its timing.
 ALONE := /enforcer/internal/(dataplane|plan)$$|/test/(cluster|endurance|firstpacket)
 
 
