@@ -55,16 +55,30 @@ func compilePod(kp *corev1.Pod) *pod {
 		labels:      kp.Labels,
 		node:        kp.Spec.NodeName,
 		hostNetwork: kp.Spec.HostNetwork,
-		completed:   kp.Status.Phase == corev1.PodSucceeded || kp.Status.Phase == corev1.PodFailed,
+		completed:   isCompleted(kp),
 		created:     kp.CreationTimestamp.Unix(),
 		ports:       namedPorts(&kp.Spec),
 		class:       -1,
 	}
-	p.addrs = addAddress(p.addrs, kp.Status.PodIP)
-	for _, ip := range kp.Status.PodIPs {
-		p.addrs = addAddress(p.addrs, ip.IP)
-	}
+	p.addrs = PodAddresses(kp)
 	return p
+}
+
+// PodAddresses are those in the pod's status, in its order, each once; nil when it has none yet.
+func PodAddresses(kp *corev1.Pod) []netip.Addr {
+	addrs := addAddress(nil, kp.Status.PodIP)
+	for _, ip := range kp.Status.PodIPs {
+		addrs = addAddress(addrs, ip.IP)
+	}
+	return addrs
+}
+
+// HasIdentity says whether policies see the pod behind its addresses: one on the host network is its node, and a
+// completed one is gone.
+func HasIdentity(kp *corev1.Pod) bool { return !kp.Spec.HostNetwork && !isCompleted(kp) }
+
+func isCompleted(kp *corev1.Pod) bool {
+	return kp.Status.Phase == corev1.PodSucceeded || kp.Status.Phase == corev1.PodFailed
 }
 
 // addAddress appends what an object's status or spec gives as an address, unless it is none, such as "None"

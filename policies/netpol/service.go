@@ -56,7 +56,7 @@ func compileService(ks *corev1.Service) *service {
 	}
 	svc.addrs = ServiceAddresses(ks)
 	svc.headless = ks.Spec.ClusterIP == corev1.ClusterIPNone || slices.Contains(ks.Spec.ClusterIPs, corev1.ClusterIPNone)
-	svc.external = externalAddresses(ks)
+	svc.external = ExternalAddresses(ks)
 	svc.onNodes = ks.Spec.Type == corev1.ServiceTypeNodePort || ks.Spec.Type == corev1.ServiceTypeLoadBalancer
 	return svc
 }
@@ -70,7 +70,8 @@ func ServiceAddresses(svc *corev1.Service) []netip.Addr {
 	return addrs
 }
 
-func externalAddresses(svc *corev1.Service) (addrs []netip.Addr) {
+// ExternalAddresses are the external ones of a Service and those of its load balancers; nil when it has none.
+func ExternalAddresses(svc *corev1.Service) (addrs []netip.Addr) {
 	for _, ip := range svc.Spec.ExternalIPs {
 		addrs = addAddress(addrs, ip)
 	}

@@ -61,11 +61,16 @@ func (n *node) address(family netip.Addr) netip.Addr {
 }
 
 func compileNode(kn *corev1.Node) *node {
-	n := &node{name: kn.Name, labels: kn.Labels}
-	for _, a := range kn.Status.Addresses { // host names are in the same list
-		n.addrs = addAddress(n.addrs, a.Address)
+	return &node{name: kn.Name, labels: kn.Labels, addrs: NodeAddresses(kn)}
+}
+
+// NodeAddresses are those in the node's status, in its order, each once. Host names, which are in the same list, are
+// left out.
+func NodeAddresses(kn *corev1.Node) (addrs []netip.Addr) {
+	for _, a := range kn.Status.Addresses {
+		addrs = addAddress(addrs, a.Address)
 	}
-	return n
+	return addrs
 }
 
 // Endpoint is one end of a connection as policies see it: an address, and the pod that owns it.

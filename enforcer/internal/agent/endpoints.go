@@ -14,6 +14,7 @@ import (
 
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/hostnet"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/plan"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
 // interfacesFunc finds the host's ends of the veth pairs of the pod that has an address, as hostnet.View does.
@@ -81,7 +82,7 @@ func interfacesOf(p *corev1.Pod, told []sandbox, find interfacesFunc) (found hos
 	if len(found.Interfaces) > 0 {
 		return found, nil
 	}
-	found.Addrs = podAddrs(p)
+	found.Addrs = netpol.PodAddresses(p)
 	var errs []error
 	for _, addr := range found.Addrs {
 		ifindexes, err := find(addr)
@@ -108,25 +109,10 @@ func (m *mirror) keepKnown(endpoints, before []plan.EndpointInput, exists func(u
 	return endpoints
 }
 
-func podAddrs(p *corev1.Pod) []netip.Addr {
-	var addrs []netip.Addr
-	for _, ip := range p.Status.PodIPs {
-		if addr, err := netip.ParseAddr(ip.IP); err == nil {
-			addrs = append(addrs, addr.Unmap())
-		}
-	}
-	return addrs
-}
-
 // nodeAddrs joins the addresses of this machine's interfaces with those that its Node object names,
 // sorted, each once.
 func nodeAddrs(interfaces []netip.Addr, node *corev1.Node) []netip.Addr {
-	addrs := slices.Clone(interfaces)
-	for _, a := range node.Status.Addresses { // host names are no addresses
-		if addr, err := netip.ParseAddr(a.Address); err == nil {
-			addrs = append(addrs, addr.Unmap())
-		}
-	}
+	addrs := slices.Concat(interfaces, netpol.NodeAddresses(node))
 	slices.SortFunc(addrs, netip.Addr.Compare)
 	return slices.Compact(addrs)
 }

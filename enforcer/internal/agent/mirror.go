@@ -63,7 +63,9 @@ func (m *mirror) apply(c netpol.Change) {
 	}
 	for _, s := range c.Set.Services {
 		m.virtual = nil
-		m.services[types.NamespacedName{Namespace: s.Namespace, Name: s.Name}] = serviceAddrs(s)
+		// What the node does not translate of these is judged for what it is.
+		addrs := slices.Concat(netpol.ServiceAddresses(s), netpol.ExternalAddresses(s))
+		m.services[types.NamespacedName{Namespace: s.Namespace, Name: s.Name}] = addrs
 	}
 	for _, n := range c.Set.Nodes {
 		m.nodes[n.Name] = n
@@ -140,8 +142,7 @@ func (m *mirror) input(pod types.NamespacedName, ifindex uint32, addrs []netip.A
 
 func (m *mirror) setPod(p *corev1.Pod) {
 	name := types.NamespacedName{Namespace: p.Namespace, Name: p.Name}
-	ended := p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
-	if p.Spec.NodeName != m.node || p.Spec.HostNetwork || ended {
+	if p.Spec.NodeName != m.node || !netpol.HasIdentity(p) {
 		delete(m.pods, name)
 		return
 	}
@@ -184,20 +185,4 @@ func (m *mirror) serviceAddrs() []netip.Addr {
 		m.virtual = slices.Compact(m.virtual)
 	}
 	return m.virtual
-}
-
-// serviceAddrs are the addresses that the node may translate: cluster addresses, external ones and load balancers'.
-// What it does not translate is judged for what it is.
-func serviceAddrs(s *corev1.Service) []netip.Addr {
-	given := slices.Concat(s.Spec.ClusterIPs, s.Spec.ExternalIPs)
-	for _, ingress := range s.Status.LoadBalancer.Ingress {
-		given = append(given, ingress.IP)
-	}
-	var addrs []netip.Addr
-	for _, ip := range given { // "None" for a headless Service is no address
-		if addr, err := netip.ParseAddr(ip); err == nil {
-			addrs = append(addrs, addr.Unmap())
-		}
-	}
-	return addrs
 }

@@ -12,6 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
 // OwnerFunc finds the controller of a ReplicaSet or Job, as inventory.Inventory.Owner does.
@@ -88,17 +90,17 @@ func (b *Book) Interfaces(local map[uint32]types.NamespacedName, now time.Time) 
 func (b *Book) move(name types.NamespacedName, p *corev1.Pod, now time.Time) {
 	before := b.pods[name]
 	var addrs []netip.Addr
-	if p != nil && ownsAddresses(p) {
-		addrs = addrsOf(p)
+	if p != nil && netpol.HasIdentity(p) {
+		addrs = netpol.PodAddresses(p)
 	}
 	if before != nil {
-		for _, addr := range addrsOf(before.pod) {
+		for _, addr := range netpol.PodAddresses(before.pod) {
 			if p == nil || p.UID != before.pod.UID || !slices.Contains(addrs, addr) {
 				b.addresses.end(addr, before, now)
 			}
 		}
 	}
-	if p == nil || !ownsAddresses(p) {
+	if p == nil || !netpol.HasIdentity(p) {
 		b.leave(name, before, now)
 		return
 	}
@@ -124,21 +126,6 @@ func (b *Book) leave(name types.NamespacedName, r *resident, now time.Time) {
 			b.interfaces.end(ifindex, r, now)
 		}
 	}
-}
-
-func addrsOf(p *corev1.Pod) []netip.Addr {
-	var addrs []netip.Addr
-	for _, ip := range p.Status.PodIPs {
-		if addr, err := netip.ParseAddr(ip.IP); err == nil {
-			addrs = append(addrs, addr.Unmap())
-		}
-	}
-	return addrs
-}
-
-// ownsAddresses is false for pods on the host network and completed ones.
-func ownsAddresses(p *corev1.Pod) bool {
-	return !p.Spec.HostNetwork && p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed
 }
 
 // describe is what flows say of a pod.
@@ -190,10 +177,8 @@ func (b *Book) workload(p *corev1.Pod) (w *flowpb.Workload, final bool) {
 func nodeAddresses(nodes map[string]*corev1.Node) map[netip.Addr]string {
 	named := map[netip.Addr]string{}
 	for _, n := range nodes {
-		for _, a := range n.Status.Addresses {
-			if addr, err := netip.ParseAddr(a.Address); err == nil {
-				named[addr.Unmap()] = n.Name
-			}
+		for _, addr := range netpol.NodeAddresses(n) {
+			named[addr] = n.Name
 		}
 	}
 	return named

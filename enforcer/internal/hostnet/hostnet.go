@@ -56,17 +56,6 @@ func (n *Network) Close() {
 	n.changes.close()
 }
 
-// Interface returns the index of the host's end of the pod that has addr, by the node's routes. It errs
-// with ErrNoInterface if the route to addr does not end at an interface of one pod: it goes through a
-// gateway or an interface that many share, or the interface has vanished.
-func (n *Network) Interface(addr netip.Addr) (ifindex uint32, err error) {
-	index, err := n.route(addr)
-	if err != nil {
-		return 0, err
-	}
-	return n.podLink(addr, int(index))
-}
-
 // route returns the interface that packets for addr leave through, if addr is on the link there.
 func (n *Network) route(addr netip.Addr) (ifindex uint32, err error) {
 	routes, err := n.handle.RouteGetWithOptions(addr.AsSlice(), &netlink.RouteGetOptions{FIBMatch: true})
@@ -88,23 +77,6 @@ func isDirect(r netlink.Route) bool {
 	}
 	ones, _ := r.Dst.Mask.Size()
 	return ones > 0
-}
-
-// podLink accepts veths only: behind any other kind of interface there may be more than one pod, and a
-// verdict would be given in the wrong pod's name.
-func (n *Network) podLink(addr netip.Addr, index int) (uint32, error) {
-	link, err := n.handle.LinkByIndex(index)
-	if errors.As(err, &netlink.LinkNotFoundError{}) {
-		return 0, fmt.Errorf("%w: interface %d, which led to %s, is gone", ErrNoInterface, index, addr)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("look up interface %d, which leads to %s: %w", index, addr, err)
-	}
-	if link.Type() != "veth" {
-		return 0, fmt.Errorf("%w: %s is reached through %s, a %s, which is no single pod's",
-			ErrNoInterface, addr, link.Attrs().Name, link.Type())
-	}
-	return uint32(index), nil
 }
 
 // Exists reports whether the interface is there.

@@ -36,8 +36,8 @@ func TestInterfaceIsTheHostEndOfThePod(t *testing.T) {
 	b := node.NewPod(t, "vethb", "10.99.1.3")
 	for _, p := range []*node.Pod{a, b} {
 		for _, addr := range p.Addrs {
-			if got, err := n.Interface(addr); err != nil || got != p.Ifindex {
-				t.Errorf("Interface(%s) = %d, %v; want %d", addr, got, err, p.Ifindex)
+			if got, err := n.View().Interfaces(addr); err != nil || !slices.Equal(got, []uint32{p.Ifindex}) {
+				t.Errorf("Interfaces(%s) = %d, %v; want %d", addr, got, err, p.Ifindex)
 			}
 		}
 	}
@@ -66,8 +66,8 @@ func TestInterfaceOfNoPod(t *testing.T) {
 		"fd77::1":              "no route",
 		node.Gateway4.String(): "default route",
 	} {
-		if _, err := n.Interface(netip.MustParseAddr(addr)); !errors.Is(err, hostnet.ErrNoInterface) || !strings.Contains(err.Error(), why) {
-			t.Errorf("Interface(%s): %v; want ErrNoInterface because of %q", addr, err, why)
+		if _, err := n.View().Interfaces(netip.MustParseAddr(addr)); !errors.Is(err, hostnet.ErrNoInterface) || !strings.Contains(err.Error(), why) {
+			t.Errorf("Interfaces(%s): %v; want ErrNoInterface because of %q", addr, err, why)
 		}
 	}
 }
@@ -101,7 +101,7 @@ func TestWatchTellsOfPodsComingAndGoing(t *testing.T) {
 	}()
 	wait(t, changes) // it listens
 	p := node.NewPod(t, "vethwatch", "10.99.6.2")
-	found := func() bool { _, err := n.Interface(p.Addrs[0]); return err == nil }
+	found := func() bool { _, err := n.View().Interfaces(p.Addrs[0]); return err == nil }
 	for !found() {
 		wait(t, changes)
 	}

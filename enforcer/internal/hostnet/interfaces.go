@@ -33,7 +33,8 @@ func (v *View) Interfaces(addr netip.Addr) ([]uint32, error) {
 	return nil, errors.Join(v.nobody(addr, owners), routeErr)
 }
 
-// routeTo returns the veth that the node sends packets for addr to.
+// routeTo returns the veth that the node sends packets for addr to. Behind any other kind of interface there may be
+// more than one pod, and a verdict would be given in the wrong pod's name.
 func (v *View) routeTo(addr netip.Addr) (ifindex uint32, err error) {
 	index, err := v.network.route(addr)
 	if err != nil {
