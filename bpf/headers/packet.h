@@ -239,7 +239,7 @@ inlined int parse_ipv6(struct packet *p, const struct bpf_dynptr *ptr, __u32 off
 	copy_address(p->source, ip->source);
 	copy_address(p->destination, ip->destination);
 	/* A packet with no payload at all has length 0 too; it has nothing to judge ports by. */
-	if (!length && size == offset + 40)
+	if (!quoted && !length && size == offset + 40)
 		end = size;
 	p->end = end;
 	offset += 40;

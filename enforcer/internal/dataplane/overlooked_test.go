@@ -57,3 +57,15 @@ func TestQuoteInPadding(t *testing.T) {
 		t.Error("passed because of what is behind the packet")
 	}
 }
+
+// A quoted header that says that nothing follows it is no packet of its own: it lies in the error's.
+func TestQuotedHeaderInPadding(t *testing.T) {
+	d := newDataplane(t)
+	load(t, d, newWorld(plan.Enforce))
+	const encapsulated = 50
+	d.play(t, []step{{toPod, ipPacket(v6.node, v6.pod, encapsulated, nil), pass}})
+	empty := frame(ipPacket(v6.internet, v6.pod, icmp6, icmpError(1, 0, nil)))
+	if d.runFrame(t, toPod, append(empty, ipPacket(v6.pod, v6.node, encapsulated, nil)...)) {
+		t.Error("passed because of what is behind the packet")
+	}
+}
