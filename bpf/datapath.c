@@ -8,6 +8,7 @@
  * Each judgement is made in one world: the generation is read once. */
 
 #include "headers/ask.h"
+#include "headers/plain.h"
 #include "headers/tell.h"
 
 char licence[] SEC("license") = "Dual BSD/GPL";
@@ -198,22 +199,44 @@ inlined struct outcome inspect_ip(struct source s, struct view *v, __u32 offset,
 	return inspect_packet(s, v, parsed, &p);
 }
 
-inlined struct outcome inspect_frame(struct __sk_buff *skb, enum hook hook)
+/* A packet that is not plain, and may be anything. */
+inlined struct outcome inspect_any_frame(struct source s, struct view *v)
 {
-	struct source s = {skb, hook};
-	struct view v = {};
+	struct __sk_buff *skb = s.ctx;
 	/* The kernel keeps the Ethernet header in one piece at the front, unlike all that follows. */
 	const __u8 *frame = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	__u16 type;
 
-	/* With no world yet only what resolves addresses passes. */
-	begin(&v, skb->ifindex, hook);
 	if (frame + ETH_HLEN > end)
-		return refuse(&v, BY_MALFORMATION);
+		return refuse(v, BY_MALFORMATION);
 	type = frame[12] << 8 | frame[13];
 	if (likely(type == ETH_P_IP || type == ETH_P_IPV6))
-		return inspect_ip(s, &v, ETH_HLEN, type == ETH_P_IP ? 4 : 6);
-	return type == ETH_P_ARP ? pass(BY_LINK_PROTOCOL) : refuse(&v, BY_ETHERTYPE);
+		return inspect_ip(s, v, ETH_HLEN, type == ETH_P_IP ? 4 : 6);
+	return type == ETH_P_ARP ? pass(BY_LINK_PROTOCOL) : refuse(v, BY_ETHERTYPE);
+}
+
+/* Away from the path of most packets, which is short enough to stay in the processor's caches. */
+global int inspect_odd_frame(struct __sk_buff *skb, struct view *v)
+{
+	struct source s = {skb, TO_POD};
+
+	return v ? pack(inspect_any_frame(s, v)) : 0;
+}
+
+inlined struct outcome inspect_frame(struct __sk_buff *skb, enum hook hook)
+{
+	struct source s = {skb, hook};
+	struct view v = {};
+	struct outcome o;
+
+	begin(&v, skb->ifindex, hook);
+	/* With no world yet only what resolves addresses passes. */
+	if (unlikely(!v.generation || !read_plain(skb, &v, hook)))
+		return unpack(inspect_odd_frame(skb, &v));
+	o = follow(&v);
+	if (unlikely(o.tell))
+		tell(s, &v, o.tell);
+	return o;
 }
 
 inlined int tcx(struct outcome o)
@@ -226,7 +249,10 @@ inlined int tcx(struct outcome o)
 SEC("tcx/ingress")
 int from_pod(struct __sk_buff *skb)
 {
-	return tcx(inspect_frame(skb, FROM_POD));
+	struct outcome o = inspect_frame(skb, FROM_POD);
+
+	skb->tc_index = o.pass && !o.deferred ? JUDGED : 0;
+	return tcx(o);
 }
 
 SEC("tcx/egress")
@@ -248,6 +274,21 @@ inlined int is_veth(const struct net_device *device)
 	return byte[0] == 'v' && byte[1] == 'e' && byte[2] == 't' && byte[3] == 'h' && !byte[4];
 }
 
+/* What kind of device one without an endpoint is: enum device, UNKNOWN_POD, or 0 if that does not matter. */
+#define UNKNOWN_POD 255
+
+inlined __u8 kind_of(const struct view *v, const struct net_device *device)
+{
+	__u8 *kind;
+
+	if (!device_at(v, GATE))
+		return 0;
+	kind = device_at(v, device->ifindex);
+	if (kind)
+		return *kind;
+	return is_veth(device) ? UNKNOWN_POD : 0;
+}
+
 /* Where a packet at FORWARD or LOCAL_IN comes from or goes to. */
 struct place {
 	struct endpoint *ep; /* NULL: to no pod that the world knows */
@@ -261,18 +302,16 @@ inlined struct place find_place(struct view *v, const struct net_device *device,
 {
 	struct place at = {};
 	struct identity *identity;
-	__u8 *kind;
+	__u8 kind;
 
 	v->key.ifindex = device->ifindex;
 	at.ep = endpoint_at(v, v->key.ifindex);
 	if (at.ep)
 		return at;
-	if (device_at(v, GATE)) {
-		kind = device_at(v, v->key.ifindex);
-		at.unknown = kind ? *kind == DEVICE_SHARED : is_veth(device);
-		if (at.unknown && !kind)
-			return at;
-	}
+	kind = kind_of(v, device);
+	at.unknown = kind == UNKNOWN_POD || kind == DEVICE_SHARED;
+	if (kind == UNKNOWN_POD)
+		return at;
 	identity = lookup(&identities, v->slot, address);
 	if (!identity || !identity->ifindex)
 		return at;
@@ -346,16 +385,56 @@ inlined int may_receive(struct bpf_nf_ctx *ctx, struct view *v, int parsed, cons
 	return o.pass;
 }
 
-SEC("netfilter")
-int forwarded(struct bpf_nf_ctx *ctx)
+/* Whether conntrack has given a packet's connection another destination than the one it was opened to. Where the
+ * kernel does not tell, it may have. */
+inlined int is_redirected(const struct sk_buff *skb)
+{
+	unsigned long connection = skb->_nfct & ~(unsigned long)NFCT_INFOMASK;
+
+	if (!has_type(struct nf_conn))
+		return 1;
+	return connection && read_as(struct nf_conn, (void *)connection)->status & IPS_DST_NAT;
+}
+
+/* Whether all is said about a packet: from_pod has judged it by the addresses that it still has, and what comes
+ * of it at a pod is left to to_pod, which will see them too. Of a device without an endpoint any pod may have sent
+ * it, with any tc_index. */
+inlined int is_settled(const struct bpf_nf_ctx *ctx, const struct view *v)
+{
+	const struct sk_buff *skb = ctx->skb;
+	const struct net_device *out = ctx->state->out;
+	__u8 kind;
+
+	if (!has_member(skb->tc_index) || skb->tc_index != JUDGED || is_redirected(skb))
+		return 0;
+	if (!endpoint_at(v, ctx->state->in->ifindex))
+		return 0;
+	if (endpoint_at(v, out->ifindex))
+		return 1;
+	kind = kind_of(v, out);
+	return kind != UNKNOWN_POD && kind != DEVICE_SHARED;
+}
+
+global int inspect_forwarded(struct bpf_nf_ctx *ctx, struct view *v)
 {
 	struct source s = {ctx, FORWARDED};
-	struct view v = {};
 	struct packet p = {};
 	int parsed;
 
+	if (!v)
+		return 0;
+	/* The coarse clock of the other hooks is not offered to netfilter programs. */
+	v->now = bpf_ktime_get_ns();
+	parsed = parse(s, 0, family_of(ctx->state), 0, &p);
+	return may_send(ctx, v, parsed, &p) && may_receive(ctx, v, parsed, &p);
+}
+
+SEC("netfilter")
+int forwarded(struct bpf_nf_ctx *ctx)
+{
+	struct view v = {};
+
 	if (!begin(&v, 0, FORWARDED))
 		return NF_ACCEPT;
-	parsed = parse(s, 0, family_of(ctx->state), 0, &p);
-	return may_send(ctx, &v, parsed, &p) && may_receive(ctx, &v, parsed, &p) ? NF_ACCEPT : NF_DROP;
+	return is_settled(ctx, &v) || inspect_forwarded(ctx, &v) ? NF_ACCEPT : NF_DROP;
 }

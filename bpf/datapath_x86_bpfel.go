@@ -322,6 +322,12 @@ const (
 	DatapathReasonREASONS              DatapathReason = 19
 )
 
+type DatapathTcIndex uint32
+
+const (
+	DatapathTcIndexJUDGED DatapathTcIndex = 46317
+)
+
 type DatapathTiers struct {
 	_        structs.HostLayout
 	Rules    uint16
@@ -388,6 +394,7 @@ const (
 	DatapathVarSharedProtocol       = "shared_protocol"
 	DatapathVarSharedQuestion       = "shared_question"
 	DatapathVarSharedReason         = "shared_reason"
+	DatapathVarSharedTcIndex        = "shared_tc_index"
 	DatapathVarSharedTiers          = "shared_tiers"
 	DatapathVarSharedVerdict        = "shared_verdict"
 )
@@ -491,6 +498,7 @@ type DatapathVariableSpecs struct {
 	SharedProtocol       *ebpf.VariableSpec `ebpf:"shared_protocol"`
 	SharedQuestion       *ebpf.VariableSpec `ebpf:"shared_question"`
 	SharedReason         *ebpf.VariableSpec `ebpf:"shared_reason"`
+	SharedTcIndex        *ebpf.VariableSpec `ebpf:"shared_tc_index"`
 	SharedTiers          *ebpf.VariableSpec `ebpf:"shared_tiers"`
 	SharedVerdict        *ebpf.VariableSpec `ebpf:"shared_verdict"`
 }
@@ -582,6 +590,7 @@ type DatapathVariables struct {
 	SharedProtocol       *ebpf.Variable `ebpf:"shared_protocol"`
 	SharedQuestion       *ebpf.Variable `ebpf:"shared_question"`
 	SharedReason         *ebpf.Variable `ebpf:"shared_reason"`
+	SharedTcIndex        *ebpf.Variable `ebpf:"shared_tc_index"`
 	SharedTiers          *ebpf.Variable `ebpf:"shared_tiers"`
 	SharedVerdict        *ebpf.Variable `ebpf:"shared_verdict"`
 }

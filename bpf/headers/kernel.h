@@ -76,6 +76,11 @@ struct nf_hook_state {
 
 struct sk_buff {
 	unsigned long _nfct; /* the connection that conntrack knows; the lowest 3 bits are enum ip_conntrack_info */
+	__u16 tc_index;
+} __attribute__((preserve_access_index));
+
+struct nf_conn {
+	unsigned long status; /* enum ip_conntrack_status */
 } __attribute__((preserve_access_index));
 
 struct bpf_nf_ctx {
@@ -85,6 +90,7 @@ struct bpf_nf_ctx {
 
 enum { NFPROTO_IPV4 = 2 };
 enum { IP_CT_IS_REPLY = 3, NFCT_INFOMASK = 7 };
+enum { IPS_DST_NAT = 1 << 5 };
 enum { NF_INET_LOCAL_IN = 1 };
 
 struct bpf_dynptr {
@@ -116,6 +122,10 @@ extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym;
 
 /* Reads memory of the kernel as of one of its types; what cannot be read is 0. */
 #define read_as(type, address) ((const type *)bpf_rdonly_cast(address, __builtin_btf_type_id(*(type *)0, 1)))
+
+/* Whether the kernel has a type, or a member of one: known when the program is loaded. */
+#define has_type(type) __builtin_preserve_type_info(*(type *)0, 0)
+#define has_member(member) __builtin_preserve_field_info(member, 2)
 
 /* Protocol headers as they are on the wire. */
 enum { ETH_HLEN = 14, ETH_P_IP = 0x0800, ETH_P_ARP = 0x0806, ETH_P_IPV6 = 0x86dd };

@@ -98,6 +98,14 @@ inlined void set_ports(struct packet *p, const __u8 *l4)
 	p->destination_port = l4[2] << 8 | l4[3];
 }
 
+/* enum packet_flag of a TCP segment, by the byte of its header that has FIN, SYN, RST and ACK. */
+inlined __u8 tcp_flags(__u8 bits)
+{
+	__u8 syn = bits >> 1 & 1, ack = bits >> 4 & 1, fin_or_rst = (bits | bits >> 2) & 1;
+
+	return (syn & ~ack) * OPENS | (syn & ack) * ANSWERS | fin_or_rst * CLOSES;
+}
+
 inlined int parse_tcp(struct packet *p, const struct bpf_dynptr *ptr, __u32 offset, __u32 end)
 {
 	__u8 buffer[20];
@@ -113,12 +121,7 @@ inlined int parse_tcp(struct packet *p, const struct bpf_dynptr *ptr, __u32 offs
 	if (header < sizeof(buffer) || offset + header > end)
 		return PARSED_MALFORMED;
 	set_ports(p, l4);
-	if (l4[13] & 0x05) /* FIN, RST */
-		p->flags |= CLOSES;
-	if ((l4[13] & 0x12) == 0x02)
-		p->flags |= OPENS;
-	if ((l4[13] & 0x12) == 0x12)
-		p->flags |= ANSWERS;
+	p->flags |= tcp_flags(l4[13]);
 	return PARSED;
 }
 

@@ -57,6 +57,10 @@ enum limit {
 	DENIAL_DATA = 128,
 };
 
+/* What from_pod leaves in the tc_index of packets that it has judged for good. The node does not change it on the
+ * way; what a pod has put there itself is overwritten. */
+enum tc_index { JUDGED = 0xb4ed };
+
 #define NO_RULE (-1)
 #define NO_SET (~0U)
 
@@ -312,6 +316,7 @@ SHARED(enum, identity_flag);
 SHARED(enum, connection_flag);
 SHARED(enum, device);
 SHARED(enum, limit);
+SHARED(enum, tc_index);
 SHARED(struct, tiers);
 SHARED(struct, endpoint_key);
 SHARED(struct, policies);

@@ -10,7 +10,8 @@
 struct outcome {
 	__u8 pass;
 	__u8 reason;
-	__u8 tell; /* enum tell */
+	__u8 tell;     /* enum tell */
+	__u8 deferred; /* not judged before it is translated */
 };
 
 /* What of a packet is kept for userspace, if the endpoint's denials are to be answered. */
@@ -18,7 +19,8 @@ enum tell { TELL_NOTHING, TELL_DENIAL, TELL_DEFERRAL };
 
 enum hook { FROM_POD, TO_POD, FORWARDED };
 
-/* Starts a view in the world of this moment; 0 if there is none yet. */
+/* Starts a view in the world of this moment; 0 if there is none yet. Where packets are forwarded few are judged, and
+ * the time is left out. */
 inlined int begin(struct view *v, __u32 ifindex, enum hook hook)
 {
 	__u32 zero = 0;
@@ -31,8 +33,8 @@ inlined int begin(struct view *v, __u32 ifindex, enum hook hook)
 	v->key.ifindex = ifindex;
 	v->direction = hook == TO_POD ? INGRESS : EGRESS;
 	v->translated = hook == FORWARDED;
-	/* The coarse clock is cheaper, and not offered to netfilter programs. */
-	v->now = hook == FORWARDED ? bpf_ktime_get_ns() : bpf_ktime_get_coarse_ns();
+	if (hook != FORWARDED)
+		v->now = bpf_ktime_get_coarse_ns();
 	return v->generation != 0;
 }
 
@@ -210,6 +212,7 @@ inlined struct outcome conclude(const struct view *v, const struct endpoint *ep,
 
 	apply_mode(d, ep);
 	o.pass = passes(d);
+	o.deferred = d->verdict == DEFERRED;
 	judge_staged(v, ep, d, origin, &staged);
 	if (d->verdict != DEFERRED)
 		record(v, d, &staged, origin, d->verdict == DENIED ? HOW_OPENED : how);
@@ -272,12 +275,18 @@ inlined void deny_foreign(struct decision *d)
 /* An outcome as global functions return it. */
 inlined int pack(struct outcome o)
 {
-	return o.pass | o.tell << 1 | o.reason << 8;
+	return o.pass | o.tell << 1 | o.deferred << 3 | o.reason << 8;
 }
 
 inlined struct outcome unpack(int packed)
 {
-	struct outcome o = {.pass = packed & 1, .tell = packed >> 1 & 3, .reason = packed >> 8};
+	struct outcome o = {
+		.pass = packed & 1,
+		.tell = packed >> 1 & 3,
+		.deferred = packed >> 3 & 1,
+		.reason = packed >> 8,
+	};
+
 	return o;
 }
 
@@ -326,6 +335,7 @@ inlined struct outcome follow(const struct view *v)
 
 	if (likely(c && is_covered(v, c))) {
 		touch(v, c);
+		o.deferred = !!(c->flags & CONNECTION_SERVICE);
 		return o;
 	}
 	ep = endpoint_at(v, v->key.ifindex);

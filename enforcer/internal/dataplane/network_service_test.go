@@ -60,13 +60,19 @@ table inet kube-proxy {
 
 func runKubeProxy(t *testing.T) {
 	t.Helper()
+	runNft(t, kubeProxy, "kube-proxy")
+}
+
+// runNft has the kernel apply rules that make a table of family inet, until the test ends.
+func runNft(t *testing.T, rules, table string) {
+	t.Helper()
 	nft := exec.Command("nft", "-f", "-")
-	nft.Stdin = strings.NewReader(kubeProxy)
+	nft.Stdin = strings.NewReader(rules)
 	if out, err := nft.CombinedOutput(); err != nil {
 		t.Fatalf("nft: %v\n%s", err, out)
 	}
 	t.Cleanup(func() {
-		if out, err := exec.Command("nft", "delete", "table", "inet", "kube-proxy").CombinedOutput(); err != nil {
+		if out, err := exec.Command("nft", "delete", "table", "inet", table).CombinedOutput(); err != nil {
 			t.Errorf("nft: %v\n%s", err, out)
 		}
 	})

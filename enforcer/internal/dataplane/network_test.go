@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -255,16 +254,7 @@ func translate(t *testing.T) {
 			rules += fmt.Sprintf("%s daddr %s %s dport 80 dnat %s to %s;\n", family, serviceAddrs[i], protocol, family, target)
 		}
 	}
-	nft := exec.Command("nft", "-f", "-")
-	nft.Stdin = strings.NewReader(rules + "}\n}\n")
-	if out, err := nft.CombinedOutput(); err != nil {
-		t.Fatalf("nft: %v\n%s", err, out)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("nft", "delete", "table", "inet", "services").CombinedOutput(); err != nil {
-			t.Errorf("nft: %v\n%s", err, out)
-		}
-	})
+	runNft(t, rules+"}\n}\n", "services")
 }
 
 func TestServices(t *testing.T) { onEachTopology(t, checkServices) }
