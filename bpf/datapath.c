@@ -8,8 +8,8 @@
  * Each judgement is made in one world: the generation is read once. */
 
 #include "headers/ask.h"
+#include "headers/names.h"
 #include "headers/plain.h"
-#include "headers/tell.h"
 
 char licence[] SEC("license") = "Dual BSD/GPL";
 
@@ -236,6 +236,8 @@ inlined struct outcome inspect_frame(struct __sk_buff *skb, enum hook hook)
 	o = follow(&v);
 	if (unlikely(o.tell))
 		tell(s, &v, o.tell);
+	if (hook == TO_POD && unlikely(is_dns(&v)) && o.pass)
+		tell_of_names(skb, &v);
 	return o;
 }
 
@@ -385,17 +387,6 @@ inlined int may_receive(struct bpf_nf_ctx *ctx, struct view *v, int parsed, cons
 	return o.pass;
 }
 
-/* Whether conntrack has given a packet's connection another destination than the one it was opened to. Where the
- * kernel does not tell, it may have. */
-inlined int is_redirected(const struct sk_buff *skb)
-{
-	unsigned long connection = skb->_nfct & ~(unsigned long)NFCT_INFOMASK;
-
-	if (!has_type(struct nf_conn))
-		return 1;
-	return connection && read_as(struct nf_conn, (void *)connection)->status & IPS_DST_NAT;
-}
-
 /* Whether all is said about a packet: from_pod has judged it by the addresses that it still has, and what comes
  * of it at a pod is left to to_pod, which will see them too. Of a device without an endpoint any pod may have sent
  * it, with any tc_index. */
@@ -405,7 +396,10 @@ inlined int is_settled(const struct bpf_nf_ctx *ctx, const struct view *v)
 	const struct net_device *out = ctx->state->out;
 	__u8 kind;
 
-	if (!has_member(skb->tc_index) || skb->tc_index != JUDGED || is_redirected(skb))
+	if (!has_member(skb->tc_index) || skb->tc_index != JUDGED)
+		return 0;
+	/* Where the kernel does not tell, it may have another destination. */
+	if (!knows_conntrack() || is_redirected(skb->_nfct))
 		return 0;
 	if (!endpoint_at(v, ctx->state->in->ifindex))
 		return 0;
@@ -425,6 +419,7 @@ global int inspect_forwarded(struct bpf_nf_ctx *ctx, struct view *v)
 		return 0;
 	/* The coarse clock of the other hooks is not offered to netfilter programs. */
 	v->now = bpf_ktime_get_ns();
+	v->tracked = ctx->skb->_nfct;
 	parsed = parse(s, 0, family_of(ctx->state), 0, &p);
 	return may_send(ctx, v, parsed, &p) && may_receive(ctx, v, parsed, &p);
 }

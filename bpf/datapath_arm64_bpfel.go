@@ -19,6 +19,14 @@ type DatapathAllowance struct {
 	Left  uint64
 }
 
+type DatapathAllowed uint32
+
+const (
+	DatapathAllowedALLOWANCE_DENIALS DatapathAllowed = 0
+	DatapathAllowedALLOWANCE_ANSWERS DatapathAllowed = 1
+	DatapathAllowedALLOWANCES        DatapathAllowed = 2
+)
+
 type DatapathAnswer struct {
 	_             structs.HostLayout
 	Generation    uint64
@@ -88,6 +96,8 @@ type DatapathCounter struct {
 	LostFlows         uint64
 	SuppressedDenials uint64
 	LostDenials       uint64
+	SuppressedAnswers uint64
+	LostAnswers       uint64
 }
 
 type DatapathDeferral struct {
@@ -135,6 +145,14 @@ const (
 	DatapathDirectionEGRESS  DatapathDirection = 1
 )
 
+type DatapathDnsAnswer struct {
+	_        structs.HostLayout
+	Ifindex  uint32
+	Length   uint16
+	Captured uint16
+	Data     [512]uint8
+}
+
 type DatapathEndpoint struct {
 	_      structs.HostLayout
 	Live   DatapathPolicies
@@ -176,10 +194,12 @@ type DatapathFlowKey struct {
 	_             structs.HostLayout
 	Local         [16]uint8
 	Remote        [16]uint8
+	Service       [16]uint8
 	Ifindex       uint32
 	Set           uint32
 	StagedSet     uint32
 	Port          uint16
+	ServicePort   uint16
 	Rule          int16
 	StagedRule    int16
 	Protocol      uint8
@@ -187,7 +207,7 @@ type DatapathFlowKey struct {
 	Verdict       uint8
 	Reason        uint8
 	StagedVerdict uint8
-	Pad           uint8
+	Pad           [3]uint8
 }
 
 type DatapathFragment struct {
@@ -232,6 +252,7 @@ const (
 	DatapathLimitRULE_WORDS  DatapathLimit = 16
 	DatapathLimitPORTS       DatapathLimit = 196608
 	DatapathLimitDENIAL_DATA DatapathLimit = 128
+	DatapathLimitDNS_DATA    DatapathLimit = 512
 )
 
 type DatapathMode uint32
@@ -350,6 +371,7 @@ const (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	DatapathMapAllowances           = "allowances"
+	DatapathMapAnswers              = "answers"
 	DatapathMapCidrs                = "cidrs"
 	DatapathMapConfig               = "config"
 	DatapathMapConnections          = "connections"
@@ -364,12 +386,14 @@ const (
 	DatapathMapPeers                = "peers"
 	DatapathMapPortClasses          = "port_classes"
 	DatapathMapPorts                = "ports"
+	DatapathMapResolvers            = "resolvers"
 	DatapathMapSets                 = "sets"
 	DatapathProgAsk                 = "ask"
 	DatapathProgForwarded           = "forwarded"
 	DatapathProgFromPod             = "from_pod"
 	DatapathProgMeasure             = "measure"
 	DatapathProgToPod               = "to_pod"
+	DatapathVarSharedAllowed        = "shared_allowed"
 	DatapathVarSharedAnswer         = "shared_answer"
 	DatapathVarSharedBitmap         = "shared_bitmap"
 	DatapathVarSharedCidrKey        = "shared_cidr_key"
@@ -377,6 +401,7 @@ const (
 	DatapathVarSharedDenial         = "shared_denial"
 	DatapathVarSharedDevice         = "shared_device"
 	DatapathVarSharedDirection      = "shared_direction"
+	DatapathVarSharedDnsAnswer      = "shared_dns_answer"
 	DatapathVarSharedEndpoint       = "shared_endpoint"
 	DatapathVarSharedEndpointKey    = "shared_endpoint_key"
 	DatapathVarSharedFill           = "shared_fill"
@@ -453,6 +478,7 @@ type DatapathProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type DatapathMapSpecs struct {
 	Allowances  *ebpf.MapSpec `ebpf:"allowances"`
+	Answers     *ebpf.MapSpec `ebpf:"answers"`
 	Cidrs       *ebpf.MapSpec `ebpf:"cidrs"`
 	Config      *ebpf.MapSpec `ebpf:"config"`
 	Connections *ebpf.MapSpec `ebpf:"connections"`
@@ -467,6 +493,7 @@ type DatapathMapSpecs struct {
 	Peers       *ebpf.MapSpec `ebpf:"peers"`
 	PortClasses *ebpf.MapSpec `ebpf:"port_classes"`
 	Ports       *ebpf.MapSpec `ebpf:"ports"`
+	Resolvers   *ebpf.MapSpec `ebpf:"resolvers"`
 	Sets        *ebpf.MapSpec `ebpf:"sets"`
 }
 
@@ -474,6 +501,7 @@ type DatapathMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DatapathVariableSpecs struct {
+	SharedAllowed        *ebpf.VariableSpec `ebpf:"shared_allowed"`
 	SharedAnswer         *ebpf.VariableSpec `ebpf:"shared_answer"`
 	SharedBitmap         *ebpf.VariableSpec `ebpf:"shared_bitmap"`
 	SharedCidrKey        *ebpf.VariableSpec `ebpf:"shared_cidr_key"`
@@ -481,6 +509,7 @@ type DatapathVariableSpecs struct {
 	SharedDenial         *ebpf.VariableSpec `ebpf:"shared_denial"`
 	SharedDevice         *ebpf.VariableSpec `ebpf:"shared_device"`
 	SharedDirection      *ebpf.VariableSpec `ebpf:"shared_direction"`
+	SharedDnsAnswer      *ebpf.VariableSpec `ebpf:"shared_dns_answer"`
 	SharedEndpoint       *ebpf.VariableSpec `ebpf:"shared_endpoint"`
 	SharedEndpointKey    *ebpf.VariableSpec `ebpf:"shared_endpoint_key"`
 	SharedFill           *ebpf.VariableSpec `ebpf:"shared_fill"`
@@ -524,6 +553,7 @@ func (o *DatapathObjects) Close() error {
 // It can be passed to LoadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DatapathMaps struct {
 	Allowances  *ebpf.Map `ebpf:"allowances"`
+	Answers     *ebpf.Map `ebpf:"answers"`
 	Cidrs       *ebpf.Map `ebpf:"cidrs"`
 	Config      *ebpf.Map `ebpf:"config"`
 	Connections *ebpf.Map `ebpf:"connections"`
@@ -538,12 +568,14 @@ type DatapathMaps struct {
 	Peers       *ebpf.Map `ebpf:"peers"`
 	PortClasses *ebpf.Map `ebpf:"port_classes"`
 	Ports       *ebpf.Map `ebpf:"ports"`
+	Resolvers   *ebpf.Map `ebpf:"resolvers"`
 	Sets        *ebpf.Map `ebpf:"sets"`
 }
 
 func (m *DatapathMaps) Close() error {
 	return _DatapathClose(
 		m.Allowances,
+		m.Answers,
 		m.Cidrs,
 		m.Config,
 		m.Connections,
@@ -558,6 +590,7 @@ func (m *DatapathMaps) Close() error {
 		m.Peers,
 		m.PortClasses,
 		m.Ports,
+		m.Resolvers,
 		m.Sets,
 	)
 }
@@ -566,6 +599,7 @@ func (m *DatapathMaps) Close() error {
 //
 // It can be passed to LoadDatapathObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DatapathVariables struct {
+	SharedAllowed        *ebpf.Variable `ebpf:"shared_allowed"`
 	SharedAnswer         *ebpf.Variable `ebpf:"shared_answer"`
 	SharedBitmap         *ebpf.Variable `ebpf:"shared_bitmap"`
 	SharedCidrKey        *ebpf.Variable `ebpf:"shared_cidr_key"`
@@ -573,6 +607,7 @@ type DatapathVariables struct {
 	SharedDenial         *ebpf.Variable `ebpf:"shared_denial"`
 	SharedDevice         *ebpf.Variable `ebpf:"shared_device"`
 	SharedDirection      *ebpf.Variable `ebpf:"shared_direction"`
+	SharedDnsAnswer      *ebpf.Variable `ebpf:"shared_dns_answer"`
 	SharedEndpoint       *ebpf.Variable `ebpf:"shared_endpoint"`
 	SharedEndpointKey    *ebpf.Variable `ebpf:"shared_endpoint_key"`
 	SharedFill           *ebpf.Variable `ebpf:"shared_fill"`

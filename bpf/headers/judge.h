@@ -17,6 +17,7 @@ struct view {
 	struct connection_key key;
 	__u64 generation;
 	__u64 now;
+	unsigned long tracked; /* what conntrack says of the packet, as _nfct; 0 where it is not asked */
 	__u32 slot;
 	__u8 has_ports;
 	__u8 translated; /* at a hook that sees packets after Service translation */

@@ -79,10 +79,6 @@ struct sk_buff {
 	__u16 tc_index;
 } __attribute__((preserve_access_index));
 
-struct nf_conn {
-	unsigned long status; /* enum ip_conntrack_status */
-} __attribute__((preserve_access_index));
-
 struct bpf_nf_ctx {
 	const struct nf_hook_state *state;
 	struct sk_buff *skb;
@@ -90,7 +86,6 @@ struct bpf_nf_ctx {
 
 enum { NFPROTO_IPV4 = 2 };
 enum { IP_CT_IS_REPLY = 3, NFCT_INFOMASK = 7 };
-enum { IPS_DST_NAT = 1 << 5 };
 enum { NF_INET_LOCAL_IN = 1 };
 
 struct bpf_dynptr {
@@ -123,9 +118,10 @@ extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym;
 /* Reads memory of the kernel as of one of its types; what cannot be read is 0. */
 #define read_as(type, address) ((const type *)bpf_rdonly_cast(address, __builtin_btf_type_id(*(type *)0, 1)))
 
-/* Whether the kernel has a type, or a member of one: known when the program is loaded. */
-#define has_type(type) __builtin_preserve_type_info(*(type *)0, 0)
+/* Whether the kernel, with its modules, has a member of a type, and where: known when the program is loaded. A type
+ * itself is there also when only one is that is called alike, such as nf_conn___init. */
 #define has_member(member) __builtin_preserve_field_info(member, 2)
+#define offset_of(member) __builtin_preserve_field_info(member, 0)
 
 /* Protocol headers as they are on the wire. */
 enum { ETH_HLEN = 14, ETH_P_IP = 0x0800, ETH_P_ARP = 0x0806, ETH_P_IPV6 = 0x86dd };

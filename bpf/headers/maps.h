@@ -63,10 +63,24 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, ALLOWANCES);
 	__type(key, __u32);
 	__type(value, struct allowance);
 } allowances SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 262144);
+} answers SEC(".maps");
+
+/* Addresses at which the cluster's DNS answers. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u8[16]);
+	__type(value, __u8);
+} resolvers SEC(".maps");
 
 /* One map of a kind for each of two slots. Inner maps of worlds are made by userspace, with room to grow. */
 #define SLOTS(name, inner)                                                                                    \

@@ -200,8 +200,10 @@ inlined int parse_ipv4(struct packet *p, const struct bpf_dynptr *ptr, __u32 off
 	return parse_transport(p, ptr, offset + header, end, quoted);
 }
 
-inlined int mapped_on_wire(const __u32 *address)
+inlined int is_mapped(const void *of)
 {
+	const __u32 *address = of;
+
 	return !address[0] && !address[1] && address[2] == __builtin_bswap32(0xffff);
 }
 
@@ -234,7 +236,7 @@ inlined int parse_ipv6(struct packet *p, const struct bpf_dynptr *ptr, __u32 off
 	length = to_host16(ip->length);
 	end = quoted ? quoted : packet_end(offset, length ? length + 40 : 0, size);
 	/* A mapped address on the wire would pass for IPv4's (RFC 4942, 2.2). */
-	if (mapped_on_wire(ip->source) || mapped_on_wire(ip->destination))
+	if (is_mapped(ip->source) || is_mapped(ip->destination))
 		return PARSED_MALFORMED;
 	p->family = 6;
 	p->protocol = ip->next;

@@ -55,6 +55,7 @@ enum limit {
 	RULE_WORDS = 16, /* 64-bit words of a bitmap of rules */
 	PORTS = 3 * 65536,
 	DENIAL_DATA = 128,
+	DNS_DATA = 512,
 };
 
 /* What from_pod leaves in the tc_index of packets that it has judged for good. The node does not change it on the
@@ -202,10 +203,12 @@ struct fragment {
 struct flow_key {
 	__u8 local[16];
 	__u8 remote[16];
+	__u8 service[16]; /* what the endpoint sent to before translation; zero: it was not translated */
 	__u32 ifindex;
 	__u32 set;
 	__u32 staged_set; /* NO_SET if no staged policies were asked */
 	__u16 port; /* at the side that was connected to; 0 for protocols without ports */
+	__u16 service_port; /* of service */
 	__s16 rule;
 	__s16 staged_rule;
 	__u8 protocol; /* IP protocol number */
@@ -213,7 +216,7 @@ struct flow_key {
 	__u8 verdict;
 	__u8 reason;
 	__u8 staged_verdict;
-	__u8 pad;
+	__u8 pad[3];
 };
 
 struct flow {
@@ -289,20 +292,32 @@ struct deferral {
 	__u8 pad[2];
 };
 
-/* How many denials may still be told. */
+/* What an endpoint was answered by the cluster's DNS, over UDP. */
+struct dns_answer {
+	__u32 ifindex;
+	__u16 length;        /* of the message, and of what the frame may have behind it */
+	__u16 captured;      /* bytes of data in use */
+	__u8 data[DNS_DATA]; /* the message */
+};
+
+enum allowed { ALLOWANCE_DENIALS, ALLOWANCE_ANSWERS, ALLOWANCES };
+
+/* How many of a kind may still be told. */
 struct allowance {
 	__u64 since; /* monotonic ns */
 	__u64 left;
 };
 
-/* Packets by reason, and what was lost: flow records for want of room, and denials that were not told, for there
- * were too many or the ring was full. */
+/* Packets by reason, and what was lost: flow records for want of room, and denials and answers of DNS that were not
+ * told, for there were too many or the ring was full. */
 struct counter {
 	__u64 passed[REASONS];
 	__u64 dropped[REASONS];
 	__u64 lost_flows;
 	__u64 suppressed_denials;
 	__u64 lost_denials;
+	__u64 suppressed_answers;
+	__u64 lost_answers;
 };
 
 /* The compiler describes to Go only what an object refers to. */
@@ -315,6 +330,7 @@ SHARED(enum, reason);
 SHARED(enum, identity_flag);
 SHARED(enum, connection_flag);
 SHARED(enum, device);
+SHARED(enum, allowed);
 SHARED(enum, limit);
 SHARED(enum, tc_index);
 SHARED(struct, tiers);
@@ -331,6 +347,7 @@ SHARED(struct, port_class_table);
 SHARED(struct, flow_key);
 SHARED(struct, flow);
 SHARED(struct, denial);
+SHARED(struct, dns_answer);
 SHARED(struct, question);
 SHARED(struct, answer);
 SHARED(struct, fill);

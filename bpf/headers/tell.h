@@ -8,19 +8,18 @@
 #define DENIALS_A_SECOND 100
 #define DENIALS_AT_ONCE 100
 
-inlined int may_tell(__u64 now)
+inlined int may_tell(__u32 what, __u64 now, __u32 a_second, __u32 at_once)
 {
-	__u32 zero = 0;
-	struct allowance *a = bpf_map_lookup_elem(&allowances, &zero);
+	struct allowance *a = bpf_map_lookup_elem(&allowances, &what);
 	__u64 earned;
 
 	if (!a)
 		return 0;
 	/* One clock is coarser than the other: it may lie behind. */
-	earned = now > a->since ? (now - a->since) / (SECOND / DENIALS_A_SECOND) : 0;
+	earned = now > a->since ? (now - a->since) / (SECOND / a_second) : 0;
 	if (earned) {
 		a->since = now;
-		a->left = earned + a->left < DENIALS_AT_ONCE ? earned + a->left : DENIALS_AT_ONCE;
+		a->left = earned + a->left < at_once ? earned + a->left : at_once;
 	}
 	if (!a->left)
 		return 0;
@@ -28,17 +27,24 @@ inlined int may_tell(__u64 now)
 	return 1;
 }
 
-inlined void count_untold(int suppressed)
+enum untold { SUPPRESSED_DENIAL, LOST_DENIAL, SUPPRESSED_ANSWER, LOST_ANSWER };
+
+inlined int count_untold(enum untold what)
 {
 	__u32 zero = 0;
 	struct counter *counter = bpf_map_lookup_elem(&counters, &zero);
 
 	if (!counter)
-		return;
-	if (suppressed)
+		return 0;
+	if (what == SUPPRESSED_DENIAL)
 		counter->suppressed_denials++;
-	else
+	else if (what == LOST_DENIAL)
 		counter->lost_denials++;
+	else if (what == SUPPRESSED_ANSWER)
+		counter->suppressed_answers++;
+	else
+		counter->lost_answers++;
+	return 0;
 }
 
 inlined struct deferral_key deferral_key(const struct view *v)
@@ -86,15 +92,11 @@ inlined int tell_denial(const struct view *v, const struct bpf_dynptr *packet, _
 
 	if (v->flags & ICMP_ERROR || size <= offset)
 		return 0;
-	if (!may_tell(v->now)) {
-		count_untold(1);
-		return 0;
-	}
+	if (!may_tell(ALLOWANCE_DENIALS, v->now, DENIALS_A_SECOND, DENIALS_AT_ONCE))
+		return count_untold(SUPPRESSED_DENIAL);
 	d = bpf_ringbuf_reserve(&denials, sizeof(*d), 0);
-	if (!d) {
-		count_untold(0);
-		return 0;
-	}
+	if (!d)
+		return count_untold(LOST_DENIAL);
 	__builtin_memset(d, 0, sizeof(*d));
 	d->time = v->now;
 	d->ifindex = v->key.ifindex;

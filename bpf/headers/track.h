@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 #pragma once
+#include "conntrack.h"
 #include "judge.h"
 
 /* From judging connections to judging packets: connection state, generations and records. */
@@ -86,6 +87,13 @@ inlined int count_lost_flow(void)
 
 enum how { HOW_REJUDGED = 0, HOW_OPENED = 1, HOW_ADOPTED = 2 };
 
+/* What the endpoint sent to, if that was translated. */
+inlined void add_service(struct flow_key *key, const struct view *v)
+{
+	if (knows_conntrack() && v->has_ports && is_redirected(v->tracked))
+		read_opened_to(v->tracked, is_mapped(v->key.local), key->service, &key->service_port);
+}
+
 inlined void fill_flow_key(struct flow_key *key, const struct view *v, const struct decision *d,
 			   const struct decision *staged, __u8 direction)
 {
@@ -99,6 +107,8 @@ inlined void fill_flow_key(struct flow_key *key, const struct view *v, const str
 	key->direction = direction;
 	key->verdict = d->verdict;
 	key->reason = d->reason;
+	if (v->translated && direction == EGRESS)
+		add_service(key, v);
 	key->staged_set = staged ? staged->set : NO_SET;
 	if (staged) {
 		key->staged_verdict = staged->verdict;

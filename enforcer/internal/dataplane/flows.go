@@ -24,6 +24,9 @@ type Flow struct {
 	// Port is the one connected to, at the destination; 0 for protocols without ports.
 	Port     uint16
 	Protocol uint8 // IP protocol number
+	// Service is what the pod sent to, if that was translated into Remote and Port since; the zero AddrPort if not,
+	// for protocols without ports, at the other side of the connection, and where conntrack cannot be read.
+	Service netip.AddrPort
 	// Direction is in which the connection was opened, from the connection's state: Egress if by the pod.
 	Direction netpol.Direction
 	Verdict   Verdict
@@ -201,6 +204,9 @@ func (c clock) flow(k *bpf.DatapathFlowKey, parts []bpf.DatapathFlow) Flow {
 		Ifindex: k.Ifindex, Port: k.Port, Protocol: k.Protocol, Direction: netpol.Direction(k.Direction),
 		Verdict: Verdict(k.Verdict), Reason: Reason(k.Reason), Rule: int(k.Rule), Set: k.Set,
 		Staged: stagedJudgement(k.StagedVerdict, k.StagedRule, k.StagedSet),
+	}
+	if k.Service != [16]byte{} {
+		f.Service = netip.AddrPortFrom(netip.AddrFrom16(k.Service).Unmap(), k.ServicePort)
 	}
 	var first, last uint64
 	for _, p := range parts {

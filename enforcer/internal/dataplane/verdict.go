@@ -88,6 +88,8 @@ type Counters struct {
 	// SuppressedDenials are those that Denials were not told, for there were too many at once; LostDenials those
 	// that nobody read in time.
 	SuppressedDenials, LostDenials uint64
+	// SuppressedAnswers and LostAnswers are the same of Answers.
+	SuppressedAnswers, LostAnswers uint64
 }
 
 // Counters reads them; the cost is one system call.
@@ -105,6 +107,8 @@ func (d *Dataplane) Counters() (Counters, error) {
 		sum.LostFlows += part.LostFlows
 		sum.SuppressedDenials += part.SuppressedDenials
 		sum.LostDenials += part.LostDenials
+		sum.SuppressedAnswers += part.SuppressedAnswers
+		sum.LostAnswers += part.LostAnswers
 	}
 	return sum, nil
 }
