@@ -60,7 +60,7 @@ func version() string {
 
 // runCommand is the default command, and `run`.
 func runCommand(use string, logs io.Writer) *cobra.Command {
-	var kubeconfig, logLevel, logFormat string
+	var kubeconfig, dnsService, logLevel, logFormat string
 	config := agent.Config{Version: version()}
 	cmd := &cobra.Command{
 		Use:   use,
@@ -80,6 +80,9 @@ stays when this program ends or crashes, and the next start takes it over.`,
 				return err
 			}
 			if err := check(&config); err != nil {
+				return err
+			}
+			if config.DNSService, err = serviceName(dnsService); err != nil {
 				return err
 			}
 			if config.REST, err = clientConfig(kubeconfig); err != nil {
@@ -104,6 +107,8 @@ stays when this program ends or crashes, and the next start takes it over.`,
 	f.IntVar(&config.FlowBuffer, "flow-buffer", 8192, "how many flows are kept for clients of the Observer API, 1 to 16777216")
 	f.Uint32Var(&config.Connections, "connections", 262144, "how many connections are remembered, at each end that is on this node; the least recently used make room, 1024 to 16777216")
 	f.StringVar(&config.DenyWith, "deny-with", agent.DenyByDrop, "what becomes of what is denied where a namespace's annotation bulkhead.dev/deny-with does not say: drop, or reject, which tells the sender")
+	f.StringVar(&dnsService, "dns-service", "", "namespace/name of a DNS Service of the cluster, beside those that are detected")
+	f.BoolVar(&config.DNSNames, "dns-names", true, "name what pods connect to by what the cluster's DNS told them")
 	f.BoolVar(&config.CleanUp, "cleanup-on-exit", false, "end enforcement when this program ends; else the datapath goes on with the last policies")
 	f.StringVar(&logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&logFormat, "log-format", "json", "json or text")

@@ -59,6 +59,8 @@ func TestWrongArguments(t *testing.T) {
 		"--pin-path \"bulkhead\"":                with("--pin-path=bulkhead"),
 		"--nri-socket \"nri.sock\"":              with("--nri-socket=nri.sock"),
 		"--deny-with \"deny\"":                   with("--deny-with=deny"),
+		"--dns-service \"kube-dns\"":             with("--dns-service=kube-dns"),
+		"--dns-service \"a/b/c\"":                with("--dns-service=a/b/c"),
 		"--netns-path \"\"":                      with("--netns-path="),
 		"--http-addr here is not host:port":      with("--http-addr=here"),
 		"--flow-interval 1ms":                    with("--flow-interval=1ms"),

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/attribution"
@@ -45,6 +46,10 @@ type Config struct {
 	Connections uint32
 	// CleanUp ends enforcement when the agent ends. Otherwise the datapath goes on with the last policies.
 	CleanUp bool
+	// DNSNames says whether flows are named by what the cluster's DNS told pods.
+	DNSNames bool
+	// DNSService is the cluster's DNS beside what is detected; empty: there is none.
+	DNSService types.NamespacedName
 	// DenyWith is what becomes of what is denied, where a namespace does not say: DenyByDrop or DenyByReject.
 	DenyWith string
 	// Version is told to Hubble's clients; empty: not known.
@@ -119,6 +124,14 @@ func Run(ctx context.Context, config Config) (err error) {
 	}
 	shared.metrics.registry.MustRegister(answers{responder})
 	drainer := &drainer{shared: shared, ring: ring}
+	namer, err := newNamer(shared, config)
+	if err != nil {
+		return err
+	}
+	if namer != nil {
+		updater.resolvers = newResolvers(config.DNSService)
+	}
+	shared.metrics.registry.MustRegister(nameMetrics{namer, shared.book, datapath})
 
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return serveHubble(ctx, sockets.hubbleServer, sockets.hubble) })
@@ -128,6 +141,9 @@ func Run(ctx context.Context, config Config) (err error) {
 	group.Go(func() error { return responder.Run(ctx) })
 	if config.NRISocket != "" {
 		group.Go(func() error { plugin.Run(ctx); return nil })
+	}
+	if namer != nil {
+		group.Go(func() error { namer.run(ctx); return nil })
 	}
 	group.Go(func() error { condition.run(ctx); return nil })
 	group.Go(func() error { shared.testItself(ctx); return nil })

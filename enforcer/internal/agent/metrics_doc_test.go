@@ -34,7 +34,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 func described(t *testing.T) (all []string) {
 	t.Helper()
 	registry := newMetrics().registry
-	registry.MustRegister(sampled{}, runtimeMetrics{}, answers{})
+	registry.MustRegister(sampled{}, runtimeMetrics{}, answers{}, nameMetrics{})
 	descriptions := make(chan *prometheus.Desc)
 	go func() {
 		registry.Describe(descriptions)

@@ -37,6 +37,7 @@ type updater struct {
 	faults    *faults
 
 	mirror     *mirror
+	resolvers  *resolvers    // nil: no names of DNS are noted
 	planner    *plan.Planner // nil before the first world
 	sandboxes  *sandboxes
 	netnsPath  string
@@ -117,6 +118,7 @@ func (u *updater) update(change pending) []error {
 		Gate: len(u.mirror.modes) > 0,
 	}
 	input.Exempt, input.Bridges = u.devices.Exempt, u.devices.Bridges
+	u.listenTo(input.NodeAddrs)
 	same := sameNode(u.input, input)
 	if change.objects || !u.loaded || !same {
 		input.Staged = u.mirror.staged()
@@ -150,18 +152,25 @@ func (u *updater) unknown(input plan.Input) []uint32 {
 func (u *updater) takeObjects() {
 	c := u.inventory.Take()
 	u.mirror.apply(c)
+	if u.resolvers != nil {
+		u.resolvers.apply(c)
+	}
 	u.state.setSnapshot(u.mirror.snapshot)
-	var gone []types.NamespacedName
+	var gone, closed []types.NamespacedName
 	nodes := len(c.Set.Nodes) > 0
 	for _, k := range c.Deleted {
 		switch k.Kind {
 		case "Pod":
 			gone = append(gone, types.NamespacedName{Namespace: k.Namespace, Name: k.Name})
+		case "Service":
+			closed = append(closed, types.NamespacedName{Namespace: k.Namespace, Name: k.Name})
 		case "Node":
 			nodes = true
 		}
 	}
-	u.book.Pods(c.Set.Pods, gone, time.Now())
+	now := time.Now()
+	u.book.Pods(c.Set.Pods, gone, now)
+	u.book.Services(c.Set.Services, closed, now)
 	if nodes {
 		u.book.Nodes(u.mirror.nodes)
 	}
@@ -229,6 +238,7 @@ func (u *updater) loadNext(input plan.Input) error {
 	if generation > 0 { // the switch was made, even if something after it failed
 		now := time.Now()
 		u.input, u.gated = input, input.Gate
+		u.book.Addresses(input.NodeAddrs)
 		u.book.Interfaces(podsByInterface(input.Endpoints), now)
 		u.book.Loaded(world, now)
 		u.state.setLoaded(generation, world, input.Endpoints)

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/names"
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
@@ -31,6 +32,9 @@ type Book struct {
 	interfaces directory[uint32]
 	local      map[uint32]types.NamespacedName // by interface, as they are now
 	nodes      map[netip.Addr]string           // node name by address
+	own        map[netip.Addr]bool             // addresses of this node, those of its interfaces included
+	services   services
+	names      names.Cache // by interface
 	sets       policySets
 	tidied     time.Time // when what is long past was forgotten
 }
@@ -40,7 +44,7 @@ func NewBook(node string, ownerOf OwnerFunc) *Book {
 	return &Book{
 		node: node, ownerOf: ownerOf,
 		pods: make(map[types.NamespacedName]*resident), addresses: directory[netip.Addr]{}, interfaces: directory[uint32]{},
-		sets: policySets{},
+		sets: policySets{}, services: services{make(map[entrance][]lease), make(map[types.NamespacedName][]entrance)},
 	}
 }
 
@@ -59,6 +63,8 @@ func (b *Book) Pods(changed []*corev1.Pod, gone []types.NamespacedName, now time
 		b.tidied = now
 		b.addresses.forget(now)
 		b.interfaces.forget(now)
+		b.services.forget(now)
+		b.names.Tidy(now.Add(-remember))
 	}
 }
 
@@ -69,12 +75,26 @@ func (b *Book) Nodes(nodes map[string]*corev1.Node) {
 	b.nodes = nodeAddresses(nodes)
 }
 
+// Addresses writes down this node's own, those of its interfaces included.
+func (b *Book) Addresses(own []netip.Addr) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.own = make(map[netip.Addr]bool, len(own))
+	for _, addr := range own {
+		b.own[addr] = true
+	}
+}
+
 // Interfaces writes down which local pod is behind which interface, as of now.
 func (b *Book) Interfaces(local map[uint32]types.NamespacedName, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for ifindex, name := range b.local {
-		if r := b.pods[name]; r != nil && local[ifindex] != name {
+		if local[ifindex] == name {
+			continue
+		}
+		b.names.Gone(ifindex, now)
+		if r := b.pods[name]; r != nil {
 			b.interfaces.end(ifindex, r, now)
 		}
 	}

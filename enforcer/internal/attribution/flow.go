@@ -48,6 +48,8 @@ func (b *Book) flow(r *dataplane.Flow) *flowpb.Flow {
 		L4:        layer4(r),
 		IsReply:   isReply(r),
 		Interface: &flowpb.NetworkInterface{Index: r.Ifindex},
+
+		DestinationService: b.serviceOf(r),
 	}
 	//lint:ignore SA1019 Hubble's command prints it, and nothing in its place
 	f.Summary = summary(r)
@@ -61,6 +63,7 @@ func (b *Book) flow(r *dataplane.Flow) *flowpb.Flow {
 		f.Source, f.Destination, f.IP = remote, local, ip(r.Remote, r.Local)
 		f.Aggregate = &flowpb.Aggregate{IngressFlowCount: count}
 	}
+	b.name(f, r, remote)
 	b.decide(f, r)
 	return f
 }
