@@ -139,8 +139,9 @@ struct set_map {
 	__type(value, struct policy_set);
 };
 
+/* Shared by all CPUs: a part for each would cost many times the memory, and microseconds to make. */
 struct flow_map {
-	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct flow_key);

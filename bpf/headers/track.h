@@ -116,14 +116,14 @@ inlined void fill_flow_key(struct flow_key *key, const struct view *v, const str
 	}
 }
 
+/* Other CPUs may add to the flow at the same time. Of what is last any will do. */
 inlined int add_to_flow(struct flow *flow, const struct view *v, __u8 direction, __u8 how)
 {
-	flow->connections += how != HOW_REJUDGED;
-	flow->adopted += how == HOW_ADOPTED;
+	if (how != HOW_REJUDGED)
+		__sync_fetch_and_add(&flow->connections, 1);
+	if (how == HOW_ADOPTED)
+		__sync_fetch_and_add(&flow->adopted, 1);
 	flow->last_seen = v->now;
-	/* Another CPU may have made the entry: this one's part is zero until now. */
-	if (!flow->first_seen)
-		flow->first_seen = v->now;
 	if (v->has_ports)
 		flow->source_port = direction == EGRESS ? v->key.local_port : v->key.remote_port;
 	return 0;
@@ -149,6 +149,7 @@ global int record(const struct view *v, const struct decision *d, const struct d
 	struct flow fresh = {};
 	struct flow *flow;
 	void *map;
+	long error;
 
 	if (!v || !d)
 		return -1;
@@ -160,8 +161,15 @@ global int record(const struct view *v, const struct decision *d, const struct d
 	if (flow)
 		return add_to_flow(flow, v, direction, how);
 	add_to_flow(&fresh, v, direction, how);
-	/* Should another CPU be first, only this CPU's part is written. */
-	return bpf_map_update_elem(map, &key, &fresh, BPF_ANY) ? count_lost_flow() : 0;
+	fresh.first_seen = v->now;
+	error = bpf_map_update_elem(map, &key, &fresh, BPF_NOEXIST);
+	if (likely(!error))
+		return 0;
+	if (error != -EEXIST)
+		return count_lost_flow();
+	/* Another CPU was first. Nobody removes entries while they are written to. */
+	flow = bpf_map_lookup_elem(map, &key);
+	return flow ? add_to_flow(flow, v, direction, how) : count_lost_flow();
 }
 
 inlined int passes(const struct decision *d)

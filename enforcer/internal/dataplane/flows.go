@@ -154,10 +154,6 @@ func (d *Dataplane) flowsIn(slot uint32) (*ebpf.Map, error) {
 }
 
 func drain(m *ebpf.Map) ([]Flow, error) {
-	cpus, err := ebpf.PossibleCPU()
-	if err != nil {
-		return nil, err
-	}
 	now, err := newClock()
 	if err != nil {
 		return nil, err
@@ -166,12 +162,12 @@ func drain(m *ebpf.Map) ([]Flow, error) {
 		flows  []Flow
 		cursor ebpf.MapBatchCursor
 		keys   = make([]bpf.DatapathFlowKey, drainBatch)
-		values = make([]bpf.DatapathFlow, drainBatch*cpus)
+		values = make([]bpf.DatapathFlow, drainBatch)
 	)
 	for {
 		n, err := m.BatchLookupAndDelete(&cursor, keys, values, nil)
 		for i := range n {
-			flows = append(flows, now.flow(&keys[i], values[i*cpus:(i+1)*cpus]))
+			flows = append(flows, now.flow(&keys[i], &values[i]))
 		}
 		if errors.Is(err, ebpf.ErrKeyNotExist) {
 			return flows, nil
@@ -197,31 +193,18 @@ func newClock() (clock, error) {
 
 func (c clock) at(monotonic uint64) time.Time { return c.boot.Add(time.Duration(monotonic)) }
 
-// flow folds the parts of all CPUs; a part that saw nothing is zero.
-func (c clock) flow(k *bpf.DatapathFlowKey, parts []bpf.DatapathFlow) Flow {
+func (c clock) flow(k *bpf.DatapathFlowKey, v *bpf.DatapathFlow) Flow {
 	f := Flow{
 		Local: netip.AddrFrom16(k.Local).Unmap(), Remote: netip.AddrFrom16(k.Remote).Unmap(),
 		Ifindex: k.Ifindex, Port: k.Port, Protocol: k.Protocol, Direction: netpol.Direction(k.Direction),
 		Verdict: Verdict(k.Verdict), Reason: Reason(k.Reason), Rule: int(k.Rule), Set: k.Set,
-		Staged: stagedJudgement(k.StagedVerdict, k.StagedRule, k.StagedSet),
+		Staged:      stagedJudgement(k.StagedVerdict, k.StagedRule, k.StagedSet),
+		Connections: v.Connections, Adopted: v.Adopted, SourcePort: v.SourcePort,
 	}
 	if k.Service != [16]byte{} {
 		f.Service = netip.AddrPortFrom(netip.AddrFrom16(k.Service).Unmap(), k.ServicePort)
 	}
-	var first, last uint64
-	for _, p := range parts {
-		if p.FirstSeen == 0 {
-			continue
-		}
-		f.Connections += p.Connections
-		f.Adopted += p.Adopted
-		if first == 0 || p.FirstSeen < first {
-			first = p.FirstSeen
-		}
-		if p.LastSeen >= last {
-			last, f.SourcePort = p.LastSeen, p.SourcePort
-		}
-	}
-	f.First, f.Last = c.at(first), c.at(last)
+	// One hook's clock is coarser than the other's.
+	f.First, f.Last = c.at(v.FirstSeen), c.at(max(v.FirstSeen, v.LastSeen))
 	return f
 }
