@@ -3,13 +3,10 @@
 package main
 
 import (
-	"io"
-	"os"
-
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/monitor"
+	"github.com/bulkhead-dev/bulkhead/policies/wording"
 )
 
 func monitorCommand() *cobra.Command {
@@ -30,7 +27,7 @@ ones how many packets were dropped. A line also says when records were lost. The
 			if err != nil {
 				return err
 			}
-			printer, err := monitor.NewPrinter(cmd.OutOrStdout(), format, colourful(cmd.OutOrStdout()))
+			printer, err := monitor.NewPrinter(cmd.OutOrStdout(), format, wording.Colourful(cmd.OutOrStdout()))
 			if err != nil {
 				return err
 			}
@@ -48,14 +45,4 @@ ones how many packets were dropped. A line also says when records were lost. The
 	f.StringVarP(&format, "output", "o", "compact", "compact, table or json (as `hubble observe -o json` prints it)")
 	f.StringVar(&addr, "http-addr", defaultHTTPAddr, "the agent's --http-addr")
 	return cmd
-}
-
-// colourful says whether the output is a terminal whose owner does not mind colours.
-func colourful(out io.Writer) bool {
-	file, ok := out.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS)
-	return err == nil
 }

@@ -7,14 +7,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/yaml"
 
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/report"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/trace"
+	"github.com/bulkhead-dev/bulkhead/policies/wording"
 )
 
 func traceCommand() *cobra.Command {
@@ -39,7 +38,7 @@ in mode enforce), 2 if there is no answer.`,
 			q.Protocol = corev1.Protocol(protocol)
 			r, err := askTrace(cmd.Context(), addr, format, q)
 			if err == nil {
-				err = printTrace(cmd.OutOrStdout(), r, format)
+				err = wording.Print(cmd.OutOrStdout(), format, r, r.Text)
 			}
 			switch {
 			case err != nil:
@@ -83,20 +82,4 @@ func askTrace(ctx context.Context, addr, format string, q trace.Query) (*trace.R
 		return nil, fmt.Errorf("read the enforcer's answer: %w", err)
 	}
 	return &r, nil
-}
-
-func printTrace(out io.Writer, r *trace.Report, format string) error {
-	switch format {
-	case "json":
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(r)
-	case "yaml":
-		text, err := yaml.Marshal(r)
-		if err == nil {
-			_, err = out.Write(text)
-		}
-		return err
-	}
-	return r.Text(out, colourful(out))
 }

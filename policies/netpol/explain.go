@@ -46,6 +46,16 @@ type Side struct {
 	Omitted int
 }
 
+// TierOf is the tier of the policy that an origin is of; Admin if it does not govern the side.
+func (s *Side) TierOf(o *Origin) Tier {
+	for _, g := range s.Policies {
+		if g.Origin.Kind == o.Kind && g.Origin.Namespace == o.Namespace && g.Origin.Name == o.Name {
+			return g.Tier
+		}
+	}
+	return Admin
+}
+
 // Governor is a policy that governs one side.
 type Governor struct {
 	// Origin is the policy as a whole.

@@ -40,6 +40,11 @@ var rules = []rule{
 		"profiles are values, so that they can be judged and rendered without a cluster",
 	},
 	{
+		"policies/wording",
+		[]string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime", "github.com/open-policy-agent", "github.com/cilium", module + "policies/gate", module + "policies/profile"},
+		"every binary that tells people of verdicts uses these words, so they must need nothing but the semantics",
+	},
+	{
 		"enforcer",
 		[]string{"github.com/open-policy-agent", "github.com/go-git", module + "policies/gate", module + "webhook", module + "generator"},
 		"the enforcer runs on every node with capabilities: it links neither Rego nor Git",

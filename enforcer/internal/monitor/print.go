@@ -14,13 +14,13 @@ import (
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+	"github.com/bulkhead-dev/bulkhead/policies/wording"
 )
 
 // Printer writes events, one line each.
 type Printer struct {
-	out    io.Writer
+	wording.Printer
 	format string
-	colour bool
 	begun  bool
 }
 
@@ -28,7 +28,7 @@ type Printer struct {
 func NewPrinter(out io.Writer, format string, colour bool) (*Printer, error) {
 	switch format {
 	case "compact", "table", "json":
-		return &Printer{out: out, format: format, colour: colour}, nil
+		return &Printer{Printer: wording.Printer{Out: out, Colour: colour}, format: format}, nil
 	}
 	return nil, fmt.Errorf("--output %q is not one of compact, table, json", format)
 }
@@ -38,24 +38,21 @@ const tableFormat = "%-12s  %-7s  %-7s  %-40s  %-40s  %-10s  %6s  %s"
 // Print writes an event; line is what the agent sent.
 func (p *Printer) Print(line []byte, event *observerpb.GetFlowsResponse) error {
 	if p.format == "json" {
-		_, err := fmt.Fprintf(p.out, "%s\n", line)
+		_, err := fmt.Fprintf(p.Out, "%s\n", line)
 		return err
 	}
 	if p.format == "table" && !p.begun {
 		p.begun = true
-		header := fmt.Sprintf(tableFormat, "TIME", "VERDICT", "SIDE", "FROM", "TO", "PORT", "COUNT", "BY")
-		if err := p.line("\x1b[1m", header); err != nil {
-			return err
-		}
+		p.Line(wording.Bold, tableFormat, "TIME", "VERDICT", "SIDE", "FROM", "TO", "PORT", "COUNT", "BY")
 	}
 	at := event.GetTime().AsTime().Local().Format("15:04:05.000")
 	if f := event.GetFlow(); f != nil {
-		return p.flow(at, f)
+		p.flow(at, f)
 	}
 	if lost := event.GetLostEvents(); lost != nil {
-		return p.line("\x1b[1;33m", fmt.Sprintf("%s  %d records were lost: %s", at, lost.GetNumEventsLost(), lossReason(lost.GetSource())))
+		p.Line(wording.BoldYellow, "%s  %d records were lost: %s", at, lost.GetNumEventsLost(), lossReason(lost.GetSource()))
 	}
-	return nil // node status and the like are for relays
+	return p.Err() // node status and the like are for relays
 }
 
 func lossReason(source flowpb.LostEventSource) string {
@@ -65,9 +62,11 @@ func lossReason(source flowpb.LostEventSource) string {
 	return "the kernel had no room for more kinds of flow at once"
 }
 
-var colours = map[flowpb.Verdict]string{flowpb.Verdict_FORWARDED: "\x1b[32m", flowpb.Verdict_DROPPED: "\x1b[31m", flowpb.Verdict_AUDIT: "\x1b[33m"}
+var colours = map[flowpb.Verdict]wording.Style{
+	flowpb.Verdict_FORWARDED: wording.Green, flowpb.Verdict_DROPPED: wording.Red, flowpb.Verdict_AUDIT: wording.Yellow,
+}
 
-func (p *Printer) flow(at string, f *flowpb.Flow) error {
+func (p *Printer) flow(at string, f *flowpb.Flow) {
 	side, by := "ingress", policiesText(f, f.GetIngressAllowedBy(), f.GetIngressDeniedBy())
 	count := f.GetAggregate().GetIngressFlowCount()
 	if f.GetTrafficDirection() == flowpb.TrafficDirection_EGRESS {
@@ -89,24 +88,7 @@ func (p *Printer) flow(at string, f *flowpb.Flow) error {
 			text += "  " + by
 		}
 	}
-	return p.line(colours[f.GetVerdict()], text)
-}
-
-// line cannot steer a terminal by what is in the text.
-func (p *Printer) line(colour, text string) error {
-	text = strings.TrimRight(strings.Map(printable, text), " ")
-	if p.colour && colour != "" {
-		text = colour + text + "\x1b[0m"
-	}
-	_, err := fmt.Fprintln(p.out, text)
-	return err
-}
-
-func printable(r rune) rune {
-	if !strconv.IsPrint(r) {
-		return '?'
-	}
-	return r
+	p.Line(colours[f.GetVerdict()], "%s", text)
 }
 
 func verdictWord(v flowpb.Verdict) string {

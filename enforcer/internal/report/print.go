@@ -3,7 +3,6 @@
 package report
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"sigs.k8s.io/yaml"
+	"github.com/bulkhead-dev/bulkhead/policies/wording"
 )
 
 // CheckFormat errs unless format is one that Print knows.
@@ -27,20 +26,7 @@ func (r *Report) Print(w io.Writer, format string, now time.Time) error {
 	if err := CheckFormat(format); err != nil {
 		return err
 	}
-	switch format {
-	case "json":
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(r)
-	case "yaml":
-		text, err := yaml.Marshal(r)
-		if err != nil {
-			return err
-		}
-		_, err = w.Write(text)
-		return err
-	}
-	return r.table(w, now)
+	return wording.Print(w, format, r, func(w io.Writer, _ bool) error { return r.table(w, now) })
 }
 
 // table remembers the first error of writing.

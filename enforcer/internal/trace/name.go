@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+	"github.com/bulkhead-dev/bulkhead/policies/wording"
 )
 
 // end of a connection as a person named it.
@@ -23,7 +24,7 @@ type end struct {
 func (e *end) text() string {
 	switch {
 	case e.peer.Pod != none:
-		return "Pod " + e.peer.Pod.String()
+		return wording.Pod(e.peer.Pod)
 	case e.peer.Service != none:
 		return "Service " + e.peer.Service.String()
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+	"github.com/bulkhead-dev/bulkhead/policies/wording"
 )
 
 // Report is an answer as it is printed. Its words and fields are those of `bulkhead explain`.
@@ -41,13 +42,13 @@ type Side struct {
 	Passes  bool          `json:"passes"`
 	Reason  netpol.Reason `json:"reason,omitempty"` // empty when another node knows it
 	// Because is the reason in words.
-	Because string `json:"because"`
-	Self    End    `json:"self"`
-	Peer    End    `json:"peer"`
+	Because string      `json:"because"`
+	Self    wording.End `json:"self"`
+	Peer    wording.End `json:"peer"`
 	// Port is protocol and port as this side sees them, after the translation of a Service.
 	Port string `json:"port,omitempty"`
 	// By is the rule that decided, or the policies that isolate the pod.
-	By []Place `json:"by,omitempty"`
+	By []wording.Place `json:"by,omitempty"`
 	// Staged is what policies say that are not live; nil when the pod has none.
 	Staged *StagedSide `json:"staged,omitempty"`
 	// Outdated: the API server's objects of this moment say otherwise, and are not enforced yet.
@@ -56,55 +57,31 @@ type Side struct {
 
 // StagedSide is the judgement of policies that are not live.
 type StagedSide struct {
-	Allowed bool    `json:"allowed"`
-	By      []Place `json:"by,omitempty"`
+	Allowed bool            `json:"allowed"`
+	By      []wording.Place `json:"by,omitempty"`
 }
 
-// End is one end as policies see it.
-type End struct {
-	Pod     string `json:"pod,omitempty"`
-	Address string `json:"address,omitempty"`
-	Node    string `json:"node,omitempty"`
-	// HostNetwork: the pod that was asked for is on its node's network; policies see the address alone.
-	HostNetwork string `json:"hostNetwork,omitempty"`
-}
-
-// Place is a policy, or a rule of one.
-type Place struct {
-	Kind      string `json:"kind"`
-	Namespace string `json:"namespace,omitempty"`
-	Name      string `json:"name"`
-	// Direction and Index of the rule; Index is -1 for the policy as a whole.
-	Direction string `json:"direction"`
-	Index     int    `json:"index"`
-	Path      string `json:"path"`
-	// Rule is the name that the rule gives itself; empty when it has none.
-	Rule string `json:"rule,omitempty"`
-	// Commit that approved the object; empty when not known.
-	Commit string `json:"commit,omitempty"`
-}
-
-func places(origins []*netpol.Origin) (all []Place) {
+func places(origins []*netpol.Origin) (all []wording.Place) {
 	for _, o := range origins {
-		all = append(all, Place{
-			Kind: o.Kind, Namespace: o.Namespace, Name: o.Name, Direction: o.Direction.String(), Index: o.Index, Path: o.Path, Rule: o.Rule, Commit: o.Commit,
-		})
+		all = append(all, wording.PlaceOf(o))
 	}
 	return all
 }
 
-func endOf(e *netpol.End) End {
-	out := End{Node: e.Node}
-	if e.Pod != none {
-		out.Pod = e.Pod.String()
+// because is the reason of a side in words: those of `bulkhead explain` where it has them.
+func because(s *netpol.Side, j *Judgement) string {
+	if text := wording.Because(s, j.Reason, j.By); text != "" {
+		return text
 	}
-	if e.HostPod != none {
-		out.HostNetwork = e.HostPod.String()
+	switch j.Reason {
+	case UnknownEndpoint:
+		return "the loaded policies do not know the pod's interface"
+	case ForeignSource:
+		return "the address is not one of the pod's own"
+	case NoPolicies:
+		return "no policies were loaded yet"
 	}
-	if e.Addr.IsValid() {
-		out.Address = e.Addr.String()
-	}
-	return out
+	return "the datapath says " + string(j.Reason)
 }
 
 func nameOf(e *netpol.End) string {
@@ -134,15 +111,8 @@ func orUnknown(node string) string {
 // conclude puts the sides together.
 func (r *Report) conclude(from, to end) {
 	r.Allowed, r.Passes = r.Egress.Allowed && r.Ingress.Allowed, r.Egress.Passes && r.Ingress.Passes
-	verdict := "is allowed."
-	switch elsewhere := r.elsewhere(); {
-	case !r.Egress.Allowed && !r.Ingress.Allowed:
-		verdict = "is denied, by both sides."
-	case !r.Egress.Allowed:
-		verdict = "is denied by the egress side."
-	case !r.Ingress.Allowed:
-		verdict = "is denied by the ingress side."
-	case elsewhere != "":
+	verdict := wording.Verdict(r.Egress.Allowed, r.Ingress.Allowed)
+	if elsewhere := r.elsewhere(); r.Allowed && elsewhere != "" {
 		verdict = "is allowed on this node. " + elsewhere
 	}
 	if !r.Allowed && r.Passes {

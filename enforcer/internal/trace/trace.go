@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+	"github.com/bulkhead-dev/bulkhead/policies/wording"
 )
 
 // Query is what is asked.
@@ -108,14 +109,14 @@ func (n *Node) Trace(q Query) (*Report, error) {
 // answer judges both sides.
 func (n *Node) answer(e *netpol.Explanation, from, to end) (*Report, error) {
 	r := &Report{
-		Node: n.Name, From: from.given, To: to.given, Protocol: string(e.Connection.Protocol), Port: e.Connection.Port, Notes: notes(e),
+		Node: n.Name, From: from.given, To: to.given, Protocol: string(e.Connection.Protocol), Port: e.Connection.Port, Notes: wording.Translation(e.Verdict.Resolved, wording.Pod),
 	}
 	if e.Egress.Decision.Reason == netpol.UnknownBackend {
 		if to.guessed {
 			return nil, fmt.Errorf("--to %q: no pod of that name, and no Service of that name with pods for port %d", to.given, e.Connection.Port)
 		}
 		r.Egress, r.Ingress = leadsNowhere(&e.Egress), leadsNowhere(&e.Ingress)
-		r.Answer = fmt.Sprintf("%s → %s %s cannot be: the Service leads nowhere.", from.text(), to.text(), r.portText())
+		r.Answer = fmt.Sprintf("%s → %s %s %s", from.text(), to.text(), r.portText(), wording.LeadsNowhere)
 		return r, nil
 	}
 	var err error
@@ -133,13 +134,13 @@ func (n *Node) answer(e *netpol.Explanation, from, to end) (*Report, error) {
 }
 
 func leadsNowhere(s *netpol.Side) Side {
-	return Side{Reason: netpol.UnknownBackend, Because: "the Service has no pod or no such port", Self: endOf(&s.Self), Peer: endOf(&s.Peer)}
+	return Side{Reason: netpol.UnknownBackend, Because: wording.Because(s, netpol.UnknownBackend, nil), Self: wording.EndOf(&s.Self), Peer: wording.EndOf(&s.Peer)}
 }
 
 // side asks the datapath about a side whose pod is on this node.
 func (n *Node) side(r *Report, s *netpol.Side, translated bool) (Side, error) {
 	side := Side{
-		Allowed: true, Passes: true, Reason: s.Decision.Reason, Self: endOf(&s.Self), Peer: endOf(&s.Peer),
+		Allowed: true, Passes: true, Reason: s.Decision.Reason, Self: wording.EndOf(&s.Self), Peer: wording.EndOf(&s.Peer),
 		Port: fmt.Sprintf("%s/%d", s.Protocol, s.Port),
 	}
 	ifindex, local := uint32(0), false
@@ -148,7 +149,7 @@ func (n *Node) side(r *Report, s *netpol.Side, translated bool) (Side, error) {
 	}
 	switch {
 	case s.Self.Pod == none:
-		side.Because = notAPod(&s.Self)
+		side.Because = wording.NotAPod(&s.Self, wording.Pod)
 		return side, nil
 	case s.Self.Node != n.Name:
 		side.Elsewhere, side.Reason = s.Self.Node, ""

@@ -18,6 +18,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
+	"github.com/bulkhead-dev/bulkhead/policies/wording"
 )
 
 func edges() *cobra.Command {
@@ -116,12 +117,7 @@ func row(e edge.Edge) []string {
 // printable keeps names from flows, which anybody may have sent, from steering a terminal or
 // starting a formula in a spreadsheet.
 func printable(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if !strconv.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
+	s = wording.Printable(s)
 	if s != "" && strings.ContainsRune("=+-@", rune(s[0])) {
 		s = "'" + s
 	}

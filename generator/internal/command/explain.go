@@ -5,15 +5,13 @@ package command
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/yaml"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/explain"
+	"github.com/bulkhead-dev/bulkhead/policies/wording"
 )
 
 // question is what explain is asked.
@@ -51,7 +49,7 @@ The exit status is 0 if the connection is allowed, 1 if it is denied, 2 if there
 		RunE: func(cmd *cobra.Command, paths []string) error {
 			report, err := q.ask(cmd, paths)
 			if err == nil {
-				err = q.print(cmd.OutOrStdout(), report)
+				err = wording.Print(cmd.OutOrStdout(), q.output, report, report.Text)
 			}
 			switch {
 			case err != nil:
@@ -97,28 +95,4 @@ func (q *question) ask(cmd *cobra.Command, paths []string) (*explain.Report, err
 		return nil, fmt.Errorf("--to %w", err)
 	}
 	return world.Explain(from, to, corev1.Protocol(q.protocol), q.port), nil
-}
-
-func (q *question) print(out io.Writer, report *explain.Report) error {
-	switch q.output {
-	case "json":
-		return printJSON(out, report)
-	case "yaml":
-		text, err := yaml.Marshal(report)
-		if err == nil {
-			_, err = out.Write(text)
-		}
-		return err
-	}
-	return report.Text(out, colourful(out))
-}
-
-// colourful says whether the output is a terminal whose owner does not mind colours.
-func colourful(out io.Writer) bool {
-	file, ok := out.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

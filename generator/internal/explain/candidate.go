@@ -70,7 +70,7 @@ func (w *World) candidates(objs *netpol.Objects, side *netpol.Side) []candidate 
 	switch side.Decision.Reason {
 	case netpol.RuleDenied:
 		all = w.beforeDeny(objs, side)
-		if isTier(side, netpol.Baseline) { // NetworkPolicies come first
+		if side.TierOf(side.Decision.Rule) == netpol.Baseline { // NetworkPolicies come first
 			all = append(all, w.asPolicy(objs, side)...)
 		}
 	case netpol.NoRule:

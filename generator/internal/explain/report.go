@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+	"github.com/bulkhead-dev/bulkhead/policies/wording"
 )
 
 // Report is an explanation as it is printed.
@@ -38,57 +39,26 @@ type Side struct {
 	// Because is the reason in words.
 	Because string `json:"because"`
 	// Isolated: a NetworkPolicy selects the pod in this direction.
-	Isolated bool `json:"isolated"`
-	Self     End  `json:"self"`
-	Peer     End  `json:"peer"`
+	Isolated bool        `json:"isolated"`
+	Self     wording.End `json:"self"`
+	Peer     wording.End `json:"peer"`
 	// Port is protocol and port as this side sees them, after the translation of a Service.
 	Port string `json:"port"`
 	// Rule that decided; nil when none did.
-	Rule *Place `json:"rule,omitempty"`
+	Rule *wording.Place `json:"rule,omitempty"`
 	// Passed is the rule that left the decision to the next tier; nil when none did.
-	Passed *Place `json:"passed,omitempty"`
+	Passed *wording.Place `json:"passed,omitempty"`
 	// Policies that govern this side.
-	Policies []Place `json:"policies,omitempty"`
+	Policies []wording.Place `json:"policies,omitempty"`
 	// Considered are the rules that were asked, nearest to a match first.
 	Considered []Rule `json:"considered,omitempty"`
 	// Omitted counts more of them.
 	Omitted int `json:"omitted,omitempty"`
 }
 
-// End is one end as policies see it.
-type End struct {
-	// Pod; empty where there is none, and where it was made of a workload's template.
-	Pod string `json:"pod,omitempty"`
-	// Workload of the pod.
-	Workload string            `json:"workload,omitempty"`
-	Address  string            `json:"address,omitempty"`
-	Node     string            `json:"node,omitempty"`
-	Labels   map[string]string `json:"labels,omitempty"`
-	// HostNetwork: the pod that was asked for is on its node's network; policies see the address alone.
-	HostNetwork string `json:"hostNetwork,omitempty"`
-}
-
-// Place is a policy, or a rule of one.
-type Place struct {
-	Kind      string `json:"kind"`
-	Namespace string `json:"namespace,omitempty"`
-	Name      string `json:"name"`
-	Tier      string `json:"tier"`
-	// Direction and Index of the rule; Index is -1 for the policy as a whole.
-	Direction netpol.Direction `json:"direction"`
-	Index     int              `json:"index"`
-	Path      string           `json:"path"`
-	// Rule is the name that the rule gives itself; empty when it has none.
-	Rule string `json:"rule,omitempty"`
-	// At is file:line; empty when not known.
-	At string `json:"at,omitempty"`
-	// Commit that approved the object; empty when not known.
-	Commit string `json:"commit,omitempty"`
-}
-
 // Rule is one that was asked.
 type Rule struct {
-	Place
+	wording.Place
 	Action      string `json:"action"`
 	PeerMatched bool   `json:"peerMatched"`
 	PortMatched bool   `json:"portMatched"`
@@ -183,28 +153,23 @@ func (w *World) side(s *netpol.Side) Side {
 	return side
 }
 
-func (w *World) end(e *netpol.End) End {
-	out := End{Node: e.Node, Labels: e.Labels}
-	if e.Pod != none && !w.madeUp[e.Pod] {
-		out.Pod = e.Pod.String()
+func (w *World) end(e *netpol.End) wording.End {
+	out := wording.EndOf(e)
+	out.Labels = e.Labels
+	if w.madeUp[e.Pod] {
+		out.Pod = ""
 	}
 	if workload := w.owner[e.Pod]; workload != nil && workload.Kind != "Pod" {
 		out.Workload = workload.Endpoint().String()
 	}
-	if e.HostPod != none {
-		out.HostNetwork = e.HostPod.String()
-	}
-	if e.Addr.IsValid() {
-		out.Address = e.Addr.String()
-	}
 	return out
 }
 
-func (w *World) place(o *netpol.Origin, tier netpol.Tier) Place {
-	return Place{
-		Kind: o.Kind, Namespace: o.Namespace, Name: o.Name, Tier: tierNames[tier], Direction: o.Direction, Index: o.Index, Path: o.Path,
-		Rule: o.Rule, Commit: o.Commit, At: w.at(netpol.Key{Kind: o.Kind, Namespace: o.Namespace, Name: o.Name}, wholePath(o)),
-	}
+func (w *World) place(o *netpol.Origin, tier netpol.Tier) wording.Place {
+	place := wording.PlaceOf(o)
+	place.Tier = tierNames[tier]
+	place.At = w.at(netpol.Key{Kind: o.Kind, Namespace: o.Namespace, Name: o.Name}, wholePath(o))
+	return place
 }
 
 // wholePath is a rule's, or none for the policy as a whole, which begins before its spec.
@@ -275,12 +240,7 @@ func (w *World) notes(e *netpol.Explanation, from, to Named) (all []string) {
 			all = append(all, fmt.Sprintf("Node %s is judged by its address %s.", n.Node, n.Peer.Addr))
 		}
 	}
-	if r := e.Verdict.Resolved; r != nil && r.Backend != none {
-		all = append(all, fmt.Sprintf("Service %s leads to %s, port %d.", r.Service, w.podText(r.Backend), r.Port))
-		if r.Source.IsValid() {
-			all = append(all, fmt.Sprintf("The pod sees the node's address %s as the source.", r.Source))
-		}
-	}
+	all = append(all, wording.Translation(e.Verdict.Resolved, w.podText)...)
 	for _, side := range e.Denied() {
 		if name := side.Peer.Pod.Namespace; missesNamespace(side) && !w.declares(name) {
 			all = append(all, fmt.Sprintf("Namespace %s is not among the objects, so only its standard label is known.", name))

@@ -5,62 +5,22 @@ package explain
 import (
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+	"github.com/bulkhead-dev/bulkhead/policies/wording"
 )
 
-// style is an escape sequence of a terminal.
-type style string
-
-const (
-	plain style = ""
-	bold  style = "\x1b[1m"
-	red   style = "\x1b[1;31m"
-	green style = "\x1b[1;32m"
-	faint style = "\x1b[2m"
-	reset       = "\x1b[0m"
-)
-
-// printer writes lines. What is in them cannot steer a terminal.
-type printer struct {
-	out    io.Writer
-	colour bool
-	err    error
-}
-
-func (p *printer) line(s style, format string, args ...any) {
-	text := strings.TrimRight(strings.Map(printable, fmt.Sprintf(format, args...)), " ")
-	if p.colour && s != plain && text != "" {
-		text = string(s) + text + reset
-	}
-	if _, err := fmt.Fprintln(p.out, text); err != nil && p.err == nil {
-		p.err = err
-	}
-}
-
-func printable(r rune) rune {
-	if !strconv.IsPrint(r) {
-		return '?'
-	}
-	return r
-}
+// printer writes reports.
+type printer struct{ wording.Printer }
 
 // Text writes the report for a person.
 func (r *Report) Text(out io.Writer, colour bool) error {
-	p := &printer{out: out, colour: colour}
-	headline := red
-	if r.Allowed {
-		headline = green
-	}
-	p.line(headline, "%s", r.Answer)
-	for _, note := range r.Notes {
-		p.line(faint, "  %s", note)
-	}
-	p.side("Egress", "from", &r.Egress)
-	p.side("Ingress", "to", &r.Ingress)
+	p := &printer{wording.Printer{Out: out, Colour: colour}}
+	p.Answer(r.Allowed, r.Answer, r.Notes)
+	p.side("Egress from", &r.Egress)
+	p.side("Ingress to", &r.Ingress)
 	for _, side := range []*Side{&r.Egress, &r.Ingress} {
 		p.nearest(side)
 	}
@@ -68,27 +28,22 @@ func (r *Report) Text(out io.Writer, colour bool) error {
 		p.suggestion(r.Suggestion)
 	}
 	if len(r.Faults) > 0 {
-		p.heading("Faults of policies")
+		p.Heading("Faults of policies")
 		for _, f := range r.Faults {
-			p.line(plain, "  %s", f)
+			p.Line(wording.Plain, "  %s", f)
 		}
 	}
-	return p.err
+	return p.Err()
 }
 
-func (p *printer) heading(format string, args ...any) {
-	p.line(plain, "")
-	p.line(bold, format, args...)
-}
-
-func (p *printer) side(name, preposition string, s *Side) {
+func (p *printer) side(name string, s *Side) {
 	verdict := "denied"
 	if s.Allowed {
 		verdict = "allowed"
 	}
-	p.heading("%s %s: %s, because %s", name, preposition+" "+s.Self.text(), verdict, s.Because)
+	p.Heading("%s %s: %s, because %s", name, s.Self.Text(), verdict, s.Because)
 	if s.Self.Pod != "" || s.Self.Workload != "" {
-		p.line(plain, "  labels       %s", labelText(s.Self.Labels))
+		p.Line(wording.Plain, "  labels       %s", labelText(s.Self.Labels))
 	}
 	if s.Passed != nil {
 		p.place("passed by", s.Passed)
@@ -107,45 +62,8 @@ func (p *printer) side(name, preposition string, s *Side) {
 	}
 }
 
-// text names an end in a heading.
-func (e *End) text() string {
-	switch {
-	case e.Pod != "":
-		return "Pod " + e.Pod
-	case e.Workload != "":
-		return e.Workload
-	case e.HostNetwork != "":
-		return "Pod " + e.HostNetwork
-	case e.Address != "":
-		return e.Address
-	}
-	return "an unknown end"
-}
-
-func (p *printer) place(word string, at *Place) {
-	p.line(plain, "  %-12s %s", word, at.text())
-}
-
-// text is the place in one phrase, with file:line at its end.
-func (at *Place) text() string {
-	text := at.object()
-	if at.Index >= 0 {
-		text += fmt.Sprintf(", %s rule %d", strings.ToLower(at.Direction.String()), at.Index)
-	}
-	if at.Rule != "" {
-		text += fmt.Sprintf(" %q", at.Rule)
-	}
-	if at.Commit != "" {
-		text += ", approved by " + at.Commit
-	}
-	return text + where(at.At)
-}
-
-func (at *Place) object() string {
-	if at.Namespace == "" {
-		return at.Kind + " " + at.Name
-	}
-	return at.Kind + " " + at.Namespace + "/" + at.Name
+func (p *printer) place(word string, at *wording.Place) {
+	p.Line(wording.Plain, "  %-12s %s", word, at.Text()+where(at.At))
 }
 
 func where(at string) string {
@@ -171,9 +89,9 @@ func (p *printer) nearest(s *Side) {
 	if len(shown) == 0 {
 		return
 	}
-	p.heading("Nearest rule, of %d on the %s side", len(s.Considered)+s.Omitted, strings.ToLower(shown[0].Direction.String()))
+	p.Heading("Nearest rule, of %d on the %s side", len(s.Considered)+s.Omitted, strings.ToLower(shown[0].Direction))
 	for _, r := range shown {
-		p.line(plain, "  %s", r.Place.text())
+		p.Line(wording.Plain, "  %s", r.Text()+where(r.At))
 		p.matched("peer", r.PeerMatched)
 		p.matched("port", r.PortMatched)
 		p.misses(r)
@@ -182,7 +100,7 @@ func (p *printer) nearest(s *Side) {
 
 func (p *printer) matched(what string, matched bool) {
 	if matched {
-		p.line(plain, "    %s matches", what)
+		p.Line(wording.Plain, "    %s matches", what)
 	}
 }
 
@@ -201,16 +119,16 @@ func (p *printer) misses(r *Rule) {
 			if i == 0 {
 				at = where(m.At)
 			}
-			p.line(plain, "    %s %s%s", entry, why.Text, at)
+			p.Line(wording.Plain, "    %s %s%s", entry, why.Text, at)
 			entry = strings.Repeat(" ", utf8.RuneCountInString(entry))
 		}
 	}
 }
 
 func (p *printer) suggestion(s *Suggestion) {
-	p.heading("To allow it")
+	p.Heading("To allow it")
 	if s.None != "" {
-		p.line(plain, "  %s.", s.None)
+		p.Line(wording.Plain, "  %s.", s.None)
 		return
 	}
 	for i := range s.Steps {
@@ -218,22 +136,22 @@ func (p *printer) suggestion(s *Suggestion) {
 		if len(s.Steps) > 1 {
 			number = fmt.Sprintf("%d. ", i+1)
 		}
-		p.line(plain, "  %s%s%s", number, step.text(), where(step.At))
-		p.line(plain, "")
+		p.Line(wording.Plain, "  %s%s%s", number, step.text(), where(step.At))
+		p.Line(wording.Plain, "")
 		for line := range strings.Lines(step.Fragment) {
-			p.line(green, "    %s", strings.TrimSuffix(line, "\n"))
+			p.Line(wording.BoldGreen, "    %s", strings.TrimSuffix(line, "\n"))
 		}
-		p.line(plain, "")
-		p.line(faint, "  It opens %s.%s", step.Opens.text(), step.warning())
+		p.Line(wording.Plain, "")
+		p.Line(wording.Faint, "  It opens %s.%s", step.Opens.text(), step.warning())
 		if i+1 < len(s.Steps) {
-			p.line(plain, "")
+			p.Line(wording.Plain, "")
 		}
 	}
-	p.line(faint, "  Tried on a copy of the objects: then the connection is allowed.")
+	p.Line(wording.Faint, "  Tried on a copy of the objects: then the connection is allowed.")
 }
 
 func (s *Step) text() string {
-	object := (&Place{Kind: s.Kind, Namespace: s.Namespace, Name: s.Name}).object()
+	object := (&wording.Place{Kind: s.Kind, Namespace: s.Namespace, Name: s.Name}).Object()
 	switch s.Verb {
 	case AddPort:
 		return fmt.Sprintf("Add this port to %s of %s:", s.Path, object)

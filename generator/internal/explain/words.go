@@ -10,18 +10,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+	"github.com/bulkhead-dev/bulkhead/policies/wording"
 )
 
 // answer is the whole in one sentence.
 func (w *World) answer(e *netpol.Explanation, from, to Named) string {
-	verdict := "is allowed."
-	switch denied := e.Denied(); {
-	case len(denied) == 2 && denied[0].Decision.Reason == netpol.UnknownBackend:
-		verdict = "cannot be: the Service leads nowhere."
-	case len(denied) == 2:
-		verdict = "is denied, by both sides."
-	case len(denied) == 1:
-		verdict = "is denied by the " + strings.ToLower(denied[0].Direction.String()) + " side."
+	verdict := wording.Verdict(e.Egress.Decision.Allowed, e.Ingress.Decision.Allowed)
+	if e.Egress.Decision.Reason == netpol.UnknownBackend {
+		verdict = wording.LeadsNowhere
 	}
 	return fmt.Sprintf("%s → %s %s %s", from.text(), to.text(), portText(e.Connection.Protocol, e.Connection.Port), verdict)
 }
@@ -35,7 +31,7 @@ func (n *Named) text() string {
 	case n.Peer.Service != none:
 		return "Service " + n.Peer.Service.String()
 	case n.Peer.Pod != none:
-		return "Pod " + n.Peer.Pod.String()
+		return wording.Pod(n.Peer.Pod)
 	}
 	return n.Given
 }
@@ -45,68 +41,19 @@ func (w *World) podText(name types.NamespacedName) string {
 	if w.madeUp[name] {
 		return w.owner[name].Endpoint().String()
 	}
-	return "Pod " + name.String()
-}
-
-// endText names one end as policies see it.
-func (w *World) endText(e *netpol.End) string {
-	switch {
-	case e.Pod != none:
-		return w.podText(e.Pod)
-	case !e.Addr.IsValid():
-		return "an unknown address"
-	case e.Node != "":
-		return fmt.Sprintf("%s of node %s", e.Addr, e.Node)
-	}
-	return e.Addr.String()
+	return wording.Pod(name)
 }
 
 // because is the reason of one side in words.
 func (w *World) because(s *netpol.Side) string {
-	switch s.Decision.Reason {
-	case netpol.RuleMatched:
-		return "a rule allows it"
-	case netpol.RuleDenied:
-		if s.Decision.Rule.Kind == "ClusterNetworkPolicy" && isTier(s, netpol.Admin) {
-			return "a rule of the Admin tier denies it, which no NetworkPolicy can overrule"
-		}
-		return "a rule of the Baseline tier denies it, and no NetworkPolicy isolates the pod"
-	case netpol.NoRule:
-		if n := len(s.Decision.By); n > 1 {
-			return fmt.Sprintf("%d policies isolate the pod, and no rule of theirs matches", n)
-		}
-		return "a policy isolates the pod, and no rule of it matches"
-	case netpol.NotIsolated:
-		return "no policy isolates the pod in this direction"
-	case netpol.NotAPod:
-		return w.notAPod(&s.Self)
-	case netpol.OwnNode:
-		return "it comes from the pod's own node, from which everything is allowed"
-	case netpol.SamePod:
-		return "a pod can always reach itself"
-	case netpol.UnknownPod:
-		return "the pod is not known, or has another address"
+	if s.Decision.Reason == netpol.NotAPod {
+		return wording.NotAPod(&s.Self, w.podText)
 	}
-	return "the Service has no pod or no such port"
-}
-
-func isTier(s *netpol.Side, tier netpol.Tier) bool {
-	for i := range s.Trials {
-		if s.Trials[i].Origin == *s.Decision.Rule {
-			return s.Trials[i].Tier == tier
-		}
+	by := s.Decision.By
+	if s.Decision.Rule != nil {
+		by = []*netpol.Origin{s.Decision.Rule}
 	}
-	return false
-}
-
-func (w *World) notAPod(e *netpol.End) string {
-	switch {
-	case e.HostPod != none:
-		return fmt.Sprintf("%s is on the network of its node, where no policy selects it", w.podText(e.HostPod))
-	case !e.Addr.IsValid():
-		return "policies select only pods"
-	}
-	return "policies select only pods, and " + w.endText(e) + " is none"
+	return wording.Because(s, s.Decision.Reason, by)
 }
 
 // failureText says why an entry of a rule does not match.
