@@ -111,13 +111,14 @@ func (t *tables) touchServices(touched map[netip.Addr]bool, before []netip.Addr)
 
 // differ adds the keys that two maps do not agree on.
 func differ[V comparable](touched map[netip.Addr]bool, a, b map[netip.Addr]V) {
-	for _, m := range []map[netip.Addr]V{a, b} {
-		for addr := range m {
-			if in, found := a[addr]; !found {
-				touched[addr] = true
-			} else if other, found := b[addr]; !found || in != other {
-				touched[addr] = true
-			}
+	for addr, in := range a {
+		if other, found := b[addr]; !found || in != other {
+			touched[addr] = true
+		}
+	}
+	for addr := range b {
+		if _, found := a[addr]; !found {
+			touched[addr] = true
 		}
 	}
 }

@@ -31,7 +31,7 @@ type Input struct {
 	// Bridges are the interfaces of bridges whose ports are all pods'.
 	Bridges []uint32
 	// Staged is the same cluster as the snapshot, with staged policies as if they were live; nil: there are
-	// none. Make it by Apply from the snapshot, so that what both have is lowered once.
+	// none. Make it by Stage.On from the snapshot, so that what both have is lowered once.
 	Staged *netpol.Snapshot
 }
 
@@ -264,12 +264,4 @@ func setOf(addrs []netip.Addr) map[netip.Addr]bool {
 		set[addr.Unmap()] = true
 	}
 	return set
-}
-
-// fits errs for a set with more rules than a bitmap has room for.
-func fits(pod types.NamespacedName, d netpol.Direction, rows []row) error {
-	if len(rows) <= MaxRules {
-		return nil
-	}
-	return fmt.Errorf("pod %s: %s has %d rules, more than the %d that fit; merge policies or rules that select it", pod, d, len(rows), MaxRules)
 }

@@ -112,6 +112,14 @@ func (t *tables) set(snap *netpol.Snapshot, pod types.NamespacedName) (uint32, e
 	return n, nil
 }
 
+// fits errs for a set with more rules than a bitmap has room for.
+func fits(pod types.NamespacedName, d netpol.Direction, rows []row) error {
+	if len(rows) <= MaxRules {
+		return nil
+	}
+	return fmt.Errorf("pod %s: %s has %d rules, more than the %d that fit; merge policies or rules that select it", pod, d, len(rows), MaxRules)
+}
+
 // key tells apart what policy sets are made of: compiled policies, which the set keeps, so that their addresses
 // are not used again; and the numbers behind the names of ports, which depend on pods.
 func (t *tables) key(directions *[2]netpol.RuleSet, self netpol.Endpoint) string {
