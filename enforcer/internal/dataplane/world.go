@@ -127,15 +127,13 @@ func (d *Dataplane) replaceWorld(w *plan.World, generation uint64) error {
 		}
 	}
 	fresh, err := d.build(c, uint32(generation&1))
+	if err == nil {
+		err = d.install(fresh)
+	}
+	if err == nil {
+		err = d.switchTo(c, w, generation)
+	}
 	if err != nil {
-		fresh.close()
-		return err
-	}
-	if err := d.install(fresh); err != nil {
-		fresh.close()
-		return err
-	}
-	if err := d.switchTo(c, w, generation); err != nil {
 		fresh.close()
 		return err
 	}
