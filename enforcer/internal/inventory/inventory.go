@@ -176,18 +176,15 @@ func (inv *Inventory) Run(ctx context.Context) error {
 	}
 	settled := make(chan struct{})
 	go inv.watchClusterPolicies(ctx, sync.OnceFunc(func() { close(settled) }))
-	synced = append(synced, func() bool {
-		select {
-		case <-settled:
-			return true
-		default:
-			return false
-		}
-	})
 	if !cache.WaitForCacheSync(ctx.Done(), synced...) {
 		return ctx.Err()
 	}
-	return nil
+	select {
+	case <-settled:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Take returns what has changed since it was called before: all objects, the first time. The objects are shared:
