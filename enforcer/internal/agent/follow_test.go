@@ -16,12 +16,12 @@ import (
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/observer"
 )
 
-// follower asks a server whose time limits are short for all flows from now on.
-func follower(t *testing.T, ring *observer.Ring) (ask func() (*http.Response, error), shutDown func()) {
+// follower asks a server with these time limits for all flows from now on.
+func follower(t *testing.T, ring *observer.Ring, limit time.Duration) (ask func() (*http.Response, error), shutDown func()) {
 	t.Helper()
 	w := &website{observer: observer.NewServer(ring, "node", "")}
 	server := httptest.NewUnstartedServer(nil)
-	server.Config.ReadTimeout, server.Config.WriteTimeout = 50*time.Millisecond, 50*time.Millisecond
+	server.Config.ReadTimeout, server.Config.WriteTimeout = limit, limit
 	server.Config.Handler = w.flows(server.Config)
 	server.Start()
 	t.Cleanup(server.Close)
@@ -33,13 +33,14 @@ func follower(t *testing.T, ring *observer.Ring) (ask func() (*http.Response, er
 // The server's limits are for short answers: who follows a quiet node is not cut off by them.
 func TestFollowersAreNotCutOff(t *testing.T) {
 	ring := observer.NewRing(10)
-	ask, shutDown := follower(t, ring)
+	const limit = 500 * time.Millisecond
+	ask, shutDown := follower(t, ring, limit)
 	resp, err := ask()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	time.AfterFunc(200*time.Millisecond, func() { ring.Append([]*flowpb.Flow{{Time: timestamppb.Now(), Uuid: "late"}}) })
+	time.AfterFunc(2*limit, func() { ring.Append([]*flowpb.Flow{{Time: timestamppb.Now(), Uuid: "late"}}) })
 	lines := bufio.NewScanner(resp.Body)
 	if !lines.Scan() || !strings.Contains(lines.Text(), "late") {
 		t.Fatalf("got %q, %v", lines.Text(), lines.Err())
@@ -51,7 +52,7 @@ func TestFollowersAreNotCutOff(t *testing.T) {
 }
 
 func TestFollowersAreBounded(t *testing.T) {
-	ask, _ := follower(t, observer.NewRing(10))
+	ask, _ := follower(t, observer.NewRing(10), time.Minute)
 	for range maxFollowers {
 		resp, err := ask()
 		if err != nil || resp.StatusCode != http.StatusOK {
@@ -61,7 +62,7 @@ func TestFollowersAreBounded(t *testing.T) {
 	}
 	resp, err := ask()
 	if err != nil || resp.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("one more than fit: %v, %v", resp, err)
+		t.Fatalf("one more than fit: %v, %v", resp, err)
 	}
 	resp.Body.Close()
 }
