@@ -3,7 +3,6 @@
 package agent
 
 import (
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -129,11 +128,11 @@ func (s *state) setLoaded(generation uint32, world *plan.World, endpoints []plan
 	s.report.Sets = len(sets)
 }
 
-// setAttached says which of the endpoints' interfaces packets are judged at.
+// setAttached says which of the endpoints' interfaces packets are judged at. The map must not be changed any more.
 func (s *state) setAttached(attached map[uint32]bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.attached = maps.Clone(attached)
+	s.attached = attached
 	for i := range s.report.Endpoints {
 		s.report.Endpoints[i].Attached = attached[s.report.Endpoints[i].Ifindex]
 	}
