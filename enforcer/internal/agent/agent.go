@@ -71,8 +71,7 @@ func Run(ctx context.Context, config Config) (err error) {
 		return err
 	}
 	defer sockets.close()
-	trigger := newTrigger()
-	state := newState(config.Node)
+	trigger, state := newTrigger(), newState(config.Node)
 	objects, err := inventory.New(ctx, config.REST, config.Log, func() { state.objectChanged(); trigger.objectsChanged() })
 	if err != nil {
 		return err
@@ -99,56 +98,77 @@ func Run(ctx context.Context, config Config) (err error) {
 		err = errors.Join(err, endDatapath(datapath, config))
 		condition.end(config.CleanUp)
 	}()
-
-	shared := shared{
-		node: config.Node, log: config.Log, dataplane: datapath,
-		book: attribution.NewBook(config.Node, objects.Owner), state: state, metrics: newMetrics(),
-	}
-	ring := observer.NewRing(config.FlowBuffer)
-	shared.metrics.registry.MustRegister(sampled{state: shared.state, ring: ring, dataplane: datapath})
-	flows := observer.NewServer(ring, config.Node, config.Version)
-	flows.Register(sockets.hubbleServer)
-	website := &website{shared: shared, ring: ring, observer: flows}
-	sandboxes := newSandboxes(network, config.NetNSPath, trigger)
-	updater := &updater{
-		shared: shared, trigger: trigger, network: network, inventory: objects, faults: faults,
-		mirror: newMirror(config.Node, config.DenyWith == DenyByReject), sandboxes: sandboxes, netnsPath: config.NetNSPath,
-	}
-	plugin := &nri.Plugin{
-		Socket: config.NRISocket, Synchronized: sandboxes.synchronized, Added: sandboxes.added, Removed: sandboxes.removed, Log: config.Log,
-	}
-	shared.metrics.registry.MustRegister(runtimeMetrics{plugin})
 	responder, err := reject.New(datapath, config.Log)
 	if err != nil {
 		return err
 	}
+	shared := shared{
+		node: config.Node, log: config.Log, dataplane: datapath,
+		book: attribution.NewBook(config.Node, objects.Owner), state: state, metrics: newMetrics(),
+	}
 	shared.metrics.registry.MustRegister(answers{responder})
-	drainer := &drainer{shared: shared, ring: ring}
+	updater := &updater{
+		shared: shared, trigger: trigger, network: network, inventory: objects, faults: faults,
+		mirror: newMirror(config.Node, config.DenyWith == DenyByReject), netnsPath: config.NetNSPath,
+		sandboxes: newSandboxes(network, config.NetNSPath, trigger),
+	}
 	namer, err := newNamer(shared, config)
 	if err != nil {
 		return err
 	}
+	shared.metrics.registry.MustRegister(nameMetrics{namer, shared.book, datapath})
 	if namer != nil {
 		updater.resolvers = newResolvers(config.DNSService)
 	}
-	shared.metrics.registry.MustRegister(nameMetrics{namer, shared.book, datapath})
-
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return serveHubble(ctx, sockets.hubbleServer, sockets.hubble) })
-	group.Go(func() error { return serveHTTP(ctx, website.server(), sockets.http) })
-	group.Go(func() error { return hostnet.Watch(ctx, trigger.networkChanged) })
-	group.Go(func() error { updater.run(ctx); return nil })
-	group.Go(func() error { return responder.Run(ctx) })
-	if config.NRISocket != "" {
-		group.Go(func() error { plugin.Run(ctx); return nil })
-	}
+	parts := append(updater.parts(config), shared.observers(config, sockets)...)
+	parts = append(parts, responder.Run, endless(condition.run), endless(shared.testItself))
 	if namer != nil {
-		group.Go(func() error { namer.run(ctx); return nil })
+		parts = append(parts, endless(namer.run))
 	}
-	group.Go(func() error { condition.run(ctx); return nil })
-	group.Go(func() error { shared.testItself(ctx); return nil })
-	group.Go(func() error { drainer.run(ctx, config.FlowInterval); return nil })
+	group, ctx := errgroup.WithContext(ctx)
+	for _, run := range parts {
+		group.Go(func() error { return run(ctx) })
+	}
 	return group.Wait()
+}
+
+// part is what runs until ctx ends (nil) or it fails for good, and the agent with it.
+type part func(ctx context.Context) error
+
+// endless is a part that never fails.
+func endless(run func(context.Context)) part {
+	return func(ctx context.Context) error { run(ctx); return nil }
+}
+
+// parts keep the datapath up to date: the updater, and who tells it of changes.
+func (u *updater) parts(config Config) []part {
+	parts := []part{
+		endless(u.run),
+		func(ctx context.Context) error { return hostnet.Watch(ctx, u.trigger.networkChanged) },
+	}
+	plugin := &nri.Plugin{
+		Socket: config.NRISocket, Synchronized: u.sandboxes.synchronized, Added: u.sandboxes.added, Removed: u.sandboxes.removed, Log: config.Log,
+	}
+	u.metrics.registry.MustRegister(runtimeMetrics{plugin})
+	if config.NRISocket != "" {
+		parts = append(parts, endless(plugin.Run))
+	}
+	return parts
+}
+
+// observers collect what the datapath saw, and serve it with what else there is to say of the node.
+func (s *shared) observers(config Config, sockets *sockets) []part {
+	ring := observer.NewRing(config.FlowBuffer)
+	s.metrics.registry.MustRegister(sampled{state: s.state, ring: ring, dataplane: s.dataplane})
+	flows := observer.NewServer(ring, config.Node, config.Version)
+	flows.Register(sockets.hubbleServer)
+	website := &website{shared: *s, ring: ring, observer: flows}
+	drainer := &drainer{shared: *s, ring: ring, interval: config.FlowInterval}
+	return []part{
+		endless(drainer.run),
+		func(ctx context.Context) error { return serveHubble(ctx, sockets.hubbleServer, sockets.hubble) },
+		func(ctx context.Context) error { return serveHTTP(ctx, website.server(), sockets.http) },
+	}
 }
 
 // shared is what the parts of a running agent have in common.

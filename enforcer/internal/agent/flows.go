@@ -15,12 +15,13 @@ import (
 // drainer moves the datapath's records to the ring that they are served from.
 type drainer struct {
 	shared
-	ring *observer.Ring
+	ring     *observer.Ring
+	interval time.Duration // between two drains
 }
 
 // run drains at every interval, and once more when ctx ends.
-func (d *drainer) run(ctx context.Context, interval time.Duration) {
-	ticker := time.NewTicker(interval)
+func (d *drainer) run(ctx context.Context) {
+	ticker := time.NewTicker(d.interval)
 	defer ticker.Stop()
 	for {
 		select {

@@ -49,7 +49,8 @@ type updater struct {
 	loaded     bool       // the last attempt to load was successful
 	gated      bool       // the world that is loaded, by this run or one before, may hold back who it does not know
 	attached   bool       // so was the last one to attach
-	unstaged   string     // what was told of staged policies that do not fit
+	told       string     // the problems of the node that were logged; empty: none
+	unstaged   string     // the same of staged policies that do not fit
 }
 
 // run reads the API server's objects, then updates after every change until ctx ends; what failed is
@@ -60,7 +61,6 @@ func (u *updater) run(ctx context.Context) {
 	}
 	u.log.Info("the API server's objects are read", "node", u.node)
 	retry := time.Duration(0)
-	told := ""
 	for {
 		change, err := u.trigger.next(ctx, retry)
 		if err != nil {
@@ -70,27 +70,32 @@ func (u *updater) run(ctx context.Context) {
 		problems := u.update(change)
 		u.metrics.updated(time.Since(change.since), len(problems))
 		u.state.setProblems(problems)
-		told = u.tell(told, problems)
+		u.tell(problems)
 		if retry = min(max(2*retry, firstRetry), lastRetry); len(problems) == 0 {
 			retry = 0
 		}
 	}
 }
 
-// tell logs problems when they are others than before; it returns what was told.
-func (u *updater) tell(before string, problems []error) string {
-	now := ""
-	if err := errors.Join(problems...); err != nil {
-		now = err.Error()
-	}
+// tell logs problems when they are others than before.
+func (u *updater) tell(problems []error) {
+	now := textOf(problems)
 	switch {
-	case now == before:
+	case now == u.told:
 	case now == "":
 		u.log.Info("the node is up to date again")
 	default:
 		u.log.Warn("the node is not up to date, trying again", "problems", len(problems), "error", now)
 	}
-	return now
+	u.told = now
+}
+
+// textOf is empty when there are no problems.
+func textOf(problems []error) string {
+	if err := errors.Join(problems...); err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 // update does as much as can be done and returns what cannot: then the old policies, or the attached
@@ -114,10 +119,11 @@ func (u *updater) update(change pending) []error {
 		Endpoints:    u.mirror.keepKnown(endpoints, u.input.Endpoints, u.network.Exists),
 		NodeAddrs:    nodeAddrs(u.interfaces, node),
 		ServiceAddrs: u.mirror.serviceAddrs(),
+		Exempt:       u.devices.Exempt,
+		Bridges:      u.devices.Bridges,
 		// Without a namespace that is enforced nobody has asked for pods to be held back.
 		Gate: len(u.mirror.modes) > 0,
 	}
-	input.Exempt, input.Bridges = u.devices.Exempt, u.devices.Bridges
 	u.listenTo(input.NodeAddrs)
 	same := sameNode(u.input, input)
 	if change.objects || !u.loaded || !same {
@@ -252,10 +258,7 @@ func (u *updater) loadNext(input plan.Input) error {
 
 // tellUnstaged logs the pods whose staged policies do not fit, when they are others than before.
 func (u *updater) tellUnstaged(problems []error) {
-	now := ""
-	if err := errors.Join(problems...); err != nil {
-		now = err.Error()
-	}
+	now := textOf(problems)
 	if now != u.unstaged && now != "" {
 		u.log.Warn("some pods are judged by their live policies alone", "error", now)
 	}
