@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -95,11 +94,21 @@ func (s *Set) Select(namespaceLabels map[string]string) *Profile {
 	return s.byName[StandardName]
 }
 
-// Of returns the profile of a namespace and whether the namespace names it: the one that its label
-// bulkhead.dev/profile names (nil, true: there is none of that name), else the one that selects it.
-func (s *Set) Of(namespace *corev1.Namespace) (p *Profile, named bool) {
-	if name, ok := namespace.Labels[baseline.LabelProfile]; ok {
-		return s.Get(name), true
+// Choice is which profile a namespace has.
+//
+// +kubebuilder:object:generate=false
+type Choice struct {
+	Name     string   // in the label bulkhead.dev/profile; that of Selected where there is no label
+	Named    bool     // there is the label
+	Profile  *Profile // of that name; nil: there is none
+	Selected *Profile // that it has, or would have, without the label; never nil
+}
+
+// Choose reads the labels of a namespace.
+func (s *Set) Choose(namespaceLabels map[string]string) Choice {
+	selected := s.Select(namespaceLabels)
+	if name, ok := namespaceLabels[baseline.LabelProfile]; ok {
+		return Choice{name, true, s.Get(name), selected}
 	}
-	return s.Select(namespace.Labels), false
+	return Choice{selected.Name, false, selected, selected}
 }

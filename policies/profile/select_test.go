@@ -6,7 +6,6 @@ import (
 	"slices"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
@@ -37,30 +36,29 @@ func some(t *testing.T) *Set {
 	})
 }
 
-func TestOf(t *testing.T) {
+func TestChoose(t *testing.T) {
 	for _, test := range []struct {
-		labels map[string]string
-		want   string // empty: none
-		named  bool
+		labels                  map[string]string
+		name, profile, selected string // profile is empty: none
+		named                   bool
 	}{
-		{nil, "standard", false},
-		{map[string]string{"tier": "db"}, "standard", false},
-		{map[string]string{"tier": "web"}, "web", false},
-		{map[string]string{"tier": "web", "pci": "yes"}, "card", false}, // by priority, then by name
-		{map[string]string{"tier": "batch"}, "last", false},             // as low as standard, and before it by name
-		{map[string]string{"tier": "web", baseline.LabelProfile: "unselective"}, "unselective", true},
-		{map[string]string{"tier": "web", baseline.LabelProfile: "strict"}, "strict", true},
-		{map[string]string{"tier": "web", baseline.LabelProfile: "broken"}, "broken", true},
-		{map[string]string{"tier": "web", baseline.LabelProfile: "gone"}, "", true},
-		{map[string]string{"tier": "web", baseline.LabelProfile: ""}, "", true},
+		{nil, "standard", "standard", "standard", false},
+		{map[string]string{"tier": "db"}, "standard", "standard", "standard", false},
+		{map[string]string{"tier": "web"}, "web", "web", "web", false},
+		{map[string]string{"tier": "web", "pci": "yes"}, "card", "card", "card", false}, // by priority, then by name
+		{map[string]string{"tier": "batch"}, "last", "last", "last", false},             // as low as standard, and before it by name
+		{map[string]string{"tier": "web", baseline.LabelProfile: "unselective"}, "unselective", "unselective", "web", true},
+		{map[string]string{"tier": "web", baseline.LabelProfile: "strict"}, "strict", "strict", "web", true},
+		{map[string]string{"tier": "web", baseline.LabelProfile: "broken"}, "broken", "broken", "web", true},
+		{map[string]string{"tier": "web", baseline.LabelProfile: "gone"}, "gone", "", "web", true},
+		{map[string]string{"tier": "web", baseline.LabelProfile: ""}, "", "", "web", true},
 	} {
-		p, named := some(t).Of(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Labels: test.labels}})
-		got := ""
-		if p != nil {
-			got = p.Name
+		c, held := some(t).Choose(test.labels), ""
+		if c.Profile != nil {
+			held = c.Profile.Name
 		}
-		if got != test.want || named != test.named {
-			t.Errorf("%v: %q, %v, want %q, %v", test.labels, got, named, test.want, test.named)
+		if c.Name != test.name || held != test.profile || c.Selected.Name != test.selected || c.Named != test.named {
+			t.Errorf("%v: %q, profile %q, selected %q, named %v; want %+v", test.labels, c.Name, held, c.Selected.Name, c.Named, test)
 		}
 	}
 }

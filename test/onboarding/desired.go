@@ -82,7 +82,7 @@ func desired(ns *corev1.Namespace, set *profile.Set, targets baseline.DNSTargets
 	if err != nil || !mode.NeedsBaseline() {
 		return nil, err
 	}
-	of, _ := set.Of(ns)
+	of := set.Choose(ns.Labels).Profile
 	if of == nil {
 		return nil, fmt.Errorf("namespace %s has a profile that does not exist", ns.Name)
 	}
@@ -130,7 +130,7 @@ func (w *world) wrongView(ns *corev1.Namespace, set *profile.Set, want map[strin
 	}
 	shown := w.bulkheads.Items[i].Status
 	mode, _ := baseline.ModeOf(ns.Labels) // desired has checked it
-	of, _ := set.Of(ns)
+	of := set.Choose(ns.Labels).Profile
 	names := make([]string, 0, len(want))
 	for name := range want {
 		names = append(names, name)

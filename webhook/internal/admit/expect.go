@@ -25,28 +25,16 @@ type Profiles struct {
 	Live     client.Reader // Profiles that Set does not know yet: they may be applied together with a namespace
 }
 
-// choice is which profile a namespace has.
-type choice struct {
-	name     string           // in its label; that of selected where it has none
-	named    *profile.Profile // of that name; nil: there is none
-	selected *profile.Profile // that it has, or would have, without the label; never nil
-}
-
-func (p *Profiles) choose(ctx context.Context, labels map[string]string) (choice, error) {
+func (p *Profiles) choose(ctx context.Context, labels map[string]string) (profile.Choice, error) {
 	set, err := p.Set(ctx)
 	if err != nil {
-		return choice{}, err
+		return profile.Choice{}, err
 	}
-	selected := set.Select(labels)
-	name, ok := labels[baseline.LabelProfile]
-	if !ok {
-		return choice{selected.Name, selected, selected}, nil
+	c := set.Choose(labels)
+	if c.Profile == nil {
+		c.Profile, err = p.read(ctx, c.Name)
 	}
-	named := set.Get(name)
-	if named == nil {
-		named, err = p.read(ctx, name)
-	}
-	return choice{name, named, selected}, err
+	return c, err
 }
 
 // read returns nil where there is no profile of that name.
@@ -66,21 +54,21 @@ func (p *Profiles) read(ctx context.Context, name string) (*profile.Profile, err
 }
 
 // startingMode is that of the profile that counts: of the selected one where there is none of the given name.
-func (p *Profiles) startingMode(ctx context.Context, c choice) baseline.Mode {
-	if c.named == nil {
-		return p.Starting(ctx, c.selected.Starting())
+func (p *Profiles) startingMode(ctx context.Context, c profile.Choice) baseline.Mode {
+	if c.Profile == nil {
+		return p.Starting(ctx, c.Selected.Starting())
 	}
-	return p.Starting(ctx, c.named.Starting())
+	return p.Starting(ctx, c.Profile.Starting())
 }
 
 // expected is what rules see of the profile.
-func (p *Profiles) expected(ctx context.Context, c choice) *gate.Profile {
-	if c.named == nil {
-		return &gate.Profile{Name: c.name, Selected: c.selected.Name}
+func (p *Profiles) expected(ctx context.Context, c profile.Choice) *gate.Profile {
+	if c.Profile == nil {
+		return &gate.Profile{Name: c.Name, Selected: c.Selected.Name}
 	}
 	return &gate.Profile{
-		Name: c.name, Selected: c.selected.Name, Exists: true,
-		StartingMode: p.startingMode(ctx, c).String(), MinimumMode: c.named.Minimum().String(),
-		RequiredLabels: c.named.Spec.RequiredLabels,
+		Name: c.Name, Selected: c.Selected.Name, Exists: true,
+		StartingMode: p.startingMode(ctx, c).String(), MinimumMode: c.Profile.Minimum().String(),
+		RequiredLabels: c.Profile.Spec.RequiredLabels,
 	}
 }

@@ -108,7 +108,7 @@ func (j *Judge) expect(ctx context.Context, request admission.Request, input *ga
 		return err
 	}
 	input.Profile = j.Profiles.expected(ctx, chosen)
-	if input.User.Trusted || chosen.named == nil {
+	if input.User.Trusted || chosen.Profile == nil {
 		return nil
 	}
 	mode, _ := baseline.ModeOf(labels) // what is no mode protects as little as observe
@@ -117,8 +117,8 @@ func (j *Judge) expect(ctx context.Context, request admission.Request, input *ga
 			return err
 		}
 	}
-	if _, had := before.GetLabels()[baseline.LabelProfile]; !had && chosen.named != chosen.selected {
-		input.User.MayLeave, err = j.Users.may(ctx, request.UserInfo, mayLeave, chosen.selected.Name)
+	if _, had := before.GetLabels()[baseline.LabelProfile]; !had && chosen.Profile != chosen.Selected {
+		input.User.MayLeave, err = j.Users.may(ctx, request.UserInfo, mayLeave, chosen.Selected.Name)
 	}
 	return err
 }

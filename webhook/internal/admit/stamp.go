@@ -69,7 +69,7 @@ func (s *Stamp) stamp(ctx context.Context, request admission.Request, namespace 
 		}
 		setDefault(labels, baseline.LabelMode, mode.String())
 	}
-	setDefault(labels, baseline.LabelProfile, chosen.selected.Name)
+	setDefault(labels, baseline.LabelProfile, chosen.Selected.Name)
 	namespace.SetLabels(labels)
 	return nil
 }

@@ -36,16 +36,13 @@ type Standing struct {
 
 // Of is the standing that labels and profiles ask for, without policies yet.
 func Of(namespace *corev1.Namespace, set *profile.Set) Standing {
-	now := Standing{Mode: baseline.Observe.String(), Selected: set.Select(namespace.Labels).Name}
+	c := set.Choose(namespace.Labels)
+	now := Standing{
+		Mode: baseline.Observe.String(), Profile: c.Name, Named: c.Named, Held: c.Profile, Invalid: set.Invalid(c.Name), Selected: c.Selected.Name,
+	}
 	if mode, ok := namespace.Labels[baseline.LabelMode]; ok {
 		now.Mode = mode
 	}
-	now.Held, _ = set.Of(namespace)
-	now.Profile = now.Selected
-	if name, ok := namespace.Labels[baseline.LabelProfile]; ok {
-		now.Profile, now.Named = name, true
-	}
-	now.Invalid = set.Invalid(now.Profile)
 	return now
 }
 
