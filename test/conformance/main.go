@@ -10,27 +10,18 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/bulkhead-dev/bulkhead/test/cluster"
+	"github.com/bulkhead-dev/bulkhead/test/program"
 )
 
 // errFailed is the one failure that is a finding, not a fault of the measurement.
 var errFailed = errors.New("not every spec passed")
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := command().ExecuteContext(ctx)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "conformance:", err)
-		os.Exit(1)
-	}
-}
+func main() { program.Main(command()) }
 
 // config is what the flags say.
 type config struct {

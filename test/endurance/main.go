@@ -10,30 +10,20 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/bulkhead-dev/bulkhead/test/node"
+	"github.com/bulkhead-dev/bulkhead/test/program"
 )
 
 // errWrong is the one failure that is a finding, not a fault of the experiment.
 var errWrong = errors.New("the enforcer did not do what it must")
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := command().ExecuteContext(ctx)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "endurance:", err)
-		os.Exit(1)
-	}
-}
+func main() { program.Main(command()) }
 
 // config is what the flags say.
 type config struct {

@@ -9,30 +9,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/bulkhead-dev/bulkhead/test/cluster"
+	"github.com/bulkhead-dev/bulkhead/test/program"
 )
 
 // errFound is the one failure that is a finding, not a fault of the measurement.
 var errFound = errors.New("something leaked, or was lost")
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := command().ExecuteContext(ctx)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "firstpacket:", err)
-		os.Exit(1)
-	}
-}
+func main() { program.Main(command()) }
 
 // config is what the flags say.
 type config struct {

@@ -9,26 +9,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/bulkhead-dev/bulkhead/test/program"
 )
 
 // errJudged is the one failure that is a finding, not a fault of the measurement.
 var errJudged = errors.New("requests were judged wrongly, or not at all")
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := command().ExecuteContext(ctx)
-	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "restarts:", err)
-		os.Exit(1)
-	}
-}
+func main() { program.Main(command()) }
 
 // config is what the flags say.
 type config struct {
