@@ -15,7 +15,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
@@ -44,7 +43,7 @@ func (l *lab) enforceNewNamespaces(ctx context.Context) error {
 		return err
 	}
 	try := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "try"}}
-	return until(ctx, "new namespaces to get a mode", func(ctx context.Context) error {
+	return cluster.Until(ctx, patience, "new namespaces to get a mode", func(ctx context.Context) error {
 		ns, err := client.CoreV1().Namespaces().Create(ctx, try, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		if err == nil && ns.Labels[baseline.LabelMode] != "enforce" {
 			err = fmt.Errorf("a new namespace has the labels %v", ns.Labels)
@@ -80,7 +79,7 @@ func (l *lab) installEnforcer(ctx context.Context) error {
 		return err
 	}
 	begin := time.Now()
-	err = until(ctx, "bulkhead-enforcer to be ready on every node", func(ctx context.Context) error {
+	err = cluster.Until(ctx, patience, "bulkhead-enforcer to be ready on every node", func(ctx context.Context) error {
 		return l.enforcerReady(ctx, client)
 	})
 	if err != nil {
@@ -128,22 +127,6 @@ func (l *lab) enforcerReady(ctx context.Context, client kubernetes.Interface) er
 
 // Nodes is how many there are.
 func (l *lab) Nodes() int { return len(l.Cluster.Nodes) }
-
-// until calls check until it returns nil. The error after patience is the last of check's.
-func until(ctx context.Context, what string, check func(context.Context) error) error {
-	last := errors.New("never looked")
-	err := wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
-		err := check(ctx)
-		if ctx.Err() == nil || err == nil {
-			last = err // else it only says that time is up
-		}
-		return err == nil, nil
-	})
-	if err != nil {
-		return fmt.Errorf("wait for %s: %w: %w", what, err, last)
-	}
-	return nil
-}
 
 // collectEvidence writes what the enforcers say about themselves.
 func (l *lab) collectEvidence(ctx context.Context) error {

@@ -27,7 +27,7 @@ func (e *enforcer) start(ctx context.Context) (err error) {
 	if e.process, err = e.lab.node.StartProcess(e.lab.binary, log, args); err != nil {
 		return err
 	}
-	return until(ctx, "bulkhead-enforcer to be ready", func(ctx context.Context) error {
+	return cluster.Until(ctx, patience, "bulkhead-enforcer to be ready", func(ctx context.Context) error {
 		select {
 		case <-e.process.Done():
 			return fmt.Errorf("%w", e.process.EndedByItself())

@@ -17,7 +17,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
@@ -117,7 +116,7 @@ func (l *lab) applyObjects(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return until(ctx, "the ServiceAccounts of pods", func(ctx context.Context) error {
+	return cluster.Until(ctx, patience, "the ServiceAccounts of pods", func(ctx context.Context) error {
 		for _, namespace := range []string{denied, allowed, audited, watched, open} {
 			if _, err := l.client.CoreV1().ServiceAccounts(namespace).Get(ctx, "default", metav1.GetOptions{}); err != nil {
 				return err
@@ -165,7 +164,7 @@ func (l *lab) startPod(ctx context.Context) (addr netip.Addr, err error) {
 	if _, err := pods.Create(ctx, pod, metav1.CreateOptions{}); err != nil {
 		return addr, err
 	}
-	err = until(ctx, "the pod of the sink to run", func(ctx context.Context) error {
+	err = cluster.Until(ctx, patience, "the pod of the sink to run", func(ctx context.Context) error {
 		got, err := pods.Get(ctx, pod.Name, metav1.GetOptions{})
 		if err == nil && got.Status.Phase != corev1.PodRunning {
 			err = fmt.Errorf("it is %s", got.Status.Phase)
@@ -202,19 +201,3 @@ func (l *lab) keepLogs() error {
 func (l *lab) say(format string, args ...any) { fmt.Fprintf(l.out, format+"\n", args...) }
 
 func (l *lab) file(name string) string { return filepath.Join(l.output, name) }
-
-// until calls check until it returns nil. The error after patience is the last of check's.
-func until(ctx context.Context, what string, check func(context.Context) error) error {
-	last := errors.New("never looked")
-	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
-		err := check(ctx)
-		if ctx.Err() == nil || err == nil {
-			last = err // else it only says that time is up
-		}
-		return err == nil, nil
-	})
-	if err != nil {
-		return fmt.Errorf("wait for %s: %w: %w", what, err, last)
-	}
-	return nil
-}

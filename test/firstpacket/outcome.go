@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/bulkhead-dev/bulkhead/test/cluster"
 	"github.com/bulkhead-dev/bulkhead/test/firstpacket/record"
 )
 
@@ -51,7 +52,7 @@ type sums struct {
 
 // count waits until nothing is under way and adds up.
 func (l *lab) count(ctx context.Context, o *outcome) error {
-	err := until(ctx, "sinks to be quiet", func(context.Context) error {
+	err := cluster.Until(ctx, patience, "sinks to be quiet", func(context.Context) error {
 		for _, s := range l.sinks {
 			if !s.quiet() {
 				return fmt.Errorf("packets arrive %s", s.name)

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/bulkhead-dev/bulkhead/test/cluster"
 	"github.com/bulkhead-dev/bulkhead/test/firstpacket/record"
 )
 
@@ -123,7 +124,7 @@ func (l *lab) clear(ctx context.Context, w wave) error {
 			return fmt.Errorf("delete the pods of namespace %s: %w", g.namespace, err)
 		}
 	}
-	return until(ctx, "pods to be gone", func(ctx context.Context) error {
+	return cluster.Until(ctx, patience, "pods to be gone", func(ctx context.Context) error {
 		for _, g := range w {
 			left, err := l.client.CoreV1().Pods(g.namespace).List(ctx, metav1.ListOptions{})
 			if err != nil || len(left.Items) > 0 {

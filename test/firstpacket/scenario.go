@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/bulkhead-dev/bulkhead/test/cluster"
 	"github.com/bulkhead-dev/bulkhead/test/firstpacket/record"
 )
 
@@ -149,7 +150,7 @@ func (l *lab) playWave(ctx context.Context, s scenario, w wave, o *outcome) erro
 // killed meanwhile.
 func (l *lab) awaitStarts(ctx context.Context, members []member) error {
 	killed := map[string]bool{}
-	return until(ctx, "pods to send", func(ctx context.Context) error {
+	return cluster.Until(ctx, patience, "pods to send", func(ctx context.Context) error {
 		pods, err := l.byPod()
 		if err != nil {
 			return err
@@ -201,7 +202,7 @@ func (l *lab) byPod() (map[string][]record.Record, error) {
 // awaitArrivals returns when datagrams of every container that still sends, and may, have arrived everywhere.
 func (l *lab) awaitArrivals(ctx context.Context) error {
 	last := map[uint64]uint64{} // datagrams that an instance had sent at the look before
-	return until(ctx, "datagrams of all pods that may send", func(context.Context) error {
+	return cluster.Until(ctx, patience, "datagrams of all pods that may send", func(context.Context) error {
 		records, err := record.ReadAll(l.records())
 		if err != nil {
 			return err
