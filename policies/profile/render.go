@@ -12,9 +12,9 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"k8s.io/utils/ptr"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
 // prefix is what names of policies that Bulkhead makes begin with.
@@ -63,32 +63,8 @@ func (t *Template) policy(namespace string) *networkingv1.NetworkPolicy {
 		},
 		Spec: *t.Spec.DeepCopy(),
 	}
-	setDefaults(&policy.Spec)
+	netpol.SetDefaults(&policy.Spec)
 	return policy
-}
-
-// setDefaults does what the API server does: https://kubernetes.io/docs/reference/kubernetes-api/policy-resources/network-policy-v1/
-func setDefaults(spec *networkingv1.NetworkPolicySpec) {
-	if len(spec.PolicyTypes) == 0 {
-		spec.PolicyTypes = []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}
-		if len(spec.Egress) > 0 {
-			spec.PolicyTypes = append(spec.PolicyTypes, networkingv1.PolicyTypeEgress)
-		}
-	}
-	for i := range spec.Ingress {
-		setProtocols(spec.Ingress[i].Ports)
-	}
-	for i := range spec.Egress {
-		setProtocols(spec.Egress[i].Ports)
-	}
-}
-
-func setProtocols(ports []networkingv1.NetworkPolicyPort) {
-	for i := range ports {
-		if ports[i].Protocol == nil {
-			ports[i].Protocol = ptr.To(corev1.ProtocolTCP)
-		}
-	}
 }
 
 // selectors are all that a policy selects by, and where it does.

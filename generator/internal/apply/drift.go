@@ -6,12 +6,12 @@ import (
 	"maps"
 	"slices"
 
-	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
 // drift compares every policy of ours with what the commit that it was applied from had approved.
@@ -79,32 +79,11 @@ func lastOther(p *networkingv1.NetworkPolicy) string {
 	return newest.Manager
 }
 
-// defaulted fills in what an API server fills in, so that specs from YAML can be compared with
-// live ones.
+// defaulted is a copy with what an API server fills in.
 func defaulted(spec networkingv1.NetworkPolicySpec) networkingv1.NetworkPolicySpec {
 	out := *spec.DeepCopy()
-	if len(out.PolicyTypes) == 0 {
-		out.PolicyTypes = []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}
-		if len(out.Egress) > 0 {
-			out.PolicyTypes = append(out.PolicyTypes, networkingv1.PolicyTypeEgress)
-		}
-	}
-	for i := range out.Ingress {
-		defaultPorts(out.Ingress[i].Ports)
-	}
-	for i := range out.Egress {
-		defaultPorts(out.Egress[i].Ports)
-	}
+	netpol.SetDefaults(&out)
 	return out
-}
-
-func defaultPorts(ports []networkingv1.NetworkPolicyPort) {
-	for i := range ports {
-		if ports[i].Protocol == nil {
-			tcp := corev1.ProtocolTCP
-			ports[i].Protocol = &tcp
-		}
-	}
 }
 
 func sortedNames(m map[string]*networkingv1.NetworkPolicy) []string {
