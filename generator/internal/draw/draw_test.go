@@ -4,6 +4,7 @@ package draw
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"flag"
@@ -13,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,7 +63,8 @@ func build(lines []reach.Line, others ...reach.End) *reach.Map {
 			m.Ends = append(m.Ends, e)
 		}
 	}
-	m.Sort()
+	slices.SortFunc(m.Ends, reach.End.Compare)
+	slices.SortFunc(m.Lines, func(a, b reach.Line) int { return cmp.Or(a.From.Compare(b.From), a.To.Compare(b.To)) })
 	return m
 }
 

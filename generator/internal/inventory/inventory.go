@@ -207,10 +207,6 @@ func (inv *Inventory) Workloads() []*Workload {
 	return out
 }
 
-// Namespaces returns the Namespace objects, ordered by name; those known only by their pods are not
-// among them.
-func (inv *Inventory) Namespaces() []*corev1.Namespace { return inv.namespaces }
-
 // HasNamespace reports whether there is a Namespace object of this name, or anything in it.
 func (inv *Inventory) HasNamespace(name string) bool { return name != "" && inv.known[name] }
 

@@ -62,7 +62,7 @@ func BenchmarkLoad(b *testing.B) {
 				if err != nil || len(set.Objects) != pods {
 					b.Fatal(err)
 				}
-				if tt.lines && set.Objects[pods-1].At().Line == 0 {
+				if tt.lines && begin(b, set, set.Objects[pods-1]).Line == 0 {
 					b.Fatal("no line")
 				}
 			}

@@ -34,7 +34,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		lines := bytes.Count(data, []byte("\n")) + 1
 		for i, o := range lenient.Objects {
-			at := o.At()
+			at := begin(t, lenient, o)
 			if at.Line < 1 || at.Line > lines {
 				t.Fatalf("object %d is at %s of %d lines", i, at, lines)
 			}

@@ -28,6 +28,16 @@ func folder(t *testing.T, files ...string) {
 	}
 }
 
+// begin is where an object begins.
+func begin(t testing.TB, s *manifest.Set, o manifest.Object) manifest.Position {
+	t.Helper()
+	m, err := meta.Accessor(o.Object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Position(o.GetObjectKind().GroupVersionKind().Kind, m.GetNamespace(), m.GetName(), "")
+}
+
 // names are "Kind namespace/name file:line" of each object.
 func names(t *testing.T, s *manifest.Set) []string {
 	t.Helper()
@@ -37,7 +47,7 @@ func names(t *testing.T, s *manifest.Set) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, o.GetObjectKind().GroupVersionKind().Kind+" "+strings.TrimPrefix(m.GetNamespace()+"/"+m.GetName(), "/")+" "+o.At().String())
+		out = append(out, o.GetObjectKind().GroupVersionKind().Kind+" "+strings.TrimPrefix(m.GetNamespace()+"/"+m.GetName(), "/")+" "+begin(t, s, o).String())
 	}
 	return out
 }

@@ -37,14 +37,11 @@ type key struct{ kind, namespace, name string }
 
 func (k key) String() string { return called(k.kind, k.namespace, k.name) }
 
-// At is where the object begins; of an object that a kustomization made, where its source begins.
-// The first question about a file parses it again, because most files are never asked about.
-func (o Object) At() Position { return o.source.at("") }
-
 // Position is the place of a field of an object, such as spec.ingress[0].from[1].ipBlock.cidr or
 // metadata.labels[app]. Where the file has no such field it is the nearest parent's, at last the
-// object's (path "" is the object). A namespaced object without a namespace is looked for in
-// "default". The zero Position: the Set has no such object.
+// object's (path "" is the object); of an object that a kustomization made it is in its source. A namespaced
+// object without a namespace is looked for in "default". The zero Position: the Set has no such object.
+// The first question about a file parses it again, because most files are never asked about.
 func (s *Set) Position(kind, namespace, name, path string) Position {
 	if namespace == "" && !clusterScoped[kind] {
 		namespace = "default"

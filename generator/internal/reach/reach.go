@@ -5,7 +5,6 @@ package reach
 import (
 	"cmp"
 	"net/netip"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -103,10 +102,4 @@ func (f *Future) String() string {
 		namespaces = " in any namespace"
 	}
 	return pods + namespaces
-}
-
-// Sort puts ends and lines in order.
-func (m *Map) Sort() {
-	slices.SortFunc(m.Ends, End.Compare)
-	slices.SortFunc(m.Lines, func(a, b Line) int { return cmp.Or(a.From.Compare(b.From), a.To.Compare(b.To)) })
 }
