@@ -166,7 +166,7 @@ func (c *condition) write(ctx context.Context, now claim, generation uint32) {
 func (c *condition) patch(ctx context.Context, now claim, message string) (changed *corev1.Node, err error) {
 	node, err := c.client.CoreV1().Nodes().Get(ctx, c.node, metav1.GetOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("read the node: %w", err)
+		return nil, fmt.Errorf("read node %s: %w", c.node, err)
 	}
 	at := metav1.Now()
 	next := corev1.NodeCondition{
@@ -184,7 +184,7 @@ func (c *condition) patch(ctx context.Context, now claim, message string) (chang
 	}
 	_, err = c.client.CoreV1().Nodes().Patch(ctx, c.node, types.StrategicMergePatchType, body, metav1.PatchOptions{}, "status")
 	if err != nil {
-		return nil, fmt.Errorf("write the node's status: %w", err)
+		return nil, fmt.Errorf("write the status of node %s: %w", c.node, err)
 	}
 	return changed, nil
 }
