@@ -25,7 +25,6 @@ type trigger struct {
 type pending struct {
 	objects bool      // the API server's
 	network bool      // the node's
-	pods    bool      // sandboxes: the container runtime waits for an answer
 	since   time.Time // the first change
 }
 
@@ -39,8 +38,11 @@ func (t *trigger) objectsChanged() { t.fire(pending{objects: true}) }
 // networkChanged never blocks.
 func (t *trigger) networkChanged() { t.fire(pending{network: true}) }
 
-// sandboxesChanged never blocks.
-func (t *trigger) sandboxesChanged() { t.fire(pending{network: true, pods: true}) }
+// sandboxesChanged never blocks. The container runtime waits for an answer.
+func (t *trigger) sandboxesChanged() {
+	t.networkChanged()
+	wake(t.hurry)
+}
 
 func (t *trigger) fire(what pending) {
 	t.mu.Lock()
@@ -49,12 +51,8 @@ func (t *trigger) fire(what pending) {
 	}
 	t.pending.objects = t.pending.objects || what.objects
 	t.pending.network = t.pending.network || what.network
-	t.pending.pods = t.pending.pods || what.pods
 	t.mu.Unlock()
 	wake(t.wake)
-	if what.pods {
-		wake(t.hurry)
-	}
 }
 
 func wake(c chan struct{}) {
