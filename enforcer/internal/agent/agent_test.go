@@ -7,13 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	flowpb "github.com/cilium/cilium/api/v1/flow"
 	observerpb "github.com/cilium/cilium/api/v1/observer"
@@ -26,7 +23,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/agent"
-	"github.com/bulkhead-dev/bulkhead/enforcer/internal/observer"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/plan"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/report"
 	"github.com/bulkhead-dev/bulkhead/test/node"
@@ -36,48 +32,6 @@ const (
 	httpAddr   = "127.0.0.1:9967" // free: the network namespace is the tests' own
 	hubbleAddr = "127.0.0.1:4244"
 )
-
-// launch runs an agent and returns what stops it, and a channel with the error if it ends before.
-func launch(t *testing.T, nodeName, pinPath string, cleanUp bool) (stop func(), ended <-chan error) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	result := make(chan error, 1)
-	go func() {
-		defer close(result)
-		result <- agent.Run(ctx, agent.Config{
-			REST: enforcer, Node: nodeName, PinPath: pinPath, HTTPAddr: httpAddr,
-			Hubble: observer.Transport{Addr: hubbleAddr}, FlowInterval: 20 * time.Millisecond, FlowBuffer: 4096,
-			CleanUp: cleanUp, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
-		})
-	}()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-result; err != nil {
-			t.Errorf("the agent ended with %v", err)
-		}
-	})
-	t.Cleanup(stop)
-	return stop, result
-}
-
-// start runs an agent, waits until it is ready and returns what stops it.
-func start(t *testing.T, nodeName, pinPath string, cleanUp bool) (stop func()) {
-	t.Helper()
-	stop, ended := launch(t, nodeName, pinPath, cleanUp)
-	eventually(t, "the agent is ready", func() error {
-		select {
-		case err := <-ended:
-			t.Fatalf("the agent ended: %v", err)
-		default:
-		}
-		code, body, err := get("http://" + httpAddr + "/readyz")
-		if err == nil && code != http.StatusOK {
-			err = fmt.Errorf("%d: %s", code, body)
-		}
-		return err
-	})
-	return stop
-}
 
 func currentReport(t *testing.T) *report.Report {
 	t.Helper()
@@ -176,7 +130,7 @@ func TestPoliciesReachPackets(t *testing.T) {
 	createPod(t, nodeName, "stranger", "thief", nil, thief)
 	echo(t, api, 3000)
 	apply(t, ns, denyAll(), allow("api", "api", "frontend", 3000))
-	start(t, nodeName, t.TempDir()+"/bpf", true)
+	start(t, nodeName, nil)
 
 	for _, addr := range api.Addrs {
 		if err := reach(front, addr, 3000); err != nil {
@@ -265,7 +219,7 @@ func TestInterfacesComeAndGo(t *testing.T) {
 	const nodeName, ns = "node-late", "late"
 	createNode(t, nodeName, "192.0.2.7")
 	createNamespace(t, ns, "enforce")
-	start(t, nodeName, t.TempDir()+"/bpf", true)
+	start(t, nodeName, nil)
 
 	late := node.Unconnected("vlate", "10.99.11.2")
 	createPod(t, nodeName, ns, "late", nil, late)
@@ -315,6 +269,7 @@ func TestEnforcementOutlivesTheAgent(t *testing.T) {
 	echo(t, b, 81)
 	apply(t, ns, denyAll(), allow("b", "b", "a", 80))
 	pinPath := t.TempDir() + "/bpf"
+	staying := func(c *agent.Config) { c.PinPath, c.CleanUp = pinPath, false }
 	judged := func(when string) {
 		t.Helper()
 		if err := reach(a, b.Addrs[0], 80); err != nil {
@@ -324,7 +279,7 @@ func TestEnforcementOutlivesTheAgent(t *testing.T) {
 			t.Errorf("%s: denied connection: %v, want dropped", when, err)
 		}
 	}
-	stop := start(t, nodeName, pinPath, false)
+	stop := start(t, nodeName, staying)
 	open, err := dial(a, b.Addrs[0], 80)
 	if err != nil {
 		t.Fatal(err)
@@ -341,7 +296,7 @@ func TestEnforcementOutlivesTheAgent(t *testing.T) {
 	stop()
 	judged("without an agent")
 	stillOpen("without an agent")
-	stop, _ = launch(t, "node-mistyped", pinPath, false)
+	stop, _ = launch(t, "node-mistyped", staying)
 	eventually(t, "the agent misses its Node", func() error {
 		r, err := report.Fetch(t.Context(), httpAddr)
 		if err == nil && !strings.Contains(strings.Join(r.Problems, ""), "no Node called node-mistyped") {
@@ -351,7 +306,7 @@ func TestEnforcementOutlivesTheAgent(t *testing.T) {
 	})
 	judged("under an agent with another node's name")
 	stop()
-	stop = start(t, nodeName, pinPath, true)
+	stop = start(t, nodeName, func(c *agent.Config) { c.PinPath = pinPath })
 	judged("with the next agent")
 	stillOpen("with the next agent")
 	if r := currentReport(t); r.Generation <= generation || len(r.Endpoints) != 2 {
@@ -378,7 +333,7 @@ func TestPoliciesThatDoNotFit(t *testing.T) {
 	echo(t, b, 81)
 	echo(t, other, 80)
 	apply(t, ns, denyAll(), allow("b", "b", "a", 80))
-	start(t, nodeName, t.TempDir()+"/bpf", true)
+	start(t, nodeName, nil)
 
 	huge := allow("huge", "b", "a", 1)
 	for port := 1000; len(huge.Spec.Ingress) <= plan.MaxRules; port++ {
@@ -419,7 +374,7 @@ func TestInvalidPolicy(t *testing.T) {
 	wrong := allow("wrong", "api", "frontend", 3000)
 	wrong.Spec.Ingress[0].From = []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "010.0.0.0/8"}}}
 	apply(t, ns, wrong)
-	start(t, nodeName, t.TempDir()+"/bpf", true)
+	start(t, nodeName, nil)
 	eventually(t, "an Event on the policy", func() error {
 		events, err := admin.CoreV1().Events(ns).List(t.Context(), metav1.ListOptions{})
 		if err != nil {
@@ -440,7 +395,7 @@ func TestInvalidPolicy(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	const nodeName = "node-metrics"
 	createNode(t, nodeName, "192.0.2.10")
-	start(t, nodeName, t.TempDir()+"/bpf", true)
+	start(t, nodeName, nil)
 	_, body, err := get("http://" + httpAddr + "/metrics")
 	if err != nil {
 		t.Fatal(err)

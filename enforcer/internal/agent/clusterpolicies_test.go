@@ -93,7 +93,7 @@ func TestClusterNetworkPoliciesReachPackets(t *testing.T) {
 	createPod(t, nodeName, ns, "client", nil, client1)
 	createPod(t, nodeName, ns, "server", nil, server)
 	echo(t, server, 3000)
-	start(t, nodeName, t.TempDir()+"/bpf", true)
+	start(t, nodeName, nil)
 	passes := func() error { return reach(client1, server.Addrs[0], 3000) }
 	drops := func() error {
 		if err := passes(); !isDropped(err) {

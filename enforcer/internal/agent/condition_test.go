@@ -21,7 +21,7 @@ func TestNodeCondition(t *testing.T) {
 	createNode(t, nodeName, node.Gateway4.String())
 	createNamespace(t, ns, "enforce")
 	rest := onNode(t, nodeName)
-	stop := startWith(t, nodeName, func(c *agent.Config) { c.REST = rest })
+	stop := start(t, nodeName, func(c *agent.Config) { c.REST = rest })
 	enforced := conditionIs(t, nodeName, corev1.ConditionTrue, "PoliciesEnforced", "policies are enforced as the API server says")
 	if !strings.HasPrefix(enforced.Message, "generation ") {
 		t.Errorf("message %q does not begin with the generation", enforced.Message)
@@ -51,7 +51,7 @@ func TestNodeConditionOfWhoStopped(t *testing.T) {
 		status  corev1.ConditionStatus
 		reason  string
 	}{{false, corev1.ConditionUnknown, "AgentStopped"}, {true, corev1.ConditionFalse, "EnforcementEnded"}} {
-		stop := startWith(t, "node-stopped", func(c *agent.Config) { c.REST, c.PinPath, c.CleanUp = stopped, pins, tc.cleanUp })
+		stop := start(t, "node-stopped", func(c *agent.Config) { c.REST, c.PinPath, c.CleanUp = stopped, pins, tc.cleanUp })
 		conditionIs(t, "node-stopped", corev1.ConditionTrue, "PoliciesEnforced", "")
 		stop()
 		conditionIs(t, "node-stopped", tc.status, tc.reason, "the agent has stopped")

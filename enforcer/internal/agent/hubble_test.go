@@ -75,7 +75,7 @@ func TestHubbleCommand(t *testing.T) {
 	createPod(t, nodeName, "hubbleother", "thief", nil, thief)
 	echo(t, api, 3000)
 	apply(t, "hubbleshop", denyAll(), allow("api", "api", "frontend", 3000))
-	startWith(t, nodeName, func(c *agent.Config) {
+	start(t, nodeName, func(c *agent.Config) {
 		c.Hubble.CertFile, c.Hubble.KeyFile, c.Hubble.ClientCAFile = pki.file("server.crt"), pki.file("server.key"), pki.file("ca.crt")
 	})
 	server := []string{"--server=tls://" + hubbleAddr, "--tls-ca-cert-files=" + pki.file("ca.crt")}

@@ -48,7 +48,7 @@ func TestMetricsOfEnforcement(t *testing.T) {
 	createPod(t, nodeName, ns, "b", nil, b)
 	echo(t, b, 80)
 	apply(t, ns, denyAll(), allow("b", "b", "a", 80))
-	startWith(t, nodeName, nil)
+	start(t, nodeName, nil)
 	for range 3 {
 		if err := reach(a, b.Addrs[0], 80); err != nil {
 			t.Fatal(err)

@@ -27,7 +27,7 @@ func TestMonitor(t *testing.T) {
 	createPod(t, nodeName, ns, "api", nil, api)
 	echo(t, api, 80)
 	apply(t, ns, denyAll(), allow("api", "api", "web", 80))
-	stop := startWith(t, nodeName, nil)
+	stop := start(t, nodeName, nil)
 
 	for _, tc := range []struct {
 		q    monitor.Question

@@ -25,7 +25,7 @@ func TestDenyWith(t *testing.T) {
 	createPod(t, nodeName, ns, "server", nil, server)
 	echo(t, server, 3000)
 	apply(t, ns, denyAll())
-	start(t, nodeName, t.TempDir()+"/bpf", true)
+	start(t, nodeName, nil)
 
 	if err := reach(client, server.Addrs[0], 3000); !isDropped(err) {
 		t.Errorf("by default: %v, want packets dropped", err)

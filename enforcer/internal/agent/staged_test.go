@@ -27,7 +27,7 @@ func TestStagedPolicies(t *testing.T) {
 	staged := denyAll()
 	staged.Annotations = map[string]string{netpol.AnnotationStaged: "true"}
 	apply(t, ns, staged)
-	start(t, nodeName, t.TempDir()+"/bpf", true)
+	start(t, nodeName, nil)
 
 	if err := reach(client, server.Addrs[0], 3000); err != nil {
 		t.Errorf("with a policy that is only staged: %v", err)

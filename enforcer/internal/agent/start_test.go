@@ -15,9 +15,9 @@ import (
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/observer"
 )
 
-// startWith runs an agent whose configuration is changed by change (nil: not), waits until it is ready and
-// returns what stops it.
-func startWith(t *testing.T, nodeName string, change func(*agent.Config)) (stop func()) {
+// launch runs an agent whose configuration is changed by change (nil: not). It returns what stops it, and a channel
+// with the error if it ends before.
+func launch(t *testing.T, nodeName string, change func(*agent.Config)) (stop func(), ended <-chan error) {
 	t.Helper()
 	config := agent.Config{
 		REST: enforcer, Node: nodeName, PinPath: t.TempDir() + "/bpf", HTTPAddr: httpAddr,
@@ -28,16 +28,33 @@ func startWith(t *testing.T, nodeName string, change func(*agent.Config)) (stop 
 		change(&config)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- agent.Run(ctx, config) }()
+	result := make(chan error, 1)
+	go func() {
+		defer close(result)
+		result <- agent.Run(ctx, config)
+	}()
 	stop = sync.OnceFunc(func() {
 		cancel()
-		if err := <-ended; err != nil {
+		if err := <-result; err != nil {
 			t.Errorf("the agent ended with %v", err)
 		}
 	})
 	t.Cleanup(stop)
-	eventually(t, "the agent is ready", ready)
+	return stop, result
+}
+
+// start launches an agent, waits until it is ready and returns what stops it.
+func start(t *testing.T, nodeName string, change func(*agent.Config)) (stop func()) {
+	t.Helper()
+	stop, ended := launch(t, nodeName, change)
+	eventually(t, "the agent is ready", func() error {
+		select {
+		case err := <-ended:
+			t.Fatalf("the agent ended: %v", err)
+		default:
+		}
+		return ready()
+	})
 	return stop
 }
 

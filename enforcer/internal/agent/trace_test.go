@@ -114,7 +114,7 @@ func tracedCluster(t *testing.T, nodeName string) (ends []string) {
 func TestTraceAgreesWithTheEvaluator(t *testing.T) {
 	const nodeName = "node-trace"
 	ends := tracedCluster(t, nodeName)
-	startWith(t, nodeName, nil)
+	start(t, nodeName, nil)
 	eventually(t, "the Service is known", func() error {
 		_, err := traced(t, "traced/web", "traced/svc/entry", 80, corev1.ProtocolTCP)
 		return err
@@ -224,7 +224,7 @@ func sameSide(t *testing.T, question string, want *netpol.Side, got *trace.Side,
 
 func TestTraceRefuses(t *testing.T) {
 	createNode(t, "node-trace-none", "192.0.2.51")
-	startWith(t, "node-trace-none", nil)
+	start(t, "node-trace-none", nil)
 	for body, want := range map[string]string{
 		`{"from":"a/b","to":"c/d","port":1}`:             `no pod of that name`,
 		`{"from":"192.0.2.1","to":"192.0.2.2","port":1}`: "neither end is a pod of node node-trace-none",
