@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os/exec"
-	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -29,7 +27,6 @@ const services = `
 // Of the backends of 10.96.0.80, the client's odd ports get the server and its even ones the other, so that a test
 // knows which.
 const kubeProxy = `
-table inet kube-proxy {
   chain services {
     ip daddr 10.96.0.80 meta l4proto { tcp, udp } th dport 80 th sport & 1 == 1 goto server
     ip daddr 10.96.0.80 meta l4proto { tcp, udp } th dport 80 goto other
@@ -55,27 +52,11 @@ table inet kube-proxy {
     type nat hook postrouting priority srcnat;
     meta mark & 0x4000 == 0x4000 meta mark set meta mark ^ 0x4000 masquerade fully-random
   }
-}
 `
 
 func runKubeProxy(t *testing.T) {
 	t.Helper()
-	runNft(t, kubeProxy, "kube-proxy")
-}
-
-// runNft has the kernel apply rules that make a table of family inet, until the test ends.
-func runNft(t *testing.T, rules, table string) {
-	t.Helper()
-	nft := exec.Command("nft", "-f", "-")
-	nft.Stdin = strings.NewReader(rules)
-	if out, err := nft.CombinedOutput(); err != nil {
-		t.Fatalf("nft: %v\n%s", err, out)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("nft", "delete", "table", "inet", table).CombinedOutput(); err != nil {
-			t.Errorf("nft: %v\n%s", err, out)
-		}
-	})
+	node.LoadTable(t, "kube-proxy", kubeProxy)
 }
 
 // clientToServer lets the client reach the server's port, and so one backend of two.

@@ -87,26 +87,21 @@ func (n *testNode) world(allowed bool) *plan.World {
 // serve echoes on a port of the server, TCP and UDP, until the test ends.
 func (n *testNode) serve(t *testing.T, port int) {
 	t.Helper()
-	err := n.server.Do(func() error {
-		listener, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
-		if err != nil {
-			return err
-		}
-		t.Cleanup(func() { listener.Close() })
-		go echoStreams(listener)
-		for _, addr := range serverAddrs {
-			conn, err := net.ListenPacket("udp", net.JoinHostPort(addr, fmt.Sprint(port)))
-			if err != nil {
-				return err
-			}
-			t.Cleanup(func() { conn.Close() })
-			go echoDatagrams(conn)
-		}
-		return nil
-	})
-	if err != nil {
+	serve(t, n.server, port, serverAddrs...)
+}
+
+// echoing is a socket of the server that echoes datagrams, until the test ends.
+func (n *testNode) echoing(t *testing.T, port int) (server net.PacketConn) {
+	t.Helper()
+	if err := n.server.Do(func() (err error) {
+		server, err = net.ListenPacket("udp", net.JoinHostPort(serverAddrs[0], fmt.Sprint(port)))
+		return err
+	}); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { server.Close() })
+	go echoDatagrams(server)
+	return server
 }
 
 func echoStreams(listener net.Listener) {
@@ -242,19 +237,10 @@ func checkFlows(t *testing.T, n *testNode, flows []Flow) {
 	}
 }
 
-// translate does what kube-proxy would. Port 81 leads to a backend on the node's own network.
+// translate leads the Service to the server, and its port 81 to the node's own network.
 func translate(t *testing.T) {
 	t.Helper()
-	rules := "table inet services {\n chain prerouting {\n type nat hook prerouting priority dstnat;\n"
-	for i, family := range []string{"ip", "ip6"} {
-		target := net.JoinHostPort(serverAddrs[i], "8080")
-		node := net.JoinHostPort([]netip.Addr{node.Gateway4, node.Gateway6}[i].String(), "8080")
-		rules += fmt.Sprintf("%s daddr %s tcp dport 81 dnat %s to %s;\n", family, serviceAddrs[i], family, node)
-		for _, protocol := range []string{"tcp", "udp"} {
-			rules += fmt.Sprintf("%s daddr %s %s dport 80 dnat %s to %s;\n", family, serviceAddrs[i], protocol, family, target)
-		}
-	}
-	runNft(t, rules+"}\n}\n", "services")
+	node.Translate(t, serviceAddrs, serverAddrs)
 }
 
 func TestServices(t *testing.T) { onEachTopology(t, checkServices) }
@@ -330,15 +316,7 @@ func TestRevocationStopsPushes(t *testing.T) { onEachTopology(t, checkRevocation
 
 func checkRevocationStopsPushes(t *testing.T, n *testNode) {
 	translate(t)
-	var server net.PacketConn
-	if err := n.server.Do(func() (err error) {
-		server, err = net.ListenPacket("udp", net.JoinHostPort(serverAddrs[0], "8080"))
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
-	go echoDatagrams(server)
+	server := n.echoing(t, 8080)
 	load(t, n.Dataplane, n.world(true))
 	client := n.connect(t, "udp", serviceAddrs[0], 80)
 	if !answers(client) {

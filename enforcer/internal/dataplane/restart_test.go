@@ -136,15 +136,7 @@ func TestAttachAndDetach(t *testing.T) {
 func TestUpgradeKnowsWhoOpenedConnections(t *testing.T) {
 	config := newConfig(t)
 	n := newNode(t, config)
-	var server net.PacketConn
-	if err := n.server.Do(func() (err error) {
-		server, err = net.ListenPacket("udp", net.JoinHostPort(serverAddrs[0], "8080"))
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
-	go echoDatagrams(server)
+	server := n.echoing(t, 8080)
 	load(t, n.Dataplane, n.world(true))
 	client := n.connect(t, "udp", serverAddrs[0], 8080)
 	if !answers(client) {

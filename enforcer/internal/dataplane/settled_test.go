@@ -22,7 +22,6 @@ const clientOnlyToServer = `
 
 // redirect sends what is for the server's port 8081 to the other server, and for 8082 to the server's 8080.
 const redirect = `
-table inet elsewhere {
   chain prerouting {
     type nat hook prerouting priority dstnat;
     ip daddr 10.99.1.2 meta l4proto { tcp, udp } th dport 8081 dnat ip to 10.99.1.3:8080
@@ -30,14 +29,13 @@ table inet elsewhere {
     ip daddr 10.99.1.2 meta l4proto { tcp, udp } th dport 8082 dnat ip to 10.99.1.2:8080
     ip6 daddr fd99:1::2 meta l4proto { tcp, udp } th dport 8082 dnat ip6 to [fd99:1::2]:8080
   }
-}
 `
 
 // from_pod allows the address that the pod sends to, and knows of no Service there. Where the node leads the
 // connection elsewhere, that counts. What it leaves to be judged later is judged, though nobody redirects it.
 func TestRedirectedAddressOfPod(t *testing.T) {
 	c := newCluster(t, newConfig(t), clientOnlyToServer)
-	runNft(t, redirect, "elsewhere")
+	node.LoadTable(t, "elsewhere", redirect)
 	c.serve(t, "server", 8080)
 	c.serve(t, "other", 8080)
 	serveOnTheNode(t)

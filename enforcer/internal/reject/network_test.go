@@ -11,9 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -72,7 +70,7 @@ func newLab(t *testing.T) *lab {
 	if err := l.server.Do(func() error { return listen(t) }); err != nil {
 		t.Fatal(err)
 	}
-	translate(t)
+	node.Translate(t, serviceAddrs, serverAddrs)
 	return l
 }
 
@@ -95,29 +93,6 @@ func listen(t *testing.T) error {
 		}
 	}()
 	return nil
-}
-
-func translate(t *testing.T) {
-	t.Helper()
-	rules := "table inet services {\n chain prerouting {\n type nat hook prerouting priority dstnat;\n"
-	for i, family := range []string{"ip", "ip6"} {
-		pod := net.JoinHostPort(serverAddrs[i], "8080")
-		here := net.JoinHostPort([]netip.Addr{node.Gateway4, node.Gateway6}[i].String(), "8080")
-		for _, protocol := range []string{"tcp", "udp"} {
-			rules += fmt.Sprintf("%s daddr %s %s dport 80 dnat %s to %s;\n", family, serviceAddrs[i], protocol, family, pod)
-			rules += fmt.Sprintf("%s daddr %s %s dport 81 dnat %s to %s;\n", family, serviceAddrs[i], protocol, family, here)
-		}
-	}
-	nft := exec.Command("nft", "-f", "-")
-	nft.Stdin = strings.NewReader(rules + "}\n}\n")
-	if out, err := nft.CombinedOutput(); err != nil {
-		t.Fatalf("nft: %v\n%s", err, out)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("nft", "delete", "table", "inet", "services").CombinedOutput(); err != nil {
-			t.Errorf("nft: %v\n%s", err, out)
-		}
-	})
 }
 
 // load lets nothing through to the isolated pod or from it; empty: no pod is isolated.
