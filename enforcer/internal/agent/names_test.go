@@ -49,7 +49,7 @@ func TestFlowsNameServicesAndHosts(t *testing.T) {
 	serveDNS(t, dns, web, "api.example.com.", "edge.example.net.")
 	serveDNS(t, liar, web, "bank.example.com.", "edge.example.net.")
 	pins := t.TempDir() + "/bpf"
-	stop := startWith(t, nodeName, func(c *agent.Config) { c.DNSNames, c.PinPath, c.CleanUp = true, pins, false })
+	stop := start(t, nodeName, func(c *agent.Config) { c.DNSNames, c.PinPath, c.CleanUp = true, pins, false })
 	h := hubbleCLI{binary: binary, tls: []string{"--server=" + hubbleAddr}}
 
 	lookUp(t, client, liar.Addrs[0], "bank.example.com.") // not the cluster's DNS
@@ -78,7 +78,7 @@ func TestFlowsNameServicesAndHosts(t *testing.T) {
 	wantMetric(t, "bulkhead_enforcer_dns_names 2")
 	stop()
 
-	startWith(t, nodeName, func(c *agent.Config) { c.PinPath = pins })
+	start(t, nodeName, func(c *agent.Config) { c.PinPath = pins })
 	if err := reach(client, lookUp(t, client, servers, "api.example.com."), 3000); err != nil {
 		t.Fatal(err)
 	}
