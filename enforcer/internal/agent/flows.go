@@ -47,6 +47,10 @@ func (d *drainer) drain() {
 		d.metrics.flows.WithLabelValues(verdict).Inc()
 		d.metrics.connections.WithLabelValues(verdict).Add(float64(records[i].Connections))
 	}
-	d.ring.Append(d.book.Flows(records))
+	flows := make([]observer.Flow, len(records))
+	for i, f := range d.book.Flows(records) {
+		flows[i] = observer.Flow{Time: records[i].Last, Message: f.Message}
+	}
+	d.ring.Append(flows)
 	d.ring.AppendLost(d.node, lost, time.Now())
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	flowpb "github.com/cilium/cilium/api/v1/flow"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/observer"
 )
@@ -40,7 +39,8 @@ func TestFollowersAreNotCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	time.AfterFunc(2*limit, func() { ring.Append([]*flowpb.Flow{{Time: timestamppb.Now(), Uuid: "late"}}) })
+	late := observer.Flow{Time: time.Now(), Message: func() *flowpb.Flow { return &flowpb.Flow{Uuid: "late"} }}
+	time.AfterFunc(2*limit, func() { ring.Append([]observer.Flow{late}) })
 	lines := bufio.NewScanner(resp.Body)
 	if !lines.Scan() || !strings.Contains(lines.Text(), "late") {
 		t.Fatalf("got %q, %v", lines.Text(), lines.Err())

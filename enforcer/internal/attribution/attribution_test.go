@@ -38,7 +38,7 @@ func noOwners(string, string, string) (*metav1.OwnerReference, bool) { return ni
 
 // one describes a single record.
 func one(b *attribution.Book, r dataplane.Flow) *flowpb.Flow {
-	return b.Flows([]dataplane.Flow{r})[0]
+	return b.Flows([]dataplane.Flow{r})[0].Message()
 }
 
 func record(local, remote string, when time.Time) dataplane.Flow {

@@ -21,11 +21,21 @@ import (
 // policyVerdict is the number of Hubble's event type for the outcome of a policy.
 const policyVerdict = 5
 
-// Flows describes the datapath's records as Hubble does, in the same order. Source is who opened the
-// connection, whichever side the record is from; its aggregate counts connections, and is zero for open
-// ones that were judged again.
-func (b *Book) Flows(records []dataplane.Flow) []*flowpb.Flow {
-	flows := make([]*flowpb.Flow, len(records))
+// Flow is a record of the datapath, and what it speaks of by name. Hubble's message of it is made when it is asked for:
+// it takes some kilobytes where many policies decided, and a Flow a few hundred bytes.
+type Flow struct {
+	record           dataplane.Flow
+	uuid             uuid.UUID
+	node             string
+	local, remote    *flowpb.Endpoint // shared
+	deciding, staged []*netpol.Origin // shared
+	service          *flowpb.Service  // that the pod asked for, shared; nil: none, or it is not known
+	names            []string         // of the other side; nil: none, or it has better ones
+}
+
+// Flows names the datapath's records, in the same order.
+func (b *Book) Flows(records []dataplane.Flow) []*Flow {
+	flows := make([]*Flow, len(records))
 	for i := range records {
 		// One at a time, so that changes need not wait for all of them.
 		flows[i] = b.flow(&records[i])
@@ -33,39 +43,54 @@ func (b *Book) Flows(records []dataplane.Flow) []*flowpb.Flow {
 	return flows
 }
 
-func (b *Book) flow(r *dataplane.Flow) *flowpb.Flow {
+func (b *Book) flow(r *dataplane.Flow) *Flow {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	local := b.localEndpoint(r)
-	remote := b.endpointAt(r.Remote, r.Last)
-	f := &flowpb.Flow{
+	f := &Flow{
+		record: *r, uuid: uuid.New(), node: b.node, local: b.localEndpoint(r), remote: b.endpointAt(r.Remote, r.Last),
+		deciding: b.deciding(r.Set, r.Rule, r.Direction, r.Verdict),
+	}
+	if s := r.Staged; s != nil {
+		f.staged = b.deciding(s.Set, s.Rule, r.Direction, s.Verdict)
+	}
+	f.service = b.serviceOf(r)
+	f.names = b.namesOf(f)
+	return f
+}
+
+// Message describes the flow as Hubble does. Source is who opened the connection, whichever side the record is from;
+// its aggregate counts connections, and is zero for open ones that were judged again.
+func (f *Flow) Message() *flowpb.Flow {
+	r := &f.record
+	m := &flowpb.Flow{
 		Time:      timestamppb.New(r.Last),
-		Uuid:      uuid.NewString(),
+		Uuid:      f.uuid.String(),
 		Emitter:   &flowpb.Emitter{Name: "Bulkhead"},
-		NodeName:  b.node,
+		NodeName:  f.node,
 		Type:      flowpb.FlowType_L3_L4,
 		EventType: &flowpb.CiliumEventType{Type: policyVerdict},
 		L4:        layer4(r),
 		IsReply:   isReply(r),
 		Interface: &flowpb.NetworkInterface{Index: r.Ifindex},
 
-		DestinationService: b.serviceOf(r),
+		DestinationService: f.service,
 	}
 	//lint:ignore SA1019 Hubble's command prints it, and nothing in its place
-	f.Summary = summary(r)
+	m.Summary = summary(r)
 	count := uint32(min(r.Connections, math.MaxUint32))
 	if r.Direction == netpol.Egress {
-		f.TrafficDirection = flowpb.TrafficDirection_EGRESS
-		f.Source, f.Destination, f.IP = local, remote, ip(r.Local, r.Remote)
-		f.Aggregate = &flowpb.Aggregate{EgressFlowCount: count}
+		m.TrafficDirection = flowpb.TrafficDirection_EGRESS
+		m.Source, m.Destination, m.IP = f.local, f.remote, ip(r.Local, r.Remote)
+		m.DestinationNames = f.names
+		m.Aggregate = &flowpb.Aggregate{EgressFlowCount: count}
 	} else {
-		f.TrafficDirection = flowpb.TrafficDirection_INGRESS
-		f.Source, f.Destination, f.IP = remote, local, ip(r.Remote, r.Local)
-		f.Aggregate = &flowpb.Aggregate{IngressFlowCount: count}
+		m.TrafficDirection = flowpb.TrafficDirection_INGRESS
+		m.Source, m.Destination, m.IP = f.remote, f.local, ip(r.Remote, r.Local)
+		m.SourceNames = f.names
+		m.Aggregate = &flowpb.Aggregate{IngressFlowCount: count}
 	}
-	b.name(f, r, remote)
-	b.decide(f, r)
-	return f
+	f.decide(m)
+	return m
 }
 
 // localEndpoint is the pod behind the interface, whatever address it sent from.
@@ -125,22 +150,23 @@ func layer4(r *dataplane.Flow) *flowpb.Layer4 {
 	return nil
 }
 
-// decide writes the verdict, and the policies that it is from as far as they are still known. What staged policies
-// would have decided otherwise stands beside it, labelled as staged.
-func (b *Book) decide(f *flowpb.Flow, r *dataplane.Flow) {
-	deciding := policies("", b.deciding(r.Set, r.Rule, r.Direction, r.Verdict)...)
+// decide writes the verdict, and the policies that it is from as far as they were known. What staged policies would
+// have decided otherwise stands beside it, labelled as staged.
+func (f *Flow) decide(m *flowpb.Flow) {
+	r := &f.record
+	deciding := policies("", f.deciding...)
 	var allowing, denying []*flowpb.Policy
 	switch r.Verdict {
 	case dataplane.Allowed:
-		f.Verdict, allowing = flowpb.Verdict_FORWARDED, deciding
+		m.Verdict, allowing = flowpb.Verdict_FORWARDED, deciding
 	case dataplane.WouldDeny:
-		f.Verdict, denying = flowpb.Verdict_AUDIT, deciding
+		m.Verdict, denying = flowpb.Verdict_AUDIT, deciding
 	case dataplane.Denied:
-		f.Verdict, denying = flowpb.Verdict_DROPPED, deciding
-		f.DropReasonDesc = dropReason(r)
+		m.Verdict, denying = flowpb.Verdict_DROPPED, deciding
+		m.DropReasonDesc = dropReason(r)
 	}
 	if s := r.Staged; s != nil && (s.Verdict == dataplane.Allowed) != (r.Verdict == dataplane.Allowed) {
-		staged := policies(netpol.AnnotationStaged+"=true", b.deciding(s.Set, s.Rule, r.Direction, s.Verdict)...)
+		staged := policies(netpol.AnnotationStaged+"=true", f.staged...)
 		if s.Verdict == dataplane.Allowed {
 			allowing = staged
 		} else {
@@ -148,9 +174,9 @@ func (b *Book) decide(f *flowpb.Flow, r *dataplane.Flow) {
 		}
 	}
 	if r.Direction == netpol.Egress {
-		f.EgressAllowedBy, f.EgressDeniedBy = allowing, denying
+		m.EgressAllowedBy, m.EgressDeniedBy = allowing, denying
 	} else {
-		f.IngressAllowedBy, f.IngressDeniedBy = allowing, denying
+		m.IngressAllowedBy, m.IngressDeniedBy = allowing, denying
 	}
 }
 

@@ -5,11 +5,7 @@ package attribution
 import (
 	"time"
 
-	flowpb "github.com/cilium/cilium/api/v1/flow"
-
-	"github.com/bulkhead-dev/bulkhead/enforcer/internal/dataplane"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/names"
-	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
 // Named writes down what DNS told the pod behind an interface now.
@@ -28,15 +24,11 @@ func (b *Book) NameCounts() (held int, evicted uint64) {
 	return b.names.Counts()
 }
 
-// name gives the other side the names that the pod knows it by. Pods and Services have better ones.
-func (b *Book) name(f *flowpb.Flow, r *dataplane.Flow, remote *flowpb.Endpoint) {
-	if remote.GetPodName() != "" || f.GetDestinationService() != nil && !r.Service.IsValid() {
-		return
+// namesOf are the names that the pod knows the other side by. Pods and Services have better ones.
+func (b *Book) namesOf(f *Flow) []string {
+	r := &f.record
+	if f.remote.GetPodName() != "" || f.service != nil && !r.Service.IsValid() {
+		return nil
 	}
-	known := b.names.Names(r.Ifindex, r.Remote, r.Last)
-	if r.Direction == netpol.Egress {
-		f.DestinationNames = known
-	} else {
-		f.SourceNames = known
-	}
+	return b.names.Names(r.Ifindex, r.Remote, r.Last)
 }

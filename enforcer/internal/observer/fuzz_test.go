@@ -26,7 +26,7 @@ func FuzzRequests(f *testing.F) {
 	}
 	ring := observer.NewRing(4)
 	for range 6 {
-		ring.Append([]*flowpb.Flow{{Verdict: flowpb.Verdict_DROPPED, Source: &flowpb.Endpoint{Namespace: "shop", PodName: "a", Labels: []string{"k8s:app=a"}}}})
+		ring.Append(kept(&flowpb.Flow{Verdict: flowpb.Verdict_DROPPED, Source: &flowpb.Endpoint{Namespace: "shop", PodName: "a", Labels: []string{"k8s:app=a"}}}))
 	}
 	ring.AppendLost("n", 1, time.Now())
 	server := observer.NewServer(ring, "n", "v")

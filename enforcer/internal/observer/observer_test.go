@@ -30,10 +30,18 @@ import (
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // numbered returns flows n to m-1, a second apart; flow i has the uuid "i".
-func numbered(n, m int) []*flowpb.Flow {
+func numbered(n, m int) []observer.Flow {
 	var flows []*flowpb.Flow
 	for i := n; i < m; i++ {
 		flows = append(flows, &flowpb.Flow{Uuid: fmt.Sprint(i), Time: timestamppb.New(start.Add(time.Duration(i) * time.Second))})
+	}
+	return kept(flows...)
+}
+
+// kept are flows as a ring takes them.
+func kept(messages ...*flowpb.Flow) (flows []observer.Flow) {
+	for _, m := range messages {
+		flows = append(flows, observer.Flow{Time: m.GetTime().AsTime(), Message: func() *flowpb.Flow { return m }})
 	}
 	return flows
 }
@@ -181,7 +189,7 @@ func TestSlowFollowerIsToldWhatItMissed(t *testing.T) {
 	padding := strings.Repeat("x", 4096) // fills the connection's window, so that the server has to wait
 	const total = 20000
 	for i := range total {
-		ring.Append([]*flowpb.Flow{{Uuid: fmt.Sprint(i), Time: timestamppb.New(start), NodeName: padding}})
+		ring.Append(kept(&flowpb.Flow{Uuid: fmt.Sprint(i), Time: timestamppb.New(start), NodeName: padding}))
 	}
 	var got, lost uint64
 	for got+lost < total {
@@ -208,7 +216,7 @@ func TestFilters(t *testing.T) {
 	api := endpoint("shop", "api-1", "k8s:app=api", "k8s:app.kubernetes.io/part-of=shop")
 	api.Workloads = []*flowpb.Workload{{Name: "api", Kind: "Deployment"}}
 	ring := observer.NewRing(10)
-	ring.Append([]*flowpb.Flow{
+	ring.Append(kept([]*flowpb.Flow{
 		{
 			Uuid: "http", Verdict: flowpb.Verdict_FORWARDED, Source: front, Destination: api, NodeName: "worker-1",
 			IP:        &flowpb.IP{Source: "10.0.0.1", Destination: "10.0.1.2", IpVersion: flowpb.IPVersion_IPv4},
@@ -221,7 +229,7 @@ func TestFilters(t *testing.T) {
 			IP: &flowpb.IP{Source: "fd00::1", Destination: "fd00::53", IpVersion: flowpb.IPVersion_IPv6},
 			L4: &flowpb.Layer4{Protocol: &flowpb.Layer4_UDP{UDP: &flowpb.UDP{SourcePort: 50000, DestinationPort: 53}}},
 		},
-	})
+	}...))
 	client := serve(t, ring)
 	for want, filters := range map[string][]*flowpb.FlowFilter{
 		"http": {
@@ -310,10 +318,10 @@ func TestWhatCannotBeAnsweredIsAnError(t *testing.T) {
 func TestStatusNodesAndNamespaces(t *testing.T) {
 	ring := observer.NewRing(10)
 	now := timestamppb.Now()
-	ring.Append([]*flowpb.Flow{
+	ring.Append(kept([]*flowpb.Flow{
 		{Time: now, Source: endpoint("shop", "a"), Destination: endpoint("data", "b")},
 		{Time: now, Source: endpoint("shop", "a"), Destination: &flowpb.Endpoint{}},
-	})
+	}...))
 	client := serve(t, ring)
 	s, err := client.ServerStatus(t.Context(), &observerpb.ServerStatusRequest{})
 	if err != nil || s.GetNumFlows() != 2 || s.GetMaxFlows() != 10 || s.GetSeenFlows() != 2 || s.GetFlowsRate() <= 0 {
@@ -337,10 +345,10 @@ func TestStatusNodesAndNamespaces(t *testing.T) {
 func TestFieldMask(t *testing.T) {
 	source := endpoint("shop", "frontend-1", "k8s:app=frontend")
 	ring := observer.NewRing(10)
-	ring.Append([]*flowpb.Flow{{
+	ring.Append(kept(&flowpb.Flow{
 		Uuid: "1", Time: timestamppb.New(start), Source: source, Destination: endpoint("shop", "api-1"), Verdict: flowpb.Verdict_FORWARDED,
 		L4: &flowpb.Layer4{Protocol: &flowpb.Layer4_TCP{TCP: &flowpb.TCP{DestinationPort: 80}}},
-	}})
+	}))
 	stream, err := serve(t, ring).GetFlows(t.Context(), &observerpb.GetFlowsRequest{FieldMask: &fieldmaskpb.FieldMask{
 		Paths: []string{"time", "source.namespace", "source.pod_name", "destination", "destination.pod_name", "l4", "ethernet"},
 	}})

@@ -54,7 +54,7 @@ func (q *query) run(ctx context.Context, ring *Ring, send sendFunc) error {
 			return err
 		}
 	}
-	buf := make([]*observerpb.GetFlowsResponse, readBatch)
+	buf := make([]event, readBatch)
 	for sent := uint64(0); q.follow || from < end; {
 		n, next, missed, grown := ring.read(from, buf)
 		if err := reportMissed(missed, send); err != nil {
@@ -83,18 +83,20 @@ func (q *query) run(ctx context.Context, ring *Ring, send sendFunc) error {
 }
 
 // sendSelected adds to sent, and returns errAnswered when nothing that comes later can be wanted.
-func (q *query) sendSelected(events []*observerpb.GetFlowsResponse, sent *uint64, send sendFunc) error {
-	for _, event := range events {
-		if q.follow && q.after(event) || !q.follow && q.number > 0 && *sent == q.number {
+func (q *query) sendSelected(events []event, sent *uint64, send sendFunc) error {
+	for i := range events {
+		e := &events[i]
+		if q.follow && q.after(e) || !q.follow && q.number > 0 && *sent == q.number {
 			return errAnswered
 		}
-		if !q.selects(event) {
+		response := q.selected(e)
+		if response == nil {
 			continue
 		}
-		if err := send(q.fields.event(event)); err != nil {
+		if err := send(q.fields.event(response)); err != nil {
 			return err
 		}
-		if event.GetFlow() != nil {
+		if e.lost == nil {
 			*sent++
 		}
 	}
@@ -117,14 +119,14 @@ func (q *query) start(ring *Ring) (from, end uint64) {
 
 // lastNumber returns where the last q.number selected flows before end begin.
 func (q *query) lastNumber(ring *Ring, oldest, end uint64) uint64 {
-	one := make([]*observerpb.GetFlowsResponse, 1)
+	one := make([]event, 1)
 	found := uint64(0)
 	for at := end; at > oldest; at-- {
 		n, _, missed, _ := ring.read(at-1, one)
 		if n == 0 || missed > 0 {
 			return at
 		}
-		if one[0].GetFlow() == nil || !q.selects(one[0]) {
+		if one[0].lost != nil || q.selected(&one[0]) == nil {
 			continue
 		}
 		if found++; found == q.number {
@@ -134,19 +136,20 @@ func (q *query) lastNumber(ring *Ring, oldest, end uint64) uint64 {
 	return oldest
 }
 
-// selects passes lost events within the time bounds whatever the filters are: a reader must know that
-// what it sees is not everything.
-func (q *query) selects(event *observerpb.GetFlowsResponse) bool {
-	if q.since != nil && event.GetTime().AsTime().Before(q.since.AsTime()) || q.after(event) {
-		return false
+// selected is the event if it is wanted, else nil. Lost events within the time bounds are, whatever the filters are:
+// a reader must know that what it sees is not everything.
+func (q *query) selected(e *event) *observerpb.GetFlowsResponse {
+	if q.since != nil && e.Time.Before(q.since.AsTime()) || q.after(e) {
+		return nil
 	}
-	f := event.GetFlow()
-	return f == nil || q.wanted.matches(f)
+	response := e.response()
+	if f := response.GetFlow(); f != nil && !q.wanted.matches(f) {
+		return nil
+	}
+	return response
 }
 
-func (q *query) after(event *observerpb.GetFlowsResponse) bool {
-	return q.until != nil && event.GetTime().AsTime().After(q.until.AsTime())
-}
+func (q *query) after(e *event) bool { return q.until != nil && e.Time.After(q.until.AsTime()) }
 
 func (q *query) reportOverwritten(ring *Ring, send sendFunc) error {
 	count, last := ring.overwrittenSince(q.since)

@@ -16,35 +16,56 @@ import (
 // concurrent use.
 type Ring struct {
 	mu     sync.RWMutex
-	events []*observerpb.GetFlowsResponse
+	events []event
 	// next counts every event ever written; event n is at n modulo the capacity.
 	next uint64
 	// grown is closed, and replaced, when something is written.
 	grown chan struct{}
 
-	lastOverwritten *timestamppb.Timestamp
+	lastOverwritten time.Time // zero: nothing was
 	flows           uint64
 	lost            uint64
 }
 
-// NewRing returns an empty ring for capacity events; capacity must be positive.
-func NewRing(capacity int) *Ring {
-	return &Ring{events: make([]*observerpb.GetFlowsResponse, capacity), grown: make(chan struct{})}
+// Flow is what a ring keeps of a flow. Its message is several times as large as what it is made of, and most are
+// never asked for, so it is made when it is.
+type Flow struct {
+	Time time.Time
+	// Message makes the same message each time, which nobody may change. It may be called by several at once.
+	Message func() *flowpb.Flow
 }
 
-// Append adds flows in their order. The ring owns them afterwards: nobody may change them.
-func (r *Ring) Append(flows []*flowpb.Flow) {
+// event is a flow, or the message that some were lost.
+type event struct {
+	Flow                              // Message is nil: some were lost
+	lost *observerpb.GetFlowsResponse // nil: a flow
+}
+
+// response is the event as clients get it.
+func (e *event) response() *observerpb.GetFlowsResponse {
+	if e.lost != nil {
+		return e.lost
+	}
+	f := e.Message()
+	return &observerpb.GetFlowsResponse{
+		NodeName: f.GetNodeName(), Time: f.GetTime(), ResponseTypes: &observerpb.GetFlowsResponse_Flow{Flow: f},
+	}
+}
+
+// NewRing returns an empty ring for capacity events; capacity must be positive.
+func NewRing(capacity int) *Ring {
+	return &Ring{events: make([]event, capacity), grown: make(chan struct{})}
+}
+
+// Append adds flows in their order.
+func (r *Ring) Append(flows []Flow) {
 	if len(flows) == 0 {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, f := range flows {
-		r.put(&observerpb.GetFlowsResponse{
-			NodeName:      f.GetNodeName(),
-			Time:          f.GetTime(),
-			ResponseTypes: &observerpb.GetFlowsResponse_Flow{Flow: f},
-		})
+		r.put(event{Flow: f})
 	}
 	r.flows += uint64(len(flows))
 	r.wake()
@@ -58,19 +79,17 @@ func (r *Ring) AppendLost(node string, count uint64, at time.Time) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	event := lostEvent(flowpb.LostEventSource_PERF_EVENT_RING_BUFFER, count, timestamppb.New(at))
-	event.NodeName = node
-	r.put(event)
+	lost := lostEvent(flowpb.LostEventSource_PERF_EVENT_RING_BUFFER, count, timestamppb.New(at))
+	lost.NodeName = node
+	r.put(event{Flow: Flow{Time: at}, lost: lost})
 	r.lost += count
 	r.wake()
 }
 
-func (r *Ring) put(event *observerpb.GetFlowsResponse) {
+func (r *Ring) put(e event) {
 	slot := &r.events[r.next%uint64(len(r.events))]
-	if *slot != nil {
-		r.lastOverwritten = (*slot).GetTime()
-	}
-	*slot = event
+	r.lastOverwritten = slot.Time
+	*slot = e
 	r.next++
 }
 
@@ -117,16 +136,16 @@ func (r *Ring) bounds() (oldest, next uint64) {
 func (r *Ring) overwrittenSince(since *timestamppb.Timestamp) (count uint64, last *timestamppb.Timestamp) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if since != nil && r.lastOverwritten.AsTime().Before(since.AsTime()) {
+	if r.oldest() == 0 || since != nil && r.lastOverwritten.Before(since.AsTime()) {
 		return 0, nil
 	}
-	return r.oldest(), r.lastOverwritten
+	return r.oldest(), timestamppb.New(r.lastOverwritten)
 }
 
 // read copies events from number `from` on into buf. It returns how many it copied, the number of the
 // event after them, how many were overwritten before they could be read, and a channel that is closed
 // by the next write.
-func (r *Ring) read(from uint64, buf []*observerpb.GetFlowsResponse) (n int, next, missed uint64, grown <-chan struct{}) {
+func (r *Ring) read(from uint64, buf []event) (n int, next, missed uint64, grown <-chan struct{}) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if oldest := r.oldest(); from < oldest {

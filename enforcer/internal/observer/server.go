@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	flowpb "github.com/cilium/cilium/api/v1/flow"
 	observerpb "github.com/cilium/cilium/api/v1/observer"
 	relaypb "github.com/cilium/cilium/api/v1/relay"
 	"google.golang.org/grpc"
@@ -78,12 +77,11 @@ func (s *Server) GetNodes(context.Context, *observerpb.GetNodesRequest) (*observ
 func (s *Server) GetNamespaces(context.Context, *observerpb.GetNamespacesRequest) (*observerpb.GetNamespacesResponse, error) {
 	seen := map[string]bool{}
 	since := time.Now().Add(-time.Hour)
-	s.each(func(f *flowpb.Flow) {
-		if f.GetTime().AsTime().Before(since) {
-			return
+	s.each(func(e *event) {
+		if f := e.response().GetFlow(); !e.Time.Before(since) {
+			seen[f.GetSource().GetNamespace()] = true
+			seen[f.GetDestination().GetNamespace()] = true
 		}
-		seen[f.GetSource().GetNamespace()] = true
-		seen[f.GetDestination().GetNamespace()] = true
 	})
 	delete(seen, "")
 	answer := &observerpb.GetNamespacesResponse{}
@@ -121,24 +119,22 @@ func (s *Server) Answer(req *observerpb.GetFlowsRequest) (run func(ctx context.C
 	}, nil
 }
 
-// each visits the flows held at this moment, oldest first.
-func (s *Server) each(visit func(*flowpb.Flow)) {
+// each visits the events held at this moment, oldest first.
+func (s *Server) each(visit func(*event)) {
 	from, end := s.ring.bounds()
-	buf := make([]*observerpb.GetFlowsResponse, readBatch)
+	buf := make([]event, readBatch)
 	for from < end {
 		n, next, _, _ := s.ring.read(from, buf)
-		for _, event := range buf[:n] {
-			if f := event.GetFlow(); f != nil {
-				visit(f)
-			}
+		for i := range buf[:n] {
+			visit(&buf[i])
 		}
 		from = next
 	}
 }
 
 func (s *Server) countSince(since time.Time) (count int) {
-	s.each(func(f *flowpb.Flow) {
-		if !f.GetTime().AsTime().Before(since) {
+	s.each(func(e *event) {
+		if e.lost == nil && !e.Time.Before(since) {
 			count++
 		}
 	})
