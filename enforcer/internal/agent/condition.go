@@ -13,10 +13,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/record"
 
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/apiclient"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/report"
 )
 
@@ -55,7 +55,7 @@ type claim struct {
 type condition struct {
 	node     string
 	log      *slog.Logger
-	client   *kubernetes.Clientset
+	client   *rest.RESTClient
 	recorder record.EventRecorder
 	state    *state
 
@@ -67,9 +67,9 @@ type condition struct {
 func newCondition(config Config, s *state, recorder record.EventRecorder) (*condition, error) {
 	bounded := rest.CopyConfig(config.REST)
 	bounded.Timeout = writeWithin
-	client, err := kubernetes.NewForConfig(bounded)
+	client, err := apiclient.New(bounded, corev1.SchemeGroupVersion)
 	if err != nil {
-		return nil, fmt.Errorf("make a client for the node's condition: %w", err)
+		return nil, err
 	}
 	return &condition{node: config.Node, log: config.Log, client: client, recorder: recorder, state: s, tried: time.Now()}, nil
 }
@@ -164,8 +164,8 @@ func (c *condition) write(ctx context.Context, now claim, generation uint32) {
 
 // patch writes the condition. It returns the node if the status is another one than before, else nil.
 func (c *condition) patch(ctx context.Context, now claim, message string) (changed *corev1.Node, err error) {
-	node, err := c.client.CoreV1().Nodes().Get(ctx, c.node, metav1.GetOptions{})
-	if err != nil {
+	node := new(corev1.Node)
+	if err := c.client.Get().Resource("nodes").Name(c.node).Do(ctx).Into(node); err != nil {
 		return nil, fmt.Errorf("read node %s: %w", c.node, err)
 	}
 	at := metav1.Now()
@@ -182,8 +182,8 @@ func (c *condition) patch(ctx context.Context, now claim, message string) (chang
 	if err != nil {
 		return nil, err
 	}
-	_, err = c.client.CoreV1().Nodes().Patch(ctx, c.node, types.StrategicMergePatchType, body, metav1.PatchOptions{}, "status")
-	if err != nil {
+	patch := c.client.Patch(types.StrategicMergePatchType).Resource("nodes").Name(c.node).SubResource("status").Body(body)
+	if err := patch.Do(ctx).Error(); err != nil {
 		return nil, fmt.Errorf("write the status of node %s: %w", c.node, err)
 	}
 	return changed, nil

@@ -3,15 +3,15 @@
 package agent
 
 import (
-	"fmt"
+	"context"
 	"log/slog"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/record"
 
+	"github.com/bulkhead-dev/bulkhead/enforcer/internal/apiclient"
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
@@ -24,14 +24,34 @@ type faults struct {
 
 // newFaults writes Events in the name of the node's enforcer; stop ends it.
 func newFaults(config Config) (f *faults, stop func(), err error) {
-	client, err := kubernetes.NewForConfig(config.REST)
+	client, err := apiclient.New(config.REST, corev1.SchemeGroupVersion)
 	if err != nil {
-		return nil, nil, fmt.Errorf("make a client for Events: %w", err)
+		return nil, nil, err
 	}
 	broadcaster := record.NewBroadcaster()
-	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
+	broadcaster.StartRecordingToSink(events{client})
 	source := corev1.EventSource{Component: "bulkhead-enforcer", Host: config.Node}
-	return &faults{log: config.Log, recorder: broadcaster.NewRecorder(scheme.Scheme, source)}, broadcaster.Shutdown, nil
+	return &faults{log: config.Log, recorder: broadcaster.NewRecorder(apiclient.Scheme, source)}, broadcaster.Shutdown, nil
+}
+
+// events is where Events are written.
+type events struct{ client *rest.RESTClient }
+
+func (e events) Create(event *corev1.Event) (*corev1.Event, error) {
+	return e.send(e.client.Post(), event, event)
+}
+
+func (e events) Update(event *corev1.Event) (*corev1.Event, error) {
+	return e.send(e.client.Put().Name(event.Name), event, event)
+}
+
+func (e events) Patch(event *corev1.Event, patch []byte) (*corev1.Event, error) {
+	return e.send(e.client.Patch(types.StrategicMergePatchType).Name(event.Name), event, patch)
+}
+
+func (e events) send(request *rest.Request, event *corev1.Event, body any) (*corev1.Event, error) {
+	written := new(corev1.Event)
+	return written, request.Namespace(event.Namespace).Resource("events").Body(body).Do(context.Background()).Into(written)
 }
 
 // tell logs new faults and puts them on the policies that have them.

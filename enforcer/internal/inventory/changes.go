@@ -7,7 +7,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	policyv1alpha2 "sigs.k8s.io/network-policy-api/apis/v1alpha2"
 
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
@@ -18,32 +17,6 @@ import (
 type changes struct {
 	mu     sync.Mutex
 	latest map[netpol.Key]any // nil: the object is gone
-}
-
-func keyOf(object any) netpol.Key {
-	k := netpol.Key{Kind: kindOf(object)}
-	if o, ok := object.(metav1.Object); ok {
-		k.Namespace, k.Name = o.GetNamespace(), o.GetName()
-	}
-	return k
-}
-
-func kindOf(object any) string {
-	switch object.(type) {
-	case *corev1.Namespace:
-		return "Namespace"
-	case *corev1.Pod:
-		return "Pod"
-	case *corev1.Service:
-		return "Service"
-	case *corev1.Node:
-		return "Node"
-	case *networkingv1.NetworkPolicy:
-		return "NetworkPolicy"
-	case *policyv1alpha2.ClusterNetworkPolicy:
-		return "ClusterNetworkPolicy"
-	}
-	return ""
 }
 
 func (c *changes) note(k netpol.Key, object any) {

@@ -4,8 +4,8 @@ package inventory
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -13,9 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/dynamic/dynamicinformer"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	policyv1alpha2 "sigs.k8s.io/network-policy-api/apis/v1alpha2"
 )
@@ -27,29 +26,31 @@ var clusterPolicies = schema.GroupVersionResource{Group: policyv1alpha2.GroupNam
 
 // optional is the kind ClusterNetworkPolicy, which a cluster need not have: it comes as a custom resource.
 type optional struct {
-	discovery discovery.DiscoveryInterface
-	client    dynamic.Interface
+	server *rest.RESTClient
+	client dynamic.Interface
 }
 
 // served says whether the API server has the kind.
-func (o *optional) served() (bool, error) {
-	list, err := o.discovery.ServerResourcesForGroupVersion(clusterPolicies.GroupVersion().String())
+func (o *optional) served(ctx context.Context) (bool, error) {
+	list := new(metav1.APIResourceList)
+	err := o.server.Get().AbsPath("/apis/" + clusterPolicies.GroupVersion().String()).Do(ctx).Into(list)
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("ask the API server for ClusterNetworkPolicies: %w", err)
 	}
-	for _, r := range list.APIResources {
-		if r.Name == clusterPolicies.Resource {
-			return true, nil
-		}
-	}
-	return false, nil
+	return slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == clusterPolicies.Resource }), nil
 }
 
-func (o *optional) informer() cache.SharedIndexInformer {
-	return dynamicinformer.NewFilteredDynamicInformer(o.client, clusterPolicies, metav1.NamespaceAll, 0, cache.Indexers{}, nil).Informer()
+func (o *optional) source() cache.ListerWatcher {
+	resource := o.client.Resource(clusterPolicies)
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			return resource.List(ctx, options)
+		},
+		WatchFuncWithContext: resource.Watch,
+	}
 }
 
 // watchClusterPolicies mirrors them while the API server has them. It calls settled, perhaps several times, when
@@ -57,7 +58,7 @@ func (o *optional) informer() cache.SharedIndexInformer {
 func (inv *Inventory) watchClusterPolicies(ctx context.Context, settled func()) {
 	for ctx.Err() == nil {
 		pause := lookAgain
-		switch served, err := inv.optional.served(); {
+		switch served, err := inv.optional.served(ctx); {
 		case err != nil:
 			inv.log.Warn("looking for ClusterNetworkPolicies failed, trying again", "error", err)
 			pause = time.Second
@@ -79,37 +80,31 @@ func (inv *Inventory) watchClusterPolicies(ctx context.Context, settled func()) 
 func (inv *Inventory) mirrorClusterPolicies(ctx context.Context, settled func()) {
 	here, cancel := context.WithCancel(ctx)
 	defer cancel()
-	informer := inv.optional.informer()
-	handler, err := informer.AddEventHandler(inv.handler())
-	err = errors.Join(err, informer.SetTransform(trim), informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, r *cache.Reflector, err error) {
-		inv.watchFailed(ctx, r, err)
+	m := newMirror(inv.optional.source(), new(unstructured.Unstructured), digest, inv.noteAs("ClusterNetworkPolicy"))
+	inv.log.Info("the API server has ClusterNetworkPolicies")
+	go func() {
+		select {
+		case <-here.Done():
+		case <-m.filled:
+			settled()
+		}
+	}()
+	m.run(here, func(kind string, err error) {
+		inv.watchFailed(kind, err)
 		// Only who lists kinds knows that there is none: a single object, or an API server that starts, is not
 		// found for other reasons too.
 		if !apierrors.IsNotFound(err) {
 			return
 		}
-		if served, err := inv.optional.served(); err == nil && !served {
+		if served, err := inv.optional.served(here); err == nil && !served {
 			cancel()
 		}
-	}))
-	if err != nil {
-		inv.log.Error("ClusterNetworkPolicies cannot be watched, trying again", "error", err)
-		return
-	}
-	inv.log.Info("the API server has ClusterNetworkPolicies")
-	go func() {
-		if cache.WaitForCacheSync(here.Done(), informer.HasSynced, handler.HasSynced) {
-			settled()
-		}
-	}()
-	informer.RunWithContext(here)
+	})
 	if ctx.Err() != nil {
 		return
 	}
 	inv.log.Info("the API server does not have ClusterNetworkPolicies any more")
-	for _, object := range informer.GetStore().List() {
-		inv.deleted(object)
-	}
+	_ = m.Replace(nil, "") // nothing in it can be wrong
 }
 
 // clusterPolicy is the object in its type. One that does not fit keeps its name alone, which the policies'

@@ -5,7 +5,6 @@ package inventory
 import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -43,10 +42,7 @@ func trim(object any) (any, error) {
 		o.Labels = nil
 		return o, nil
 	}
-	if accessor, err := meta.Accessor(object); err == nil {
-		accessor.SetManagedFields(nil)
-	}
-	return object, nil // a tombstone, or a kind that nobody here watches
+	return object, nil // trimmed already
 }
 
 func trimPod(p *corev1.Pod) *corev1.Pod {

@@ -3,11 +3,13 @@
 package inventory
 
 import (
+	"errors"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/cache"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 func fullPod() *corev1.Pod {
@@ -45,16 +47,15 @@ func TestTrimKeepsWhatPoliciesSpeakOf(t *testing.T) {
 		p.Spec.Containers[0].Ports[0].Name != "http" || p.Status.PodIPs[0].IP != "10.0.0.1" || p.ResourceVersion != "1" || p.CreationTimestamp.Unix() != 7 {
 		t.Errorf("trimmed too much: %+v", p)
 	}
-	gone := cache.DeletedFinalStateUnknown{Key: "shop/api", Obj: fullPod()}
-	if got, ok := trimmed(t, gone).(cache.DeletedFinalStateUnknown); !ok || got.Key != gone.Key {
-		t.Errorf("a tombstone became %v", got)
+	if again := trimmed(t, p); !equality.Semantic.DeepEqual(again, p) {
+		t.Errorf("what is trimmed became %+v", again)
 	}
 }
 
 // An inventory that called for an update at every heartbeat would compile all policies all the time.
 func TestOnlyRelevantUpdatesCount(t *testing.T) {
 	calls := 0
-	inv := &Inventory{changed: func() { calls++ }}
+	m := newMirror(nil, new(corev1.Pod), digest, func(types.NamespacedName, metav1.Object) { calls++ })
 	for name, c := range map[string]struct {
 		change func(*corev1.Pod)
 		want   int
@@ -68,12 +69,13 @@ func TestOnlyRelevantUpdatesCount(t *testing.T) {
 		"ending":     {func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{} }, 1},
 		"port":       {func(p *corev1.Pod) { p.Spec.Containers[0].Ports[0].ContainerPort++ }, 1},
 	} {
-		calls = 0
 		after := fullPod()
 		after.ResourceVersion = "2"
 		c.change(after)
-		if inv.updated(trimmed(t, fullPod()), trimmed(t, after)); calls != c.want {
-			t.Errorf("%s: %d calls, want %d", name, calls, c.want)
+		before := m.Update(fullPod())
+		calls = 0
+		if err := errors.Join(before, m.Update(after)); err != nil || calls != c.want {
+			t.Errorf("%s: %d calls, want %d; %v", name, calls, c.want, err)
 		}
 	}
 }
