@@ -48,8 +48,8 @@ func NewBook(node string, ownerOf OwnerFunc) *Book {
 	}
 }
 
-// Pods writes down pods that are new or changed, and those that are gone, as of now. The objects are kept, and
-// only read.
+// Pods writes down pods that are new or changed, and those that are gone, as of now. The objects are only
+// read, and their labels kept.
 func (b *Book) Pods(changed []*corev1.Pod, gone []types.NamespacedName, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -108,25 +108,24 @@ func (b *Book) Interfaces(local map[uint32]types.NamespacedName, now time.Time) 
 
 // move puts what is now called name in the place of what was; p is nil when there is nothing.
 func (b *Book) move(name types.NamespacedName, p *corev1.Pod, now time.Time) {
-	before := b.pods[name]
-	var addrs []netip.Addr
+	var r *resident // nil: nobody has addresses under this name
 	if p != nil && netpol.HasIdentity(p) {
-		addrs = netpol.PodAddresses(p)
+		r = newResident(p)
 	}
+	before := b.pods[name]
 	if before != nil {
-		for _, addr := range netpol.PodAddresses(before.pod) {
-			if p == nil || p.UID != before.pod.UID || !slices.Contains(addrs, addr) {
+		for _, addr := range before.addrs {
+			if r == nil || r.uid != before.uid || !slices.Contains(r.addrs, addr) {
 				b.addresses.end(addr, before, now)
 			}
 		}
 	}
-	if p == nil || !netpol.HasIdentity(p) {
+	if r == nil {
 		b.leave(name, before, now)
 		return
 	}
-	r := &resident{pod: p}
 	b.pods[name] = r
-	for _, addr := range addrs {
+	for _, addr := range r.addrs {
 		b.addresses.begin(addr, r, now)
 	}
 	for ifindex, local := range b.local {
@@ -153,11 +152,11 @@ func (b *Book) describe(r *resident) *flowpb.Endpoint {
 	if r.endpoint != nil {
 		return r.endpoint
 	}
-	workload, final := b.workload(r.pod)
+	workload, final := b.workload(r)
 	e := &flowpb.Endpoint{
-		Namespace: r.pod.Namespace,
-		PodName:   r.pod.Name,
-		Labels:    flowLabels(r.pod.Labels),
+		Namespace: r.name.Namespace,
+		PodName:   r.name.Name,
+		Labels:    flowLabels(r.labels),
 		Workloads: []*flowpb.Workload{workload},
 	}
 	if final {
@@ -178,16 +177,16 @@ func flowLabels(labels map[string]string) []string {
 
 // workload follows the controllers up: ReplicaSet to Deployment, Job to CronJob. A pod without a
 // controller is its own workload. It is not final while a controller is still unknown.
-func (b *Book) workload(p *corev1.Pod) (w *flowpb.Workload, final bool) {
-	owner := metav1.GetControllerOf(p)
-	if owner == nil {
-		return &flowpb.Workload{Name: p.Name, Kind: "Pod"}, true
+func (b *Book) workload(r *resident) (w *flowpb.Workload, final bool) {
+	c := r.controller
+	if c == (controller{}) {
+		return &flowpb.Workload{Name: r.name.Name, Kind: "Pod"}, true
 	}
-	w = &flowpb.Workload{Name: owner.Name, Kind: owner.Kind}
-	if owner.Kind != "ReplicaSet" && owner.Kind != "Job" {
+	w = &flowpb.Workload{Name: c.name, Kind: c.kind}
+	if c.kind != "ReplicaSet" && c.kind != "Job" {
 		return w, true
 	}
-	above, known := b.ownerOf(owner.Kind, p.Namespace, owner.Name)
+	above, known := b.ownerOf(c.kind, r.name.Namespace, c.name)
 	if above != nil {
 		w = &flowpb.Workload{Name: above.Name, Kind: above.Kind}
 	}
