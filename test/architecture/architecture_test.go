@@ -50,6 +50,11 @@ var rules = []rule{
 		"the enforcer runs on every node with capabilities: it links neither Rego nor Git",
 	},
 	{
+		"enforcer",
+		[]string{"k8s.io/client-go/kubernetes", "k8s.io/client-go/informers", "k8s.io/client-go/discovery"},
+		"code for every kind of object there is takes tens of megabytes of every node's memory: see enforcer/internal/apiclient",
+	},
+	{
 		"enforcer/internal/plan",
 		[]string{"k8s.io/client-go", "github.com/cilium", module + "bpf", module + "enforcer/internal/dataplane"},
 		"the plan is pure, so that it can be tested without a kernel",
