@@ -33,7 +33,7 @@ type optional struct {
 // served says whether the API server has the kind.
 func (o *optional) served(ctx context.Context) (bool, error) {
 	list := new(metav1.APIResourceList)
-	err := o.server.Get().AbsPath("/apis/" + clusterPolicies.GroupVersion().String()).Do(ctx).Into(list)
+	err := o.server.Get().AbsPath("/apis/" + clusterPolicies.GroupVersion().String()).Timeout(greeting).Do(ctx).Into(list)
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}

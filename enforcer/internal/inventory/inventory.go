@@ -28,7 +28,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
-// greeting is how long the API server may take to answer at all when the agent starts.
+// greeting is how long the API server may take to answer at all when the agent starts, or what kinds it has.
 const greeting = 8 * time.Second
 
 var (

@@ -81,19 +81,15 @@ func (m *mirror[V]) Update(object any) error {
 }
 
 func (m *mirror[V]) set(object any) (name types.NamespacedName, err error) {
-	trimmed, err := trim(object)
+	o, err := trim(object)
 	if err != nil {
 		return name, err
 	}
-	o, ok := trimmed.(metav1.Object)
-	if !ok {
-		return name, fmt.Errorf("a %T came where a %T was expected", object, m.kind)
-	}
 	name = nameOf(o)
-	value := m.valueOf(o)
+	value := m.valueOf(o.Object)
 	if before, found := m.known[name]; !found || before != value {
 		m.known[name] = value
-		m.changed(name, o)
+		m.changed(name, o.Object)
 	}
 	return name, nil
 }
@@ -140,7 +136,9 @@ func (m *mirror[V]) Replace(objects []any, _ string) error {
 func (m *mirror[V]) Resync() error { return nil }
 
 // Transformer makes the Reflector trim objects while it collects the first of them.
-func (m *mirror[V]) Transformer() cache.TransformFunc { return trim }
+func (m *mirror[V]) Transformer() cache.TransformFunc {
+	return func(object any) (any, error) { return trim(object) }
+}
 
 func nameOf(o metav1.Object) types.NamespacedName {
 	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
