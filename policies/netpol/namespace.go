@@ -72,6 +72,7 @@ func (ns *namespace) join(p *pod) bool {
 		if c.members > 0 && c.hash == hash && maps.Equal(c.labels, p.labels) {
 			c.members++
 			p.class = i
+			p.labels = c.labels // the same, kept once
 			return false
 		}
 		if c.members == 0 {

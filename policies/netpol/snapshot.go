@@ -155,6 +155,15 @@ func (s *Snapshot) Addresses(name types.NamespacedName) []netip.Addr {
 	return nil
 }
 
+// Labels are those of a pod, in a map that all pods of the namespace with the same labels share: keep this one, and only
+// read it. nil for a pod that is not known.
+func (s *Snapshot) Labels(name types.NamespacedName) map[string]string {
+	if p := s.pod(name); p != nil {
+		return p.labels
+	}
+	return nil
+}
+
 func (s *Snapshot) pod(name types.NamespacedName) *pod {
 	ns := s.namespaces.get(name.Namespace)
 	if ns == nil {

@@ -5,6 +5,7 @@ package netpol_test
 import (
 	"encoding/json"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -53,6 +54,19 @@ func TestEndpointAt(t *testing.T) {
 		if e := s.EndpointAt(netip.MustParseAddr(addr)); e.Pod().Name != want || e.Addr.Is4In6() {
 			t.Errorf("%s is pod %q at %s, want %q", addr, e.Pod().Name, e.Addr, want)
 		}
+	}
+}
+
+// Pods of a cluster are many, and most have the labels of others.
+func TestLabelsAreKeptOnce(t *testing.T) {
+	again := strings.NewReplacer("name: api", "name: api2", "10.0.0.2", "10.0.0.4").Replace(podAPI)
+	s := compiled(t, podWeb, podAPI, again)
+	labels := s.Labels(shop("api"))
+	if labels["app"] != "api" || s.Labels(shop("web"))["app"] != "web" || s.Labels(shop("none")) != nil {
+		t.Errorf("api has %v, web %v, none %v", labels, s.Labels(shop("web")), s.Labels(shop("none")))
+	}
+	if reflect.ValueOf(labels).Pointer() != reflect.ValueOf(s.Labels(shop("api2"))).Pointer() {
+		t.Error("pods with the same labels have a map each")
 	}
 }
 

@@ -174,6 +174,9 @@ func (u *updater) takeObjects() {
 			nodes = true
 		}
 	}
+	for _, p := range c.Set.Pods {
+		p.Labels = u.mirror.snapshot.Labels(types.NamespacedName{Namespace: p.Namespace, Name: p.Name}) // the same, kept once
+	}
 	now := time.Now()
 	u.book.Pods(c.Set.Pods, gone, now)
 	u.book.Services(c.Set.Services, closed, now)
