@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -115,24 +114,11 @@ func createService(t *testing.T, namespace, name, app string, port int32, protoc
 // translate does what kube-proxy would do for a TCP Service and a UDP one.
 func translate(t *testing.T, web netip.Addr, webPort int, webTo string, dns netip.Addr, dnsPort int, dnsTo string) {
 	t.Helper()
-	rules := fmt.Sprintf(`table ip names {
-chain services {
+	node.LoadTable(t, "names", fmt.Sprintf(`chain services {
   type nat hook prerouting priority dstnat;
-  ip daddr %s tcp dport %d dnat to %s
-  ip daddr %s udp dport %d dnat to %s
-}
-}
-`, web, webPort, webTo, dns, dnsPort, dnsTo)
-	nft := exec.Command("nft", "-f", "-")
-	nft.Stdin = strings.NewReader(rules)
-	if out, err := nft.CombinedOutput(); err != nil {
-		t.Fatalf("nft: %v\n%s", err, out)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("nft", "delete", "table", "ip", "names").CombinedOutput(); err != nil {
-			t.Errorf("nft: %v\n%s", err, out)
-		}
-	})
+  ip daddr %s tcp dport %d dnat ip to %s
+  ip daddr %s udp dport %d dnat ip to %s
+}`, web, webPort, webTo, dns, dnsPort, dnsTo))
 }
 
 // serveOutside answers at an address that nothing in the cluster has.
