@@ -108,6 +108,7 @@ stays when this program ends or crashes, and the next start takes it over.`,
 	f.Uint32Var(&config.Connections, "connections", 262144, "how many connections are remembered, at each end that is on this node; the least recently used make room, 1024 to 16777216")
 	f.StringVar(&config.DenyWith, "deny-with", agent.DenyByDrop, "what becomes of what is denied where a namespace's annotation bulkhead.dev/deny-with does not say: drop, or reject, which tells the sender")
 	f.StringVar(&dnsService, "dns-service", "", "namespace/name of a DNS Service of the cluster, beside those that are detected")
+	f.IPSliceVar(&config.DNSNodeLocal, "dns-node-local", nil, "addresses of DNS caches on nodes, beside link-local ones; separated by commas")
 	f.BoolVar(&config.DNSNames, "dns-names", true, "name what pods connect to by what the cluster's DNS told them")
 	f.BoolVar(&config.CleanUp, "cleanup-on-exit", false, "end enforcement when this program ends; else the datapath goes on with the last policies")
 	f.StringVar(&logLevel, "log-level", "info", "debug, info, warn or error")

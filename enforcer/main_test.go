@@ -61,6 +61,7 @@ func TestWrongArguments(t *testing.T) {
 		"--deny-with \"deny\"":                   with("--deny-with=deny"),
 		"--dns-service \"kube-dns\"":             with("--dns-service=kube-dns"),
 		"--dns-service \"a/b/c\"":                with("--dns-service=a/b/c"),
+		"\"--dns-node-local\" flag":              with("--dns-node-local=kube-dns"),
 		"--netns-path \"\"":                      with("--netns-path="),
 		"--http-addr here is not host:port":      with("--http-addr=here"),
 		"--flow-interval 1ms":                    with("--flow-interval=1ms"),

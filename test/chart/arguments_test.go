@@ -47,13 +47,15 @@ func TestBinariesTakeTheRenderedArguments(t *testing.T) {
 	}
 }
 
-// TestBothWriteTheSameDNS: the webhook and the generator are told the same of where DNS answers.
+// TestBothWriteTheSameDNS: the webhook and the generator are told the same of where DNS answers, and the enforcer, which
+// reads the answers, too.
 func TestBothWriteTheSameDNS(t *testing.T) {
 	both := []string{"--dns-node-local=169.254.20.10", "--dns-node-local=fd00::10"}
 	for values, want := range map[string]map[string][]string{
 		"everything": {
 			"bulkhead-webhook":   append([]string{"--dns-namespace=openshift-dns", "--dns-service=dns-default"}, both...),
 			"bulkhead-generator": append([]string{"--dns-service=openshift-dns/dns-default"}, both...),
+			"bulkhead-enforcer":  append([]string{"--dns-names=false", "--dns-service=openshift-dns/dns-default"}, both...),
 		},
 		"generator": {"bulkhead-webhook": nil, "bulkhead-generator": nil},
 	} {

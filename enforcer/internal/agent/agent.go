@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -48,8 +49,10 @@ type Config struct {
 	CleanUp bool
 	// DNSNames says whether flows are named by what the cluster's DNS told pods.
 	DNSNames bool
-	// DNSService is the cluster's DNS beside what is detected; empty: there is none.
-	DNSService types.NamespacedName
+	// DNSService and DNSNodeLocal are a Service of the cluster's DNS and addresses of its caches on nodes, beside what is
+	// detected; empty: there are none.
+	DNSService   types.NamespacedName
+	DNSNodeLocal []net.IP
 	// DenyWith is what becomes of what is denied, where a namespace does not say: DenyByDrop or DenyByReject.
 	DenyWith string
 	// Version is told to Hubble's clients; empty: not known.
@@ -118,7 +121,7 @@ func Run(ctx context.Context, config Config) (err error) {
 	}
 	shared.metrics.registry.MustRegister(nameMetrics{namer, shared.book, datapath})
 	if namer != nil {
-		updater.resolvers = newResolvers(config.DNSService)
+		updater.resolvers = newResolvers(config.DNSService, config.DNSNodeLocal)
 	}
 	parts := append(updater.parts(config), shared.observers(config, sockets)...)
 	parts = append(parts, responder.Run, endless(condition.run), endless(shared.testItself))

@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"net"
 	"net/netip"
 	"slices"
 
@@ -18,16 +19,23 @@ import (
 // can make, and by the node's own network: who can answer there may name addresses.
 type resolvers struct {
 	configured types.NamespacedName                     // a Service of DNS wherever it is; empty: there is no such
+	nodeLocal  []netip.Addr                             // caches on nodes
 	services   map[types.NamespacedName]*corev1.Service // those of DNS
 	pods       map[types.NamespacedName]*corev1.Pod     // of the namespaces that DNS may be in
 	set        []netip.Addr                             // that the datapath listens to; nil: it has not been told
 }
 
-func newResolvers(configured types.NamespacedName) *resolvers {
-	return &resolvers{
+func newResolvers(configured types.NamespacedName, nodeLocal []net.IP) *resolvers {
+	r := &resolvers{
 		configured: configured,
 		services:   make(map[types.NamespacedName]*corev1.Service), pods: make(map[types.NamespacedName]*corev1.Pod),
 	}
+	for _, ip := range nodeLocal {
+		if addr, ok := netip.AddrFromSlice(ip); ok {
+			r.nodeLocal = append(r.nodeLocal, addr.Unmap())
+		}
+	}
+	return r
 }
 
 // apply brings it up to date.
@@ -64,9 +72,9 @@ func (r *resolvers) podsBehind(s *corev1.Service) (baseline.DNSPods, bool) {
 }
 
 // addresses are those of Services of DNS, of the pods behind them, and of a cache on the node, which answers at a
-// link-local address; sorted, each once.
+// link-local address where nobody said otherwise; sorted, each once. They are never nil.
 func (r *resolvers) addresses(node []netip.Addr) []netip.Addr {
-	addrs := []netip.Addr{}
+	addrs := append([]netip.Addr{}, r.nodeLocal...)
 	for _, addr := range node {
 		if addr.Is4() && addr.IsLinkLocalUnicast() {
 			addrs = append(addrs, addr)

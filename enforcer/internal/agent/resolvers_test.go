@@ -4,6 +4,7 @@ package agent
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"testing"
 
@@ -35,7 +36,7 @@ func TestResolvers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newResolvers(types.NamespacedName{})
+	r := newResolvers(types.NamespacedName{}, nil)
 	node := []netip.Addr{netip.MustParseAddr("169.254.20.10"), netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("fe80::1")}
 	check := func(what, want string) {
 		t.Helper()
@@ -57,7 +58,7 @@ func TestResolvers(t *testing.T) {
 	r.apply(netpol.Change{Deleted: []netpol.Key{{Kind: "Service", Namespace: "kube-system", Name: "kube-dns"}}})
 	check("the Service is gone", "[169.254.20.10]")
 
-	r = newResolvers(types.NamespacedName{Namespace: "shop", Name: "kube-dns"})
+	r = newResolvers(types.NamespacedName{Namespace: "shop", Name: "kube-dns"}, []net.IP{net.ParseIP("fd00::10"), net.ParseIP("169.254.20.10")})
 	r.apply(netpol.Change{Set: objects})
-	check("one is configured", "[10.0.0.2 10.0.0.4 10.96.0.10 10.96.0.12 169.254.20.10 fd00::2 fd96::a]")
+	check("one is configured", "[10.0.0.2 10.0.0.4 10.96.0.10 10.96.0.12 169.254.20.10 fd00::2 fd00::10 fd96::a]")
 }
