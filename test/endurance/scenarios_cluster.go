@@ -140,17 +140,14 @@ func large(ctx context.Context, l *lab, r *result) error {
 		return err
 	}
 	l.expectComplaint(ctx, r, x.pod.name, failed)
-	late, err := l.newExtra(ctx, fmt.Sprintf("extra%d", l.next())) // cut off, although it is allowed
+	late, err := l.newExtra(ctx, fmt.Sprintf("extra%d", l.next())) // others go on
 	if err != nil {
 		return err
 	}
-	if err := l.createPolicy(ctx, "back", late.policy()); err != nil {
+	if err := late.allow(ctx); err != nil {
 		return err
 	}
-	pause(ctx, 2*settling)
-	for _, e := range late.edges {
-		e.expect(either)
-	}
+	pause(ctx, settling)
 	if err := l.deletePolicy(ctx, "back", "large"); err != nil {
 		return err
 	}
@@ -159,14 +156,11 @@ func large(ctx context.Context, l *lab, r *result) error {
 		r.fail("after the rules are gone: %v", err)
 	}
 	r.note("ready %.0f ms after the rules are gone", milliseconds(time.Since(begun)))
-	for _, e := range late.edges {
-		e.expect(allowed)
-	}
-	if err := x.deny(ctx); err != nil {
+	if err := errors.Join(x.deny(ctx), late.deny(ctx)); err != nil {
 		return err
 	}
 	pause(ctx, settling)
-	return errors.Join(x.remove(ctx), late.remove(ctx), l.deletePolicy(ctx, "back", late.name()))
+	return errors.Join(x.remove(ctx), late.remove(ctx))
 }
 
 // expectComplaint sees that status, metrics and the node's condition say what does not fit.

@@ -317,7 +317,7 @@ func TestEnforcementOutlivesTheAgent(t *testing.T) {
 	eventually(t, "after clean-up nothing is judged", func() error { return reach(a, b.Addrs[0], 81) })
 }
 
-// What does not fit leaves the old policies as they are, and lets no new pod run without any.
+// A pod whose policies do not fit stays under its old ones; one that has none is cut off. All other pods go on.
 func TestPoliciesThatDoNotFit(t *testing.T) {
 	const nodeName, ns = "node-full", "full"
 	createNode(t, nodeName, "192.0.2.11")
@@ -346,11 +346,20 @@ func TestPoliciesThatDoNotFit(t *testing.T) {
 		}
 		return nil
 	})
-	late := node.NewPod(t, "vfulllate", "10.99.13.5")
+	late, twin := node.NewPod(t, "vfulllate", "10.99.13.5"), node.NewPod(t, "vfulltwin", "10.99.13.6")
 	createPod(t, nodeName, ns, "late", nil, late)
-	eventually(t, "a new pod is cut off", func() error {
-		if err := reach(late, other.Addrs[0], 80); !isDropped(err) {
-			return fmt.Errorf("late to other: %w, want dropped", err)
+	createPod(t, nodeName, ns, "twin", nil, twin)
+	echo(t, late, 80)
+	echo(t, twin, 80)
+	huge.Name, huge.Spec.PodSelector.MatchLabels = "twins", map[string]string{"app": "twin"}
+	apply(t, ns, huge, allow("late", "late", "a", 80), allow("twin", "twin", "a", 80))
+	eventually(t, "a new pod has its policies", func() error { return reach(a, late.Addrs[0], 80) })
+	eventually(t, "a new pod whose policies do not fit is cut off", func() error {
+		if r := currentReport(t); r.Ready || !strings.Contains(strings.Join(r.Problems, "\n"), "pod full/twin: Ingress has") {
+			return fmt.Errorf("ready %v, problems %q", r.Ready, r.Problems)
+		}
+		if err := reach(a, twin.Addrs[0], 80); !isDropped(err) {
+			return fmt.Errorf("a to twin: %w, want dropped", err)
 		}
 		return nil
 	})
@@ -360,10 +369,17 @@ func TestPoliciesThatDoNotFit(t *testing.T) {
 	if err := reach(a, b.Addrs[0], 81); !isDropped(err) {
 		t.Errorf("denied by the old policies: %v, want dropped", err)
 	}
-	if err := admin.NetworkingV1().NetworkPolicies(ns).Delete(t.Context(), "huge", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"huge", "twins"} {
+		if err := admin.NetworkingV1().NetworkPolicies(ns).Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
 	}
-	eventually(t, "the new pod has its policies", func() error { return reach(late, other.Addrs[0], 80) })
+	eventually(t, "all pods have their policies", func() error {
+		if r := currentReport(t); !r.Ready {
+			return fmt.Errorf("problems %q", r.Problems)
+		}
+		return reach(a, twin.Addrs[0], 80)
+	})
 }
 
 // A policy that is wrong says so where people look, and takes nothing else down.

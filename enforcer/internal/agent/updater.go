@@ -51,6 +51,7 @@ type updater struct {
 	attached   bool       // so was the last one to attach
 	told       string     // the problems of the node that were logged; empty: none
 	unstaged   string     // the same of staged policies that do not fit
+	unfit      []error    // the pods of the world that is loaded whose policies do not fit
 }
 
 // run reads the API server's objects, then updates after every change until ctx ends; what failed is
@@ -98,8 +99,8 @@ func textOf(problems []error) string {
 	return ""
 }
 
-// update does as much as can be done and returns what cannot: then the old policies, or the attached
-// interfaces, stay as they are.
+// update does as much as can be done and returns what cannot: then the old policies, of the node or of one pod, or
+// the attached interfaces stay as they are.
 func (u *updater) update(change pending) []error {
 	if change.objects {
 		u.takeObjects()
@@ -138,7 +139,7 @@ func (u *updater) update(change pending) []error {
 		problems = append(problems, more...)
 	}
 	u.sandboxes.judged(func(ifindex uint32) bool { return u.judged[ifindex] })
-	return problems
+	return append(problems, u.unfit...)
 }
 
 // unknown are the veths that may be pods', but of none that is known: while there is a gate, they are held back at the
@@ -250,6 +251,7 @@ func (u *updater) loadNext(input plan.Input) error {
 		u.book.Addresses(input.NodeAddrs)
 		u.book.Interfaces(podsByInterface(input.Endpoints), now)
 		u.book.Loaded(world, now)
+		u.unfit = world.Unfit
 		u.state.setLoaded(generation, world, input.Endpoints)
 	}
 	if err != nil {

@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -45,12 +46,12 @@ func TestPodsOfOneKindShareASetAndAClass(t *testing.T) {
 	}
 }
 
-func TestTooManyRulesIsAnErrorThatNamesThePod(t *testing.T) {
+func TestTooManyRulesAreSaidToBe(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		policies []*networkingv1.NetworkPolicy
 		cluster  *policyv1alpha2.ClusterNetworkPolicy
-		want     string // in the error; empty: it fits
+		want     string // of the pod's policies; empty: they fit
 	}{
 		{name: "all that fit", policies: rulesFor("api", MaxRules)},
 		{name: "one more", policies: rulesFor("api", MaxRules+1), want: "pod shop/api: Ingress has 1025 rules, more than the 1024 that fit"},
@@ -64,10 +65,56 @@ func TestTooManyRulesIsAnErrorThatNamesThePod(t *testing.T) {
 			objs.ClusterPolicies = []*policyv1alpha2.ClusterNetworkPolicy{tt.cluster}
 		}
 		snap, _ := netpol.Compile(objs) // beyond the API's limit of rules, which is evaluated all the same
-		_, err := Build(snap, Input{Endpoints: []EndpointInput{{Pod: types.NamespacedName{Namespace: "shop", Name: "api"}, Ifindex: 1}}})
-		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%s: error is %v, want %q", tt.name, err, tt.want)
+		w, err := Build(snap, Input{Endpoints: []EndpointInput{{Pod: types.NamespacedName{Namespace: "shop", Name: "api"}, Ifindex: 1}}})
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
 		}
+		if unfit := errors.Join(w.Unfit...); (unfit == nil) != (tt.want == "") || unfit != nil && !strings.Contains(unfit.Error(), tt.want) {
+			t.Errorf("%s: what does not fit is %v, want %q", tt.name, unfit, tt.want)
+		}
+	}
+}
+
+// A pod whose policies do not fit stays under those that did, and is closed if there were none. All others go on.
+func TestPodWithTooManyRules(t *testing.T) {
+	few, many, others := allowFrom("api", 2), allowFrom("api", MaxRules+1), allowFrom("web", 1)
+	compile := func(policies ...*networkingv1.NetworkPolicy) *netpol.Snapshot {
+		objs := netpol.Objects{Policies: policies}
+		for i, app := range []string{"api", "web", "db"} {
+			objs.Pods = append(objs.Pods, pod(app, map[string]string{"app": app}, fmt.Sprintf("10.0.0.%d", i+1)))
+		}
+		snap, _ := netpol.Compile(objs)
+		return snap
+	}
+	var in Input
+	for i, name := range []string{"api", "web", "db"} {
+		in.Endpoints = append(in.Endpoints, EndpointInput{Pod: types.NamespacedName{Namespace: "shop", Name: name}, Ifindex: uint32(i + 1)})
+	}
+	entry := func(p *Planner, w *World, ifindex uint32) SetEntry {
+		return p.tables.sets[w.Endpoints[ifindex].Set-p.tables.firstSet].entry
+	}
+	p := NewPlanner(0)
+	first := next(t, p, compile(few), in)
+	second := next(t, p, compile(many, others), in)
+	if len(second.Unfit) != 1 || second.Endpoints[1].Set != first.Endpoints[1].Set {
+		t.Errorf("from %+v to %+v, unfit: %v", first.Endpoints[1], second.Endpoints[1], second.Unfit)
+	}
+	if e := entry(p, second, 2); !e.Isolated[netpol.Ingress] || e.Rules[netpol.Ingress] != 1 {
+		t.Errorf("another pod's new policy: %+v", e)
+	}
+	p.Forget()
+	third := next(t, p, compile(many), in)
+	if e := entry(p, third, 1); third.Partial || e.Rules[netpol.Ingress] != 2 {
+		t.Errorf("in a complete world: partial %v, %+v", third.Partial, e)
+	}
+	if e := entry(p, next(t, p, compile(few), in), 1); e.Rules[netpol.Ingress] != 2 || len(p.fitting) != 3 {
+		t.Errorf("when they fit again: %+v", e)
+	}
+
+	p = NewPlanner(0)
+	w := next(t, p, compile(many), in)
+	if e := entry(p, w, 1); len(w.Unfit) != 1 || e.Isolated != [2]bool{true, true} || e.Rules != [2]uint16{} {
+		t.Errorf("with no policies before: %+v, unfit: %v", e, w.Unfit)
 	}
 }
 

@@ -52,33 +52,35 @@ func (e EndpointInput) Equal(other EndpointInput) bool {
 	return e.Pod == other.Pod && e.Ifindex == other.Ifindex && e.Mode == other.Mode && e.Reject == other.Reject && slices.Equal(e.Addrs, other.Addrs)
 }
 
-// Build lowers a snapshot for one node. It fails, naming the pod, when the rules do not fit.
+// Build lowers a snapshot for one node.
 func Build(snap *netpol.Snapshot, in Input) (*World, error) { return new(Planner).Next(snap, in) }
 
 // Planner makes the worlds of one node, one after the other. The zero Planner makes a complete one first.
 type Planner struct {
-	tables *tables // as of the world before; nil: the next world is complete
-	sets   uint32  // number of the next policy set
+	tables  *tables                        // as of the world before; nil: the next world is complete
+	sets    uint32                         // number of the next policy set
+	fitting map[types.NamespacedName]rules // what the pods of the world before are under
 }
 
 // NewPlanner numbers policy sets from firstSet on.
 func NewPlanner(firstSet uint32) *Planner { return &Planner{sets: firstSet} }
 
 // Next makes the world of the snapshot: the world before with what is new, or a complete one where there is none
-// before, or where too much of the one before is not needed any more. It fails, naming the pod, when the rules do
-// not fit; the next world is then complete.
+// before, or where too much of the one before is not needed any more. When it fails, the next world is
+// complete.
 func (p *Planner) Next(snap *netpol.Snapshot, in Input) (*World, error) {
 	t, partial := p.tables, true
 	if t == nil || t.isWasteful() {
 		t, partial = newTables(p.sets), false
 	}
 	p.tables = nil // until it is known to be as the world says
+	t.before, t.fitting = p.fitting, make(map[types.NamespacedName]rules, len(in.Endpoints))
 	w, err := t.next(snap, in, partial)
 	p.sets = t.firstSet + uint32(len(t.sets))
 	if err != nil {
 		return nil, err
 	}
-	p.tables = t
+	p.tables, p.fitting = t, t.fitting
 	return w, nil
 }
 
@@ -93,7 +95,9 @@ type tables struct {
 	firstSet uint32
 	sets     []*policySet      // by number, from firstSet on
 	byKey    map[string]uint32 // number of a policy set by what it is made of
-	live     int               // sets that endpoints are under
+	inUse    int               // sets that endpoints are under
+
+	before, fitting map[types.NamespacedName]rules // what local pods were under, and are now
 
 	tests   []predicate // by number
 	byTest  map[string]int
@@ -140,7 +144,7 @@ func newTables(firstSet uint32) *tables {
 
 // isWasteful says that most of the tables is not in use any more.
 func (t *tables) isWasteful() bool {
-	return len(t.sets) > 2*t.live+256 || len(t.members) > 2*t.needed+1024
+	return len(t.sets) > 2*t.inUse+256 || len(t.members) > 2*t.needed+1024
 }
 
 // next goes to the tables of the snapshot.
@@ -193,7 +197,7 @@ func devices(in Input) map[uint32]Device {
 func (t *tables) endpoints() error {
 	live := make(map[uint32]bool)
 	for _, e := range t.in.Endpoints {
-		set, err := t.set(t.snap, e.Pod)
+		set, err := t.live(e.Pod)
 		if err != nil {
 			return err
 		}
@@ -203,7 +207,7 @@ func (t *tables) endpoints() error {
 		live[endpoint.Staged] = live[endpoint.Staged] || endpoint.IsStaged
 		t.new.world.Endpoints[e.Ifindex] = endpoint
 	}
-	t.live = len(live)
+	t.inUse = len(live)
 	return nil
 }
 
@@ -212,7 +216,7 @@ func (t *tables) staged(pod types.NamespacedName, live uint32) (set uint32, ok b
 	if t.in.Staged == nil {
 		return 0, false
 	}
-	set, err := t.set(t.in.Staged, pod)
+	set, err := t.set(rulesOf(t.in.Staged, pod), pod)
 	if err != nil {
 		t.new.world.Unstaged = append(t.new.world.Unstaged, fmt.Errorf("staged policies of %w", err))
 		return 0, false

@@ -15,7 +15,7 @@ import (
 
 // policySet is what governs pods of the same policies. It never changes.
 type policySet struct {
-	of      [2]netpol.RuleSet
+	of      rules
 	entry   SetEntry
 	rows    [2][]row
 	asks    [2][]ask
@@ -83,9 +83,39 @@ type portRange struct {
 	from, to uint16
 }
 
-// set is the number of a pod's policy set in a snapshot. Pods with the same policies share one.
-func (t *tables) set(snap *netpol.Snapshot, pod types.NamespacedName) (uint32, error) {
-	directions := [2]netpol.RuleSet{snap.RuleSet(pod, netpol.Ingress), snap.RuleSet(pod, netpol.Egress)}
+// rules are what governs a pod, by direction.
+type rules [2]netpol.RuleSet
+
+func rulesOf(snap *netpol.Snapshot, pod types.NamespacedName) rules {
+	return rules{snap.RuleSet(pod, netpol.Ingress), snap.RuleSet(pod, netpol.Egress)}
+}
+
+// closed isolates both ways and allows nothing.
+var closed = rules{{Isolated: true}, {Isolated: true}}
+
+// live is the number of the set that a pod is under: that of its policies or, if they do not fit, of those that it
+// had before. A pod that had none is denied everything.
+func (t *tables) live(pod types.NamespacedName) (uint32, error) {
+	now := rulesOf(t.snap, pod)
+	set, err := t.set(now, pod)
+	if err == nil {
+		t.fitting[pod] = now
+		return set, nil
+	}
+	t.new.world.Unfit = append(t.new.world.Unfit, err)
+	before, found := t.before[pod]
+	if found {
+		set, err = t.set(before, pod)
+	}
+	if !found || err != nil {
+		return t.set(closed, pod)
+	}
+	t.fitting[pod] = before
+	return set, nil
+}
+
+// set is the number of the policy set of rules that govern a pod. Pods with the same policies share one.
+func (t *tables) set(directions rules, pod types.NamespacedName) (uint32, error) {
 	self := t.snap.Endpoint(pod)
 	key := t.key(&directions, self)
 	if n, ok := t.byKey[key]; ok {
@@ -122,7 +152,7 @@ func fits(pod types.NamespacedName, d netpol.Direction, rows []row) error {
 
 // key tells apart what policy sets are made of: compiled policies, which the set keeps, so that their addresses
 // are not used again; and the numbers behind the names of ports, which depend on pods.
-func (t *tables) key(directions *[2]netpol.RuleSet, self netpol.Endpoint) string {
+func (t *tables) key(directions *rules, self netpol.Endpoint) string {
 	var b strings.Builder
 	for d := range directions {
 		rs := &directions[d]

@@ -138,6 +138,9 @@ type World struct {
 	// Sets are the new policy sets. The first has the number FirstSet, and so on.
 	Sets     []SetEntry
 	FirstSet uint32
+	// Unfit names the pods whose policies have too many rules. Each stays under those that it had in the world
+	// before; one that had none is denied everything.
+	Unfit []error
 	// Unstaged names the pods whose staged policies have too many rules: they are judged by the live ones alone.
 	Unstaged []error
 
