@@ -4,6 +4,7 @@ package dataplane
 
 import (
 	"net"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -47,6 +48,8 @@ func TestSpoofingBehindABridge(t *testing.T) {
 			t.Fatal(err)
 		}
 		flows, _ := drained(t, n.Dataplane)
+		// The kernel reports groups when it likes.
+		flows = slices.DeleteFunc(flows, func(f Flow) bool { return f.Protocol != udp })
 		if len(flows) != 1 || flows[0].Reason != ByForeignSource || flows[0].Ifindex != n.server.Ifindex {
 			t.Errorf("recorded %+v, want one drop of a foreign source at interface %d", flows, n.server.Ifindex)
 		}
