@@ -86,6 +86,12 @@ func allowed() *observerpb.GetFlowsResponse {
 	})
 }
 
+func called(service *flowpb.Service, names ...string) *observerpb.GetFlowsResponse {
+	event := allowed()
+	event.GetFlow().EgressAllowedBy, event.GetFlow().DestinationService, event.GetFlow().DestinationNames = nil, service, names
+	return event
+}
+
 func staged() *observerpb.GetFlowsResponse {
 	event := denied()
 	event.GetFlow().IngressAllowedBy = []*flowpb.Policy{{
@@ -111,6 +117,9 @@ func TestPrint(t *testing.T) {
 		{"compact", true, denied(), "\x1b[31m12:00:00.000  denied   ingress  fd00::9 → shop/api-0:8080 TCP ×3  NetworkPolicy shop/api\x1b[0m\n"},
 		{"compact", false, allowed(), "12:00:00.000  allowed  egress   10.0.0.1 → 10.0.0.2 ICMPv4  ClusterNetworkPolicy ping?[2J spec.egress[0], approved by c0ffee\n"},
 		{"compact", false, lost(flowpb.LostEventSource_PERF_EVENT_RING_BUFFER), "12:00:00.000  42 records were lost: the kernel had no room for more kinds of flow at once\n"},
+		{"compact", false, called(&flowpb.Service{Namespace: "shop", Name: "web"}), "→ 10.0.0.2 ICMPv4  (through Service shop/web)\n"},
+		{"compact", false, called(nil, "a.example.com", "b.example.com"), "→ 10.0.0.2 ICMPv4  (known as a.example.com, b.example.com)\n"},
+		{"table", false, called(&flowpb.Service{Namespace: "shop", Name: "web"}, "a.example.com"), "1   (through Service shop/web; known as a.example.com)\n"},
 		{"table", false, lost(flowpb.LostEventSource_HUBBLE_RING_BUFFER), "42 records were lost: the agent kept newer ones (--flow-buffer)\n"},
 		{"table", false, denied(), "TCP/8080         3  NetworkPolicy shop/api\n"},
 		{"json", true, denied(), "the line\n"},

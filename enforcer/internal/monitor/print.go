@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -75,6 +76,7 @@ func (p *Printer) flow(at string, f *flowpb.Flow) {
 	}
 	from, to := endText(f.GetSource(), f.GetIP().GetSource()), endText(f.GetDestination(), f.GetIP().GetDestination())
 	port, protocol := portOf(f)
+	by += hints(f)
 	text := fmt.Sprintf(tableFormat, at, verdictWord(f.GetVerdict()), side, from, to, protocol+port, strconv.Itoa(int(count)), by)
 	if p.format == "compact" {
 		if port = strings.TrimPrefix(port, "/"); port != "" {
@@ -84,7 +86,7 @@ func (p *Printer) flow(at string, f *flowpb.Flow) {
 		if count != 1 {
 			text += fmt.Sprintf(" ×%d", count)
 		}
-		if by != "" {
+		if by = strings.TrimSpace(by); by != "" {
 			text += "  " + by
 		}
 	}
@@ -105,6 +107,21 @@ func endText(e *flowpb.Endpoint, addr string) string {
 		return e.GetNamespace() + "/" + e.GetPodName()
 	}
 	return addr
+}
+
+// hints are what else the other side is called: the Service that was asked for, and names of DNS.
+func hints(f *flowpb.Flow) string {
+	var all []string
+	if s := f.GetDestinationService(); s.GetName() != "" {
+		all = append(all, "through Service "+s.GetNamespace()+"/"+s.GetName())
+	}
+	if names := slices.Concat(f.GetSourceNames(), f.GetDestinationNames()); len(names) > 0 {
+		all = append(all, "known as "+strings.Join(names, ", "))
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(all, "; ") + ")"
 }
 
 // portOf is "/8080" and "TCP"; the port is empty for protocols without any.

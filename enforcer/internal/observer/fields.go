@@ -26,10 +26,22 @@ var fields = map[protoreflect.Name]func(*flowpb.FlowFilter) (predicate, error){
 		return addresses(w.GetDestinationIp(), func(f *flowpb.Flow) string { return f.GetIP().GetDestination() })
 	},
 	"source_pod": func(w *flowpb.FlowFilter) (predicate, error) {
-		return pods(w.GetSourcePod(), (*flowpb.Flow).GetSource)
+		return objects(w.GetSourcePod(), func(f *flowpb.Flow) named { return podOf(f.GetSource()) })
 	},
 	"destination_pod": func(w *flowpb.FlowFilter) (predicate, error) {
-		return pods(w.GetDestinationPod(), (*flowpb.Flow).GetDestination)
+		return objects(w.GetDestinationPod(), func(f *flowpb.Flow) named { return podOf(f.GetDestination()) })
+	},
+	"source_service": func(w *flowpb.FlowFilter) (predicate, error) {
+		return objects(w.GetSourceService(), func(f *flowpb.Flow) named { return serviceOf(f.GetSourceService()) })
+	},
+	"destination_service": func(w *flowpb.FlowFilter) (predicate, error) {
+		return objects(w.GetDestinationService(), func(f *flowpb.Flow) named { return serviceOf(f.GetDestinationService()) })
+	},
+	"source_fqdn": func(w *flowpb.FlowFilter) (predicate, error) {
+		return patterns(lower(w.GetSourceFqdn()), (*flowpb.Flow).GetSourceNames)
+	},
+	"destination_fqdn": func(w *flowpb.FlowFilter) (predicate, error) {
+		return patterns(lower(w.GetDestinationFqdn()), (*flowpb.Flow).GetDestinationNames)
 	},
 	"source_label": func(w *flowpb.FlowFilter) (predicate, error) {
 		return selectors(w.GetSourceLabel(), (*flowpb.Flow).GetSource)
@@ -52,7 +64,7 @@ var fields = map[protoreflect.Name]func(*flowpb.FlowFilter) (predicate, error){
 	"protocol":   func(w *flowpb.FlowFilter) (predicate, error) { return protocols(w.GetProtocol()) },
 	"ip_version": func(w *flowpb.FlowFilter) (predicate, error) { return oneOf(w.GetIpVersion(), ipVersion), nil },
 	"node_name": func(w *flowpb.FlowFilter) (predicate, error) {
-		return patterns(w.GetNodeName(), (*flowpb.Flow).GetNodeName)
+		return patterns(w.GetNodeName(), func(f *flowpb.Flow) []string { return []string{f.GetNodeName()} })
 	},
 	"verdict": func(w *flowpb.FlowFilter) (predicate, error) {
 		return oneOf(w.GetVerdict(), (*flowpb.Flow).GetVerdict), nil
@@ -100,19 +112,31 @@ func eventTypes(wanted []*flowpb.EventTypeFilter) predicate {
 	}
 }
 
-// patterns takes shell patterns such as "worker-*".
-func patterns(wanted []string, get func(*flowpb.Flow) string) (predicate, error) {
+// patterns takes shell patterns such as "worker-*" or "*.example.com". One of what get returns has to match.
+func patterns(wanted []string, get func(*flowpb.Flow) []string) (predicate, error) {
 	for _, s := range wanted {
 		if _, err := path.Match(s, ""); err != nil {
 			return nil, fmt.Errorf("pattern %q: %w", s, err)
 		}
 	}
 	return func(f *flowpb.Flow) bool {
+		have := get(f)
 		return slices.ContainsFunc(wanted, func(s string) bool {
-			matched, _ := path.Match(s, get(f)) // the pattern was checked above
-			return matched
+			return slices.ContainsFunc(have, func(name string) bool {
+				matched, _ := path.Match(s, name) // the pattern was checked above
+				return matched
+			})
 		})
 	}, nil
+}
+
+// lower is for names of DNS, which flows have in lower case.
+func lower(names []string) []string {
+	all := make([]string, len(names))
+	for i, s := range names {
+		all[i] = strings.ToLower(strings.TrimSuffix(s, "."))
+	}
+	return all
 }
 
 func ipVersion(f *flowpb.Flow) flowpb.IPVersion { return f.GetIP().GetIpVersion() }
@@ -137,25 +161,30 @@ func addresses(wanted []string, get func(*flowpb.Flow) string) (predicate, error
 	}, nil
 }
 
-// pods takes "namespace/prefix", "namespace/", "/prefix", and "/" for all pods; a name without a slash is in
-// "default", as in Hubble.
-func pods(wanted []string, get func(*flowpb.Flow) *flowpb.Endpoint) (predicate, error) {
-	type pod struct{ namespace, prefix string }
-	parsed := make([]pod, 0, len(wanted))
+// named is an object's name. Its namespace is empty if there is no object.
+type named struct{ namespace, name string }
+
+func podOf(e *flowpb.Endpoint) named    { return named{e.GetNamespace(), e.GetPodName()} }
+func serviceOf(s *flowpb.Service) named { return named{s.GetNamespace(), s.GetName()} }
+
+// objects takes "namespace/prefix", "namespace/", "/prefix", and "/" for all pods or Services; a name without a slash
+// is in "default", as in Hubble.
+func objects(wanted []string, get func(*flowpb.Flow) named) (predicate, error) {
+	parsed := make([]named, 0, len(wanted))
 	for _, s := range wanted {
 		namespace, prefix, slash := strings.Cut(s, "/")
 		if !slash {
 			namespace, prefix = "default", s
 		}
 		if s == "" {
-			return nil, errors.New("an empty name: give / for all pods")
+			return nil, errors.New("an empty name: give / for all")
 		}
-		parsed = append(parsed, pod{namespace, prefix})
+		parsed = append(parsed, named{namespace, prefix})
 	}
 	return func(f *flowpb.Flow) bool {
-		e := get(f)
-		return e.GetNamespace() != "" && slices.ContainsFunc(parsed, func(p pod) bool {
-			return (p.namespace == "" || p.namespace == e.GetNamespace()) && strings.HasPrefix(e.GetPodName(), p.prefix)
+		have := get(f)
+		return have.namespace != "" && slices.ContainsFunc(parsed, func(p named) bool {
+			return (p.namespace == "" || p.namespace == have.namespace) && strings.HasPrefix(have.name, p.name)
 		})
 	}, nil
 }

@@ -222,12 +222,14 @@ func TestFilters(t *testing.T) {
 			IP:        &flowpb.IP{Source: "10.0.0.1", Destination: "10.0.1.2", IpVersion: flowpb.IPVersion_IPv4},
 			L4:        &flowpb.Layer4{Protocol: &flowpb.Layer4_TCP{TCP: &flowpb.TCP{SourcePort: 40000, DestinationPort: 3000}}},
 			EventType: &flowpb.CiliumEventType{Type: 5}, IsReply: wrapperspb.Bool(false), TrafficDirection: flowpb.TrafficDirection_EGRESS,
+			DestinationService: &flowpb.Service{Namespace: "shop", Name: "api-service"},
 		},
 		{
 			Uuid: "dns", Verdict: flowpb.Verdict_DROPPED, DropReasonDesc: flowpb.DropReason_POLICY_DENIED, Source: api,
 			Destination: &flowpb.Endpoint{Identity: 2, Labels: []string{"reserved:world"}}, TrafficDirection: flowpb.TrafficDirection_INGRESS,
 			IP: &flowpb.IP{Source: "fd00::1", Destination: "fd00::53", IpVersion: flowpb.IPVersion_IPv6},
 			L4: &flowpb.Layer4{Protocol: &flowpb.Layer4_UDP{UDP: &flowpb.UDP{SourcePort: 50000, DestinationPort: 53}}},
+			SourceNames: []string{"here.example.com"}, DestinationNames: []string{"ns.example.net", "dns.example.com"},
 		},
 	}...))
 	client := serve(t, ring)
@@ -237,6 +239,8 @@ func TestFilters(t *testing.T) {
 			{SourcePod: []string{"other/", "/frontend"}},
 			{DestinationPod: []string{"shop/"}},
 			{DestinationPod: []string{"/"}},
+			{DestinationService: []string{"shop/api"}},
+			{DestinationService: []string{"/"}, SourcePod: []string{"/"}},
 			{SourceIp: []string{"10.0.0.1"}},
 			{DestinationIp: []string{"10.0.1.0/24"}},
 			{SourceLabel: []string{"app=frontend"}},
@@ -257,6 +261,9 @@ func TestFilters(t *testing.T) {
 			{DropReasonDesc: []flowpb.DropReason{flowpb.DropReason_POLICY_DENIED}},
 			{IpVersion: []flowpb.IPVersion{flowpb.IPVersion_IPv6}},
 			{SourceWorkload: []*flowpb.Workload{{Kind: "Deployment"}}, Protocol: []string{"udp"}},
+			{DestinationFqdn: []string{"*.example.com"}},
+			{DestinationFqdn: []string{"NS.example.net."}},
+			{SourceFqdn: []string{"here.*"}},
 			{DestinationIdentity: []uint32{2}, SourceIp: []string{"fd00::/8"}},
 			{EventType: []*flowpb.EventTypeFilter{{Type: 1}}},
 			{EventType: []*flowpb.EventTypeFilter{{Type: 1, MatchSubType: true, SubType: int32(flowpb.DropReason_POLICY_DENIED)}}},
@@ -264,6 +271,9 @@ func TestFilters(t *testing.T) {
 		"": {
 			{SourcePod: []string{"frontend-1"}}, // without a namespace: in "default"
 			{SourceIdentity: []uint32{2}},
+			{DestinationService: []string{"web"}},
+			{SourceService: []string{"/"}},
+			{SourceFqdn: []string{"dns.example.com"}},
 			{EventType: []*flowpb.EventTypeFilter{{Type: 1, MatchSubType: true, SubType: int32(flowpb.DropReason_POLICY_DENY)}}},
 			{SourcePod: []string{"shop/"}, Protocol: []string{"icmp"}},
 		},
