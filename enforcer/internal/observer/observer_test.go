@@ -227,8 +227,8 @@ func TestFilters(t *testing.T) {
 		{
 			Uuid: "dns", Verdict: flowpb.Verdict_DROPPED, DropReasonDesc: flowpb.DropReason_POLICY_DENIED, Source: api,
 			Destination: &flowpb.Endpoint{Identity: 2, Labels: []string{"reserved:world"}}, TrafficDirection: flowpb.TrafficDirection_INGRESS,
-			IP: &flowpb.IP{Source: "fd00::1", Destination: "fd00::53", IpVersion: flowpb.IPVersion_IPv6},
-			L4: &flowpb.Layer4{Protocol: &flowpb.Layer4_UDP{UDP: &flowpb.UDP{SourcePort: 50000, DestinationPort: 53}}},
+			IP:          &flowpb.IP{Source: "fd00::1", Destination: "fd00::53", IpVersion: flowpb.IPVersion_IPv6},
+			L4:          &flowpb.Layer4{Protocol: &flowpb.Layer4_UDP{UDP: &flowpb.UDP{SourcePort: 50000, DestinationPort: 53}}},
 			SourceNames: []string{"here.example.com"}, DestinationNames: []string{"ns.example.net", "dns.example.com"},
 		},
 	}...))
