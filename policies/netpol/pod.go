@@ -22,6 +22,7 @@ type pod struct {
 	node        string
 	hostNetwork bool
 	completed   bool
+	identified  bool
 	created     int64 // seconds since 1970
 	ports       []namedPort
 	class       int // index in the namespace's classes; -1 without an identity
@@ -35,8 +36,7 @@ type namedPort struct {
 
 func (p *pod) key() string { return p.ref.Name }
 
-// hasIdentity: a pod on the host network is its node, a completed one is gone.
-func (p *pod) hasIdentity() bool { return !p.hostNetwork && !p.completed }
+func (p *pod) hasIdentity() bool { return p.identified }
 
 // comparePods orders the claimants of an address: the last one has it. Addresses are used again, and the
 // pod that started last is the one that is there.
@@ -56,6 +56,7 @@ func compilePod(kp *corev1.Pod) *pod {
 		node:        kp.Spec.NodeName,
 		hostNetwork: kp.Spec.HostNetwork,
 		completed:   isCompleted(kp),
+		identified:  HasIdentity(kp),
 		created:     kp.CreationTimestamp.Unix(),
 		ports:       namedPorts(&kp.Spec),
 		class:       -1,
