@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
@@ -42,18 +41,6 @@ func check(c *agent.Config) error {
 		return fmt.Errorf("--flow-buffer %d is not between 1 and %d", c.FlowBuffer, 1<<24)
 	}
 	return nil
-}
-
-// serviceName is empty if there is none.
-func serviceName(text string) (types.NamespacedName, error) {
-	if text == "" {
-		return types.NamespacedName{}, nil
-	}
-	namespace, name, found := strings.Cut(text, "/")
-	if !found || namespace == "" || name == "" || strings.Contains(name, "/") {
-		return types.NamespacedName{}, fmt.Errorf("--dns-service %q: give it as namespace/name, e.g. kube-system/kube-dns", text)
-	}
-	return types.NamespacedName{Namespace: namespace, Name: name}, nil
 }
 
 func clientConfig(kubeconfig string) (*rest.Config, error) {

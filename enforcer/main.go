@@ -18,6 +18,7 @@ import (
 
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/agent"
 	"github.com/bulkhead-dev/bulkhead/enforcer/internal/nri"
+	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 )
 
 const defaultHTTPAddr = ":9967"
@@ -82,7 +83,7 @@ stays when this program ends or crashes, and the next start takes it over.`,
 			if err := check(&config); err != nil {
 				return err
 			}
-			if config.DNSService, err = serviceName(dnsService); err != nil {
+			if config.DNSService, err = baseline.ParseDNSService(dnsService); err != nil {
 				return err
 			}
 			if config.REST, err = clientConfig(kubeconfig); err != nil {

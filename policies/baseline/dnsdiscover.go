@@ -5,6 +5,7 @@ package baseline
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 const openShiftDNS = "openshift-dns"
@@ -31,6 +33,18 @@ type DNSSources struct {
 
 // DNSNamespaces returns the namespaces in which DiscoverDNS looks for Services. The caller owns the slice.
 func DNSNamespaces() []string { return []string{"kube-system", openShiftDNS} }
+
+// ParseDNSService reads the value of a flag --dns-service: namespace/name, or empty for none. The error names the flag.
+func ParseDNSService(text string) (types.NamespacedName, error) {
+	if text == "" {
+		return types.NamespacedName{}, nil
+	}
+	namespace, name, _ := strings.Cut(text, "/")
+	if len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Label(name)) > 0 {
+		return types.NamespacedName{}, fmt.Errorf("--dns-service %q: give it as namespace/name, e.g. kube-system/kube-dns", text)
+	}
+	return types.NamespacedName{Namespace: namespace, Name: name}, nil
+}
 
 // DiscoverDNS finds the cluster's DNS. The configured Service alone counts if it is there. Otherwise
 // these do, all of them, because a cluster may have several DNS deployments, or be moving from

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
@@ -19,8 +18,7 @@ import (
 type Answer struct {
 	// Ifindex is of the pod's device.
 	Ifindex uint32
-	// Message is the DNS message, or its first 512 bytes; Cut says that there was more. It is valid until the next call
-	// of Next.
+	// Message is the DNS message, or its first 512 bytes; Cut says that there was more.
 	Message []byte
 	Cut     bool
 }
@@ -56,17 +54,14 @@ func (r *Answers) Close() error { return r.ring.Close() }
 var ErrAnswer = errors.New("a record of an answer of DNS is not what this version writes")
 
 func decodeAnswer(raw []byte) (Answer, error) {
-	const header = unsafe.Offsetof(bpf.DatapathDnsAnswer{}.Data)
 	var r bpf.DatapathDnsAnswer
-	if uintptr(len(raw)) < unsafe.Sizeof(r) {
-		return Answer{}, fmt.Errorf("%w: %d bytes of %d", ErrAnswer, len(raw), unsafe.Sizeof(r))
+	if err := decode(raw, &r); err != nil {
+		return Answer{}, fmt.Errorf("%w: %w", ErrAnswer, err)
 	}
-	copy(unsafe.Slice((*byte)(unsafe.Pointer(&r)), header), raw)
 	if int(r.Captured) > len(r.Data) || r.Captured > r.Length {
 		return Answer{}, fmt.Errorf("%w: %d bytes of a message of %d", ErrAnswer, r.Captured, r.Length)
 	}
-	message := raw[header:][:r.Captured]
-	return Answer{Ifindex: r.Ifindex, Message: message, Cut: r.Captured < r.Length}, nil
+	return Answer{Ifindex: r.Ifindex, Message: r.Data[:r.Captured], Cut: r.Captured < r.Length}, nil
 }
 
 // SetResolvers says at which addresses the cluster's DNS answers, as pods see them: only what comes from there is told

@@ -3,7 +3,6 @@
 package dataplane
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -76,11 +75,7 @@ var ErrDenial = errors.New("a record of a denied packet is not what this version
 // decodeDenial reads a record at a moment of the monotonic clock.
 func decodeDenial(raw []byte, now uint64) (Denial, error) {
 	var r bpf.DatapathDenial
-	size := binary.Size(r)
-	if len(raw) < size { // the ring's records are multiples of 8 bytes
-		return Denial{}, fmt.Errorf("%w: %d bytes of %d", ErrDenial, len(raw), size)
-	}
-	if err := binary.Read(bytes.NewReader(raw), binary.NativeEndian, &r); err != nil {
+	if err := decode(raw, &r); err != nil {
 		return Denial{}, fmt.Errorf("%w: %w", ErrDenial, err)
 	}
 	if int(r.Captured) > len(r.Data) || uint32(r.Captured) > r.Length || r.Direction > uint8(netpol.Egress) {
@@ -88,13 +83,29 @@ func decodeDenial(raw []byte, now uint64) (Denial, error) {
 	}
 	denial := Denial{
 		Ifindex: r.Ifindex, Direction: netpol.Direction(r.Direction), Packet: r.Data[:r.Captured], Length: int(r.Length),
+		Service: beforeTranslation(r.Service, r.ServicePort),
 		Receiver: [6]byte(r.Ethernet[:6]), Sender: [6]byte(r.Ethernet[6:]),
-	}
-	if r.Service != [16]byte{} {
-		denial.Service = netip.AddrPortFrom(netip.AddrFrom16(r.Service).Unmap(), r.ServicePort)
 	}
 	if now > r.Time {
 		denial.Age = time.Duration(now - r.Time)
 	}
 	return denial, nil
+}
+
+// decode reads a ring's record, a pointer to which it is given.
+func decode(raw []byte, record any) error {
+	size := binary.Size(record)
+	if len(raw) < size { // the ring's records are multiples of 8 bytes
+		return fmt.Errorf("%d bytes of %d", len(raw), size)
+	}
+	_, err := binary.Decode(raw, binary.NativeEndian, record)
+	return err
+}
+
+// beforeTranslation is what a packet was sent to; zeros: it was not translated.
+func beforeTranslation(service [16]byte, port uint16) netip.AddrPort {
+	if service == [16]byte{} {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(service).Unmap(), port)
 }

@@ -196,13 +196,11 @@ func (c clock) at(monotonic uint64) time.Time { return c.boot.Add(time.Duration(
 func (c clock) flow(k *bpf.DatapathFlowKey, v *bpf.DatapathFlow) Flow {
 	f := Flow{
 		Local: netip.AddrFrom16(k.Local).Unmap(), Remote: netip.AddrFrom16(k.Remote).Unmap(),
+		Service: beforeTranslation(k.Service, k.ServicePort),
 		Ifindex: k.Ifindex, Port: k.Port, Protocol: k.Protocol, Direction: netpol.Direction(k.Direction),
 		Verdict: Verdict(k.Verdict), Reason: Reason(k.Reason), Rule: int(k.Rule), Set: k.Set,
 		Staged:      stagedJudgement(k.StagedVerdict, k.StagedRule, k.StagedSet),
 		Connections: v.Connections, Adopted: v.Adopted, SourcePort: v.SourcePort,
-	}
-	if k.Service != [16]byte{} {
-		f.Service = netip.AddrPortFrom(netip.AddrFrom16(k.Service).Unmap(), k.ServicePort)
 	}
 	// One hook's clock is coarser than the other's.
 	f.First, f.Last = c.at(v.FirstSeen), c.at(max(v.FirstSeen, v.LastSeen))

@@ -78,7 +78,8 @@ func (s *Server) GetNamespaces(context.Context, *observerpb.GetNamespacesRequest
 	seen := map[string]bool{}
 	since := time.Now().Add(-time.Hour)
 	s.each(func(e *event) {
-		if f := e.response().GetFlow(); !e.Time.Before(since) {
+		if !e.Time.Before(since) {
+			f := e.response().GetFlow()
 			seen[f.GetSource().GetNamespace()] = true
 			seen[f.GetDestination().GetNamespace()] = true
 		}

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
@@ -30,13 +29,10 @@ func ParseDNS(service string, nodeLocal []string) (DNS, error) {
 	var (
 		dns  DNS
 		errs []error
+		err  error
 	)
-	if service != "" {
-		namespace, name, _ := strings.Cut(service, "/")
-		if len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Label(name)) > 0 {
-			errs = append(errs, fmt.Errorf("--dns-service %q: give it as namespace/name, e.g. kube-system/kube-dns", service))
-		}
-		dns.Service = types.NamespacedName{Namespace: namespace, Name: name}
+	if dns.Service, err = baseline.ParseDNSService(service); err != nil {
+		errs = append(errs, err)
 	}
 	for _, text := range nodeLocal {
 		addr, err := netip.ParseAddr(text)
