@@ -199,28 +199,23 @@ inlined struct outcome inspect_ip(struct source s, struct view *v, __u32 offset,
 	return inspect_packet(s, v, parsed, &p);
 }
 
-/* A packet that is not plain, and may be anything. */
-inlined struct outcome inspect_any_frame(struct source s, struct view *v)
+/* A packet that is not plain, and may be anything; returns the packed outcome. It is away from the path of most
+ * packets, which is short enough to stay in the processor's caches. */
+global int inspect_odd_frame(struct __sk_buff *skb, struct view *v)
 {
-	struct __sk_buff *skb = s.ctx;
+	struct source s = {skb, TO_POD};
 	/* The kernel keeps the Ethernet header in one piece at the front, unlike all that follows. */
 	const __u8 *frame = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	__u16 type;
 
+	if (!v)
+		return 0;
 	if (frame + ETH_HLEN > end)
-		return refuse(v, BY_MALFORMATION);
+		return pack(refuse(v, BY_MALFORMATION));
 	type = frame[12] << 8 | frame[13];
 	if (likely(type == ETH_P_IP || type == ETH_P_IPV6))
-		return inspect_ip(s, v, ETH_HLEN, type == ETH_P_IP ? 4 : 6);
-	return type == ETH_P_ARP ? pass(BY_LINK_PROTOCOL) : refuse(v, BY_ETHERTYPE);
-}
-
-/* Away from the path of most packets, which is short enough to stay in the processor's caches. */
-global int inspect_odd_frame(struct __sk_buff *skb, struct view *v)
-{
-	struct source s = {skb, TO_POD};
-
-	return v ? pack(inspect_any_frame(s, v)) : 0;
+		return pack(inspect_ip(s, v, ETH_HLEN, type == ETH_P_IP ? 4 : 6));
+	return pack(type == ETH_P_ARP ? pass(BY_LINK_PROTOCOL) : refuse(v, BY_ETHERTYPE));
 }
 
 inlined struct outcome inspect_frame(struct __sk_buff *skb, enum hook hook)
@@ -291,6 +286,12 @@ inlined __u8 kind_of(const struct view *v, const struct net_device *device)
 	return is_veth(device) ? UNKNOWN_POD : 0;
 }
 
+/* Whether what comes from or goes to a device of this kind is a pod's that may not be known. */
+inlined int is_of_pods(__u8 kind)
+{
+	return kind == UNKNOWN_POD || kind == DEVICE_SHARED;
+}
+
 /* Where a packet at FORWARD or LOCAL_IN comes from or goes to. */
 struct place {
 	struct endpoint *ep; /* NULL: to no pod that the world knows */
@@ -311,7 +312,7 @@ inlined struct place find_place(struct view *v, const struct net_device *device,
 	if (at.ep)
 		return at;
 	kind = kind_of(v, device);
-	at.unknown = kind == UNKNOWN_POD || kind == DEVICE_SHARED;
+	at.unknown = is_of_pods(kind);
 	if (kind == UNKNOWN_POD)
 		return at;
 	identity = lookup(&identities, v->slot, address);
@@ -394,7 +395,6 @@ inlined int is_settled(const struct bpf_nf_ctx *ctx, const struct view *v)
 {
 	const struct sk_buff *skb = ctx->skb;
 	const struct net_device *out = ctx->state->out;
-	__u8 kind;
 
 	if (!has_member(skb->tc_index) || skb->tc_index != JUDGED)
 		return 0;
@@ -403,10 +403,7 @@ inlined int is_settled(const struct bpf_nf_ctx *ctx, const struct view *v)
 		return 0;
 	if (!endpoint_at(v, ctx->state->in->ifindex))
 		return 0;
-	if (endpoint_at(v, out->ifindex))
-		return 1;
-	kind = kind_of(v, out);
-	return kind != UNKNOWN_POD && kind != DEVICE_SHARED;
+	return endpoint_at(v, out->ifindex) || !is_of_pods(kind_of(v, out));
 }
 
 global int inspect_forwarded(struct bpf_nf_ctx *ctx, struct view *v)

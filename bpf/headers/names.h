@@ -25,17 +25,6 @@ inlined int has_names(const struct dns_header *h)
 	return h->flags & 0x80 && !(h->code & 0x0f) && h->answers;
 }
 
-/* Where the data of a plain datagram begin in the frame; 0 if that cannot be read. */
-inlined __u32 datagram_data(const struct bpf_dynptr *frame)
-{
-	__u8 buffer[1];
-	const __u8 *ip = bpf_dynptr_slice(frame, ETH_HLEN, buffer, sizeof(buffer));
-
-	if (!ip)
-		return 0;
-	return ETH_HLEN + (ip[0] >> 4 == 4 ? sizeof(struct ipv4) : sizeof(struct ipv6)) + UDP_HEADER;
-}
-
 /* A pod is told names only by servers that it asked, and that userspace says are the cluster's. */
 inlined int is_asked(const struct view *v)
 {
@@ -70,8 +59,8 @@ global int tell_of_names(struct __sk_buff *skb, const struct view *v)
 
 	if (!v || !is_asked(v) || bpf_dynptr_from_skb(skb, 0, &frame))
 		return 0;
-	at = datagram_data(&frame);
-	if (!at || at + sizeof(buffer) > skb->len)
+	at = ETH_HLEN + (is_mapped(v->key.local) ? sizeof(struct ipv4) : sizeof(struct ipv6)) + UDP_HEADER;
+	if (at + sizeof(buffer) > skb->len)
 		return 0;
 	header = bpf_dynptr_slice(&frame, at, &buffer, sizeof(buffer));
 	if (!header || !has_names(header))

@@ -6,7 +6,8 @@
  * headers in one piece. These are read in place, which takes a fraction of the time that parsing takes. What is
  * not plain may be right or wrong. */
 
-/* A frame and what a view is filled with from it. offset and hook are constants, and folded away. */
+/* Fills the view from the header of transport at this offset of the frame. offset and hook are constants, and folded
+ * away. */
 inlined int read_plain_transport(struct view *v, enum hook hook, const __u8 *frame, const __u8 *end, __u32 offset,
 				 __u32 length)
 {

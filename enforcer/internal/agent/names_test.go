@@ -142,7 +142,7 @@ func serveOutside(t *testing.T, port uint16) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	go echoes(l)
+	go node.EchoStreams(l)
 }
 
 // serveDNS answers in a pod, until the test ends: host is an alias of edge, which is outside, and all else is web.

@@ -31,21 +31,7 @@ func echo(t *testing.T, p *node.Pod, port uint16) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	go echoes(l)
-}
-
-// echoes serves until the listener is closed.
-func echoes(l net.Listener) {
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			defer c.Close()
-			_, _ = io.Copy(c, c)
-		}()
-	}
+	go node.EchoStreams(l)
 }
 
 // dial opens a TCP connection from a pod. The error is a time-out if packets are dropped.

@@ -83,7 +83,7 @@ func decodeDenial(raw []byte, now uint64) (Denial, error) {
 	}
 	denial := Denial{
 		Ifindex: r.Ifindex, Direction: netpol.Direction(r.Direction), Packet: r.Data[:r.Captured], Length: int(r.Length),
-		Service: beforeTranslation(r.Service, r.ServicePort),
+		Service:  beforeTranslation(r.Service, r.ServicePort),
 		Receiver: [6]byte(r.Ethernet[:6]), Sender: [6]byte(r.Ethernet[6:]),
 	}
 	if now > r.Time {

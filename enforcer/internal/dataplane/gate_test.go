@@ -59,7 +59,7 @@ func serveOnTheNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	go echoDatagrams(conn)
+	go node.EchoDatagrams(conn)
 }
 
 func listenAt(t *testing.T, addr string) error {
@@ -68,7 +68,7 @@ func listenAt(t *testing.T, addr string) error {
 		return err
 	}
 	t.Cleanup(func() { listener.Close() })
-	go echoStreams(listener)
+	go node.EchoStreams(listener)
 	return nil
 }
 

@@ -152,13 +152,13 @@ func serve(t *testing.T, pod *node.Pod, port int, addrs ...string) {
 				return err
 			}
 			t.Cleanup(func() { listener.Close() })
-			go echoStreams(listener)
+			go node.EchoStreams(listener)
 			conn, err := net.ListenPacket("udp", net.JoinHostPort(addr, fmt.Sprint(port)))
 			if err != nil {
 				return err
 			}
 			t.Cleanup(func() { conn.Close() })
-			go echoDatagrams(conn)
+			go node.EchoDatagrams(conn)
 		}
 		return nil
 	})

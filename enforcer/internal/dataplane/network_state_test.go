@@ -166,7 +166,7 @@ func TestAddressIsUsedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	go echoDatagrams(server)
+	go node.EchoDatagrams(server)
 	const port = 5000
 	heir := clientSocket(t, c.pods["client"], port)
 	to := server.LocalAddr()

@@ -100,32 +100,8 @@ func (n *testNode) echoing(t *testing.T, port int) (server net.PacketConn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
-	go echoDatagrams(server)
+	go node.EchoDatagrams(server)
 	return server
-}
-
-func echoStreams(listener net.Listener) {
-	for {
-		conn, err := listener.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			defer conn.Close()
-			_, _ = io.Copy(conn, conn) // ends with the connection
-		}()
-	}
-}
-
-func echoDatagrams(conn net.PacketConn) {
-	buffer := make([]byte, 1<<16)
-	for {
-		n, from, err := conn.ReadFrom(buffer)
-		if err != nil {
-			return
-		}
-		_, _ = conn.WriteTo(buffer[:n], from) // a denied answer fails: what the client sees is what counts
-	}
 }
 
 const (
@@ -293,7 +269,7 @@ func checkServiceOnTheNode(t *testing.T, n *testNode) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	go echoStreams(listener)
+	go node.EchoStreams(listener)
 	load(t, n.Dataplane, n.world(true))
 	for _, addr := range serviceAddrs {
 		if !n.isCut(t, "tcp", addr, 81) {
