@@ -213,7 +213,7 @@ func TestProposeKeepsAPersonsEdit(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"- `api.yaml` was edited by a person",
+		"- `api.yaml: spec.ingress[1].ports[0]` is a person's",
 		"## Connections added\n\n- `Deployment shop/silent → StatefulSet shop/database TCP/5432`\n\n",
 		"## What would break\n\n- `Deployment shop/frontend → Deployment shop/api TCP/3000`, because of a file that a person edited",
 	} {

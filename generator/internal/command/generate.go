@@ -120,7 +120,7 @@ func generate() *cobra.Command {
 Nothing is written unless it is proven: every accepted connection is allowed, and removing any
 rule, peer or port breaks one. Denied flows, flows of unknown direction, and flows of workloads
 that are not in the inventory are listed in evidence.json and never learned. The same flows give
-the same bytes. Files that a person changed in the directory are kept.`,
+the same bytes. What a person wrote into the files of the directory stays, to the byte.`,
 		Example: `  kubectl get ns,svc,deploy,rs,sts,ds,job,cj,pod,node -A -o yaml > dump/all.yaml
   hubble observe -o json --since 24h > flows.json
   bulkhead generate --flows flows.json --inventory dump --cluster prod --out policies
@@ -190,7 +190,7 @@ func (w written) summarise(cmd *cobra.Command) {
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d policies for %d connections, proven; %d combinations allowed beyond what was seen; %d edges listed, not learned\n",
 		w.dir, len(n.Policies), len(n.Connections), n.Report.Excess.Count, len(n.Listed))
 	for _, f := range w.merged.Kept {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s/%s was edited by a person and is kept\n", w.dir, f)
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s/%s is a person's and stays as it is\n", w.dir, f)
 	}
 	for _, f := range w.merged.Absent {
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s/%s was deleted by a person and stays away\n", w.dir, f)

@@ -91,9 +91,7 @@ func diff(c *Change) (added, removed []string) {
 
 func collect(set map[string]bool, rules []tree.Rule) {
 	for _, r := range rules {
-		for _, e := range r.Connections {
-			set[e.Key.String()] = true
-		}
+		set[r.Connection.Key.String()] = true
 	}
 }
 

@@ -23,7 +23,7 @@ func risks(c *Change) []string {
 	n := c.Namespace
 	var out []string
 	for _, f := range c.Merged.Kept {
-		out = append(out, fmt.Sprintf("%s was edited by a person; it is kept as it is, and differs from what was generated.", code(f)))
+		out = append(out, fmt.Sprintf("%s is a person's; it stays as it is, and differs from what was generated.", code(f)))
 	}
 	for _, f := range c.Merged.Absent {
 		out = append(out, fmt.Sprintf("%s was deleted by a person; it stays deleted.", code(f)))

@@ -74,7 +74,7 @@ func TestLoop(t *testing.T) {
 
 	const branch = "bulkhead/prod/shop"
 	until(t, "the proposal is committed", func() bool { return gittest.Run(t, bare, "branch", "--list", branch) != "" })
-	if got := gittest.Run(t, bare, "show", branch+":clusters/prod/shop/evidence.json"); !strings.Contains(got, `"flows": 2`) || !strings.Contains(got, `"lost": 3`) {
+	if got := gittest.Run(t, bare, "show", branch+":clusters/prod/shop/evidence.json"); !strings.Contains(got, `"flows":2`) || !strings.Contains(got, `"lost": 3`) {
 		t.Errorf("evidence is\n%s", got)
 	}
 	until(t, "the pull request's text is written", func() bool {

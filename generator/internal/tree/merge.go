@@ -3,45 +3,15 @@
 package tree
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
-)
 
-// Meaning is a digest of what YAML documents say: comments, order of keys and style do not count.
-func Meaning(content []byte) (string, error) {
-	var docs []any
-	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(content)))
-	for {
-		doc, err := reader.Read()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return "", err
-		}
-		var v any
-		if err := yaml.Unmarshal(doc, &v); err != nil {
-			return "", err
-		}
-		if v != nil {
-			docs = append(docs, v)
-		}
-	}
-	canonical, err := json.Marshal(docs) // map keys are sorted
-	if err != nil {
-		return "", err
-	}
-	return digestOf(canonical), nil
-}
+	"github.com/bulkhead-dev/bulkhead/generator/internal/yamlmerge"
+)
 
 // Merged is what becomes of a namespace's directory.
 type Merged struct {
@@ -49,42 +19,39 @@ type Merged struct {
 	// Changed: the files mean something else than before. When it is false, Files are the
 	// existing ones, byte for byte.
 	Changed bool
-	// Kept are the files that differ from what was generated because a person edited them.
+	// Kept are the places that differ from what was generated because a person edited them: files, or
+	// paths in them.
 	Kept []string
-	// Absent are generated files that a person deleted, and that say nothing new.
+	// Absent are generated files, and parts of them, that a person deleted and that say nothing new.
 	Absent []string
 }
 
-// Merge brings generated files together with existing ones. A file that means the same stays as it
-// is, with its comments. A file that a person changed since it was generated stays too, and so
-// does every file that was never generated. Generated files that are no longer needed go.
+// Merge brings generated files together with existing ones. What people wrote stays, to the byte: comments, rules,
+// files that were never generated. What they deleted stays away until there is something new to say about it.
+// Generated files that are no longer needed go, unless a person edited them.
 func Merge(existing, generated Files) (*Merged, error) {
 	m := &Merged{Files: maps.Clone(existing)}
 	if m.Files == nil {
 		m.Files = Files{}
 	}
-	old := map[string]string{}
+	before := map[string]yamlmerge.Documents{}
 	if r := ReadRecord(existing); r != nil {
-		old = r.Files
+		before = r.Files
 	}
 	for _, name := range slices.Sorted(maps.Keys(generated)) {
 		if name == EvidenceFile || name == KustomizationFile {
 			continue
 		}
-		if err := m.file(name, existing, generated[name], old); err != nil {
+		if err := m.file(name, existing, generated[name], before[name]); err != nil {
 			return nil, err
 		}
 	}
-	for name, digest := range old {
-		if _, needed := generated[name]; needed || name == KustomizationFile {
-			continue
-		}
-		if now, err := Meaning(existing[name]); err == nil && now == digest {
-			delete(m.Files, name)
-			m.Changed = true
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if _, needed := generated[name]; !needed && name != KustomizationFile {
+			m.drop(name, before[name])
 		}
 	}
-	if err := m.kustomization(existing, generated, old); err != nil {
+	if err := m.kustomization(existing, generated, before); err != nil {
 		return nil, err
 	}
 	if !m.Changed && existing[EvidenceFile] != nil {
@@ -96,95 +63,72 @@ func Merge(existing, generated Files) (*Merged, error) {
 	return m, nil
 }
 
-func (m *Merged) file(name string, existing Files, content []byte, old map[string]string) error {
-	wanted, err := Meaning(content)
+// file merges one file; before is what was generated last, nil: it was not, or nobody knows.
+func (m *Merged) file(name string, existing Files, content []byte, before yamlmerge.Documents) error {
+	wanted, err := yamlmerge.Parse(content)
 	if err != nil {
 		return fmt.Errorf("generated %s: %w", name, err)
 	}
-	before, exists := existing[name]
+	old, exists := existing[name]
+	if !exists && before != nil && before.Equal(wanted) {
+		m.Absent = append(m.Absent, name)
+		return nil
+	}
 	if !exists {
-		if old[name] == wanted {
-			m.Absent = append(m.Absent, name)
-			return nil
-		}
 		m.Files[name], m.Changed = content, true
 		return nil
 	}
-	now, err := Meaning(before)
-	switch {
-	case err != nil:
+	r, err := yamlmerge.Merge(before, old, wanted)
+	if err != nil {
 		return fmt.Errorf("%s as it is in the repository: %w", name, err)
-	case now == wanted:
-	case now != old[name]:
-		m.Kept = append(m.Kept, name)
-	default:
-		m.Files[name], m.Changed = content, true
+	}
+	for _, path := range r.Kept {
+		m.Kept = append(m.Kept, name+": "+path)
+	}
+	for _, path := range r.Deleted {
+		m.Absent = append(m.Absent, name+": "+path)
+	}
+	if !bytes.Equal(r.Content, old) {
+		m.Files[name], m.Changed = r.Content, true
 	}
 	return nil
 }
 
-// kustomization keeps what a person added to it, and names every generated file that is there.
-func (m *Merged) kustomization(existing, generated Files, old map[string]string) error {
+// drop takes a file away that is not generated any more.
+func (m *Merged) drop(name string, before yamlmerge.Documents) {
+	content, exists := m.Files[name]
+	if !exists {
+		return
+	}
+	if now, err := yamlmerge.Parse(content); err != nil || !now.Equal(before) {
+		m.Kept = append(m.Kept, name)
+		return
+	}
+	delete(m.Files, name)
+	m.Changed = true
+}
+
+// kustomization merges it as any other file, but for its resources: those that are not there go, and those that are
+// kept stay.
+func (m *Merged) kustomization(existing, generated Files, before map[string]yamlmerge.Documents) error {
 	name := KustomizationFile
-	before, exists := existing[name]
-	var ours, theirs map[string]any
-	if err := yaml.Unmarshal(generated[name], &ours); err != nil {
+	docs, err := yamlmerge.Parse(generated[name])
+	if err != nil {
 		return fmt.Errorf("generated %s: %w", name, err)
 	}
-	if exists {
-		now, err := Meaning(before)
-		if err == nil {
-			err = yaml.Unmarshal(before, &theirs)
-		}
-		if err != nil {
-			return fmt.Errorf("%s as it is in the repository: %w", name, err)
-		}
-		if now == old[name] {
-			theirs = nil // as it was generated: nobody's
+	ours, _ := docs[0].(map[string]any) // it was just written
+	resources, _ := ours["resources"].([]any)
+	resources = slices.DeleteFunc(resources, func(r any) bool { return m.Files[fmt.Sprint(r)] == nil })
+	for _, file := range slices.Sorted(maps.Keys(before)) {
+		_, generatedNow := generated[file]
+		if _, there := m.Files[file]; there && !generatedNow && file != name {
+			resources = append(resources, file)
 		}
 	}
-	merged := ours
-	if theirs != nil {
-		merged = theirs
-		merged["resources"] = union(listOf(theirs["resources"]), listOf(ours["resources"]))
-	}
-	merged["resources"] = slices.DeleteFunc(listOf(merged["resources"]), func(r string) bool {
-		_, there := m.Files[r]
-		_, generatedNow := generated[r]
-		return !there && (generatedNow || old[r] != "")
-	})
-	content, err := yaml.Marshal(merged)
+	ours["resources"] = resources
+	content, err := yaml.Marshal(ours)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	wanted, _ := Meaning(content) // it was just written
-	if now, err := Meaning(before); exists && err == nil && now == wanted {
-		return nil
-	}
-	m.Files[name], m.Changed = content, true
-	return nil
-}
-
-func union(first, second []string) []string {
-	for _, s := range second {
-		if !slices.Contains(first, s) {
-			first = append(first, s)
-		}
-	}
-	return first
-}
-
-// listOf reads a list of strings out of YAML; what is no string is left to kustomize to refuse.
-func listOf(v any) []string {
-	if s, ok := v.([]string); ok {
-		return s
-	}
-	items, _ := v.([]any)
-	var out []string
-	for _, i := range items {
-		if s, ok := i.(string); ok {
-			out = append(out, s)
-		}
-	}
-	return out
+	return m.file(name, existing, content, before[name])
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/synth"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/yamlmerge"
 )
 
 // The files of every namespace, beside one for each workload.
@@ -56,13 +57,14 @@ type Loss struct {
 
 // Record is evidence.json.
 type Record struct {
-	Version   int               `json:"version"`
-	Cluster   string            `json:"cluster"`
-	Namespace string            `json:"namespace"`
-	Input     Input             `json:"input"`
-	Files     map[string]string `json:"files"` // file → digest of its meaning when it was generated
-	Rules     []Rule            `json:"rules"`
-	Listed    []evidence.Listed `json:"listed"`
+	Version   int    `json:"version"`
+	Cluster   string `json:"cluster"`
+	Namespace string `json:"namespace"`
+	Input     Input  `json:"input"`
+	// Files are the other files as they were generated, whatever people made of them since.
+	Files  map[string]yamlmerge.Documents `json:"files"`
+	Rules  []Rule                         `json:"rules"`
+	Listed []evidence.Listed              `json:"listed"`
 }
 
 // Input says what the policies were made from.
@@ -73,14 +75,14 @@ type Input struct {
 	Loss
 }
 
-// Rule is the evidence of one rule of one file.
+// Rule is one connection that a rule of a file allows.
 type Rule struct {
-	File        string      `json:"file"`
-	Path        string      `json:"path"`
-	Connections []edge.Edge `json:"connections"`
+	File       string    `json:"file"`
+	Path       string    `json:"path"` // of the list that the rule is in: its index changes with other rules
+	Connection edge.Edge `json:"connection"`
 }
 
-const recordVersion = 1
+const recordVersion = 2
 
 // Render writes a namespace's files. The same input gives the same bytes.
 func Render(cluster string, n *synth.Namespace, rules []proof.Rule, listed []evidence.Listed, loss Loss) (Files, error) {
@@ -139,36 +141,76 @@ func record(cluster string, n *synth.Namespace, rules []proof.Rule, listed []evi
 	r := Record{
 		Version: recordVersion, Cluster: cluster, Namespace: n.Name,
 		Input:  Input{First: first, Last: last, Loss: loss},
-		Files:  map[string]string{},
-		Rules:  []Rule{},
-		Listed: append([]evidence.Listed{}, listed...),
+		Files:  map[string]yamlmerge.Documents{},
+		Listed: listed,
 	}
 	for _, rule := range rules {
-		out := Rule{File: FileOf(rule.Policy), Path: rule.Path}
+		list, _, _ := strings.Cut(rule.Path, "[")
 		for _, c := range rule.Connections {
-			out.Connections = append(out.Connections, c.Evidence)
+			r.Rules = append(r.Rules, Rule{FileOf(rule.Policy), list, c.Evidence})
 		}
-		r.Rules = append(r.Rules, out)
 	}
 	for name, content := range files {
-		digest, err := Meaning(content)
+		docs, err := yamlmerge.Parse(content)
 		if err != nil {
-			return nil, fmt.Errorf("digest of %s: %w", name, err)
+			return nil, fmt.Errorf("read generated %s: %w", name, err)
 		}
-		r.Files[name] = digest
+		r.Files[name] = docs
 	}
 	edges, err := json.Marshal([]any{r.Rules, r.Listed})
 	if err != nil {
 		return nil, fmt.Errorf("evidence of namespace %s: %w", n.Name, err)
 	}
-	r.Input.Digest = digestOf(edges)
-	out, err := json.MarshalIndent(r, "", "  ")
-	return append(out, '\n'), err
+	sum := sha256.Sum256(edges)
+	r.Input.Digest = "sha256:" + hex.EncodeToString(sum[:])
+	out, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("evidence of namespace %s: %w", n.Name, err)
+	}
+	return spread(out), nil
 }
 
-func digestOf(data []byte) string {
-	sum := sha256.Sum256(data)
-	return "sha256:" + hex.EncodeToString(sum[:])
+// spread puts each member of a JSON object, and each of theirs, on a line of its own, so that what has not changed is
+// not in a reviewer's way.
+func spread(compact []byte) []byte {
+	const levels = 2
+	var out bytes.Buffer
+	depth, quoted, escaped := 0, false, false
+	newline := func() {
+		if depth <= levels {
+			out.WriteString("\n" + strings.Repeat("  ", depth))
+		}
+	}
+	for i, c := range compact {
+		switch {
+		case quoted:
+			quoted, escaped = c != '"' || escaped, c == '\\' && !escaped
+			out.WriteByte(c)
+		case c == '"':
+			quoted = true
+			out.WriteByte(c)
+		case c == '{' || c == '[':
+			out.WriteByte(c)
+			if depth++; compact[i+1] != c+2 { // empty: the closing bracket is two characters on in ASCII
+				newline()
+			}
+		case c == '}' || c == ']':
+			empty := compact[i-1] == c-2
+			if depth--; depth < levels && !empty {
+				newline()
+			}
+			out.WriteByte(c)
+		case c == ',':
+			out.WriteByte(c)
+			newline()
+		case c == ':' && depth <= levels:
+			out.WriteString(": ")
+		default:
+			out.WriteByte(c)
+		}
+	}
+	out.WriteByte('\n')
+	return out.Bytes()
 }
 
 // ReadRecord reads evidence.json; nil when the files have none or it is of another version: then
