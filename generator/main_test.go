@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,9 +28,18 @@ const (
 	inventory = testCase + "inventory"
 )
 
-// bulkhead runs the program as main does, and returns what it writes and its one-line error.
+// bulkhead runs the program as main does, and returns what it writes and its one-line error. The case has few flows,
+// and some are lost: that is allowed unless args say otherwise.
 func bulkhead(t *testing.T, args ...string) (out, errOut string, failure string) {
 	t.Helper()
+	if len(args) > 2 && !slices.Contains(args, "--min-flows") {
+		switch args[0] {
+		case "generate", "propose":
+			args = append(args, "--min-flows", "1", "--max-loss", "20")
+		case "verify":
+			args = append(args, "--min-flows", "1")
+		}
+	}
 	var stdout, stderr bytes.Buffer
 	if err := run(t.Context(), args, &stdout, &stderr); err != nil {
 		failure = command.OneLine(err)
@@ -456,6 +466,60 @@ func TestHelpTeaches(t *testing.T) {
 		out := mustRun(t, name, "--help")
 		if !strings.Contains(out, "Examples:") || !strings.Contains(out, "bulkhead "+name+" --") {
 			t.Errorf("bulkhead %s --help has no example:\n%s", name, out)
+		}
+	}
+}
+
+// TestPlan: what people decided beside the policies counts when they are made and when they are judged.
+func TestPlan(t *testing.T) {
+	out := t.TempDir()
+	mustRun(t, generateArgs(out, "-n", "shop")...)
+	shop := filepath.Join(out, "clusters/demo/shop")
+	const header = "apiVersion: bulkhead.dev/v1alpha1\nkind: Plan\ndecisions:\n"
+	write(t, filepath.Join(shop, "plan.yaml"), header+`# Kim decides
+- {reject: {from: shop/report, to: shop/database}, reason: the report is to read from the replica}
+- {accept: {from: shop/api, to: 203.0.113.0/28, ports: [TCP/443, UDP/443]}, reason: the bank}
+- {reject: {from: evil/*, to: shop/web}, reason: who is that}
+`)
+	text, errOut, failure := bulkhead(t, generateArgs(out, "-n", "shop")...)
+	if failure != "" || !strings.Contains(text, "proven;") || !strings.Contains(errOut, "plan.yaml speaks of no connection: reject evil/* → shop/web") {
+		t.Errorf("generate with a plan: %s %s%s", failure, text, errOut)
+	}
+	if _, err := os.Stat(filepath.Join(shop, "report.yaml")); err == nil {
+		t.Error("the rejected connection has its policy still")
+	}
+	api, err := os.ReadFile(filepath.Join(shop, "api.yaml"))
+	if err != nil || strings.Count(string(api), "cidr: 203.0.113.0/28") != 1 || strings.Contains(string(api), "203.0.113.7") {
+		t.Errorf("the bank's range is not allowed once, %v:\n%s", err, api)
+	}
+	if text := mustRun(t, "verify", "--flows", flowsFile, "--inventory", inventory, "--policies", shop); !strings.Contains(text, "allows 203.0.113.0/28") || !strings.Contains(text, "proven:") {
+		t.Errorf("verify says %s", text)
+	}
+	write(t, filepath.Join(shop, "plan.yaml"), header+"- {reject: {from: shop/report, to: shop/database}}\n")
+	for _, args := range [][]string{generateArgs(out, "-n", "shop"), {"verify", "--flows", flowsFile, "--inventory", inventory, "--policies", shop}} {
+		if _, _, failure := bulkhead(t, args...); !strings.Contains(failure, "plan.yaml") || !strings.Contains(failure, "decisions[0].reason: say why") {
+			t.Errorf("%s, without a reason: %q", args[0], failure)
+		}
+	}
+}
+
+// TestTooLittleWasSeen: what is only missing from the flows is not denied.
+func TestTooLittleWasSeen(t *testing.T) {
+	out := t.TempDir()
+	for _, c := range []struct {
+		args    []string
+		failure string // empty: none
+		told    string
+	}{
+		{generateArgs(out, "--min-flows", "1"), "12.8 % of the flows are missing (34 read, 5 lost by the observers, 0 malformed)", ""},
+		{generateArgs(out, "--min-flows", "1", "--max-loss", "101"), "--max-loss 101: give a percentage", ""},
+		{generateArgs(out, "--min-flows", "1", "--max-loss", "13"), "", "shop: no connection was learned of Deployment shop/silent"},
+		{generateArgs(out, "--min-flows", "9", "--max-loss", "13", "-n", "shop,monitoring"), "", "monitoring: left out, because no connection was learned"},
+		{generateArgs(out, "--min-flows", "99", "--max-loss", "13", "-n", "shop"), "default-deny alone would isolate its pods", ""},
+	} {
+		_, errOut, failure := bulkhead(t, c.args...)
+		if !strings.Contains(failure, c.failure) || c.failure == "" && failure != "" || !strings.Contains(errOut, c.told) {
+			t.Errorf("%v: %q\n%s", c.args, failure, errOut)
 		}
 	}
 }

@@ -4,6 +4,7 @@ package wording
 
 import (
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -79,4 +80,14 @@ func Translation(r *netpol.Resolution, pod func(types.NamespacedName) string) (n
 		notes = append(notes, fmt.Sprintf("The pod sees the node's address %s as the source.", r.Source))
 	}
 	return notes
+}
+
+// Some is the beginning of a list that may be long.
+func Some(items []string) string {
+	const shown = 5
+	text := strings.Join(items[:min(shown, len(items))], ", ")
+	if len(items) > shown {
+		text += ", …"
+	}
+	return text
 }

@@ -13,9 +13,13 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/plan"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proposal"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/tree"
+	"github.com/bulkhead-dev/bulkhead/policies/wording"
 )
 
 // writing is what generate and propose have in common: from flows to a proven proposal.
@@ -27,6 +31,9 @@ type writing struct {
 	dnsService string
 	nodeLocal  []string
 	dns        proposal.DNS // what the two say; filled by checkTarget
+	criteria   evidence.Criteria
+	maxLoss    float64 // in percent
+	widen      uint64
 }
 
 func (w *writing) flags(f *pflag.FlagSet) {
@@ -38,8 +45,19 @@ func (w *writing) flags(f *pflag.FlagSet) {
 func (w *writing) target(f *pflag.FlagSet) {
 	f.StringVar(&w.name, "cluster", "", "name of the cluster in the repository")
 	f.StringSliceVarP(&w.namespaces, "namespace", "n", nil, "namespace to write policies for; may be repeated (empty: all that were seen, but the system's)")
+	w.criteria = evidence.DefaultCriteria()
+	minFlowsFlag(f, &w.criteria.MinFlows)
+	f.Float64Var(&w.maxLoss, "max-loss", defaultMaxLoss, "refuse when more than this percentage of all flows is missing")
+	f.Uint64Var(&w.widen, "widen", 0, "addresses that were not seen and that one rule may allow, so that it lists fewer blocks")
 	f.StringVar(&w.dnsService, "dns-service", "", "namespace/name of the cluster's DNS Service (empty, or it is not there: detected)")
 	f.StringSliceVar(&w.nodeLocal, "dns-node-local", nil, "addresses of node-local DNS caches, e.g. 169.254.20.10; separated by commas (empty: detected)")
+}
+
+const defaultMaxLoss = 1 // percent
+
+// minFlowsFlag is the same wherever connections are learned.
+func minFlowsFlag(f *pflag.FlagSet, n *uint64) {
+	f.Uint64Var(n, "min-flows", evidence.DefaultCriteria().MinFlows, "learn by itself only what was seen in so many flows; both sides of a connection count")
 }
 
 // checkTarget finds what is wrong with the flags of target.
@@ -51,6 +69,9 @@ func (w *writing) checkTarget() error {
 		if problems := validation.IsDNS1123Label(n); len(problems) > 0 {
 			return fmt.Errorf("--namespace %q: %s", n, problems[0])
 		}
+	}
+	if w.maxLoss < 0 || w.maxLoss > 100 {
+		return fmt.Errorf("--max-loss %g: give a percentage from 0 to 100", w.maxLoss)
 	}
 	var err error
 	w.dns, err = proposal.ParseDNS(w.dnsService, w.nodeLocal)
@@ -65,8 +86,16 @@ func (w *writing) check() error {
 	return w.source.check()
 }
 
-// make reads and proves; the flags were checked.
-func (w *writing) make(ctx context.Context) (*proposal.Proposal, flows.Stats, error) {
+// input is what a proposal is made of, but for what was observed and where.
+func (w *writing) input(existing func(namespace string) (tree.Files, error)) proposal.Input {
+	return proposal.Input{
+		Cluster: w.name, Namespaces: w.namespaces, DNS: w.dns,
+		MaxLoss: w.maxLoss / 100, Criteria: w.criteria, Widen: w.widen, Existing: existing,
+	}
+}
+
+// make reads and proves; the flags were checked. existing are the files that a namespace has.
+func (w *writing) make(ctx context.Context, existing func(namespace string) (tree.Files, error)) (*proposal.Proposal, flows.Stats, error) {
 	inv, err := w.inventory.inventory(ctx)
 	if err != nil {
 		return nil, flows.Stats{}, err
@@ -75,9 +104,9 @@ func (w *writing) make(ctx context.Context) (*proposal.Proposal, flows.Stats, er
 	if err != nil {
 		return nil, stats, err
 	}
-	p, err := proposal.Make(proposal.Input{
-		Cluster: w.name, Namespaces: w.namespaces, Edges: fold.Edges(), Inventory: inv, DNS: w.dns, Loss: loss(stats),
-	})
+	in := w.input(existing)
+	in.Edges, in.Inventory, in.Loss = fold.Edges(), inv, loss(stats)
+	p, err := proposal.Make(in)
 	if err != nil {
 		return nil, stats, err
 	}
@@ -85,15 +114,26 @@ func (w *writing) make(ctx context.Context) (*proposal.Proposal, flows.Stats, er
 		return nil, stats, fmt.Errorf("--namespace %s: the inventory has no such namespace, and nothing in it", strings.Join(p.Missing, ", "))
 	}
 	if len(p.Namespaces) == 0 {
-		err = fmt.Errorf("nothing to write: no accepted connection in a namespace that policies are written for (%d flows read, %d edges listed; see bulkhead edges)", stats.Flows, len(p.Elsewhere))
+		err = fmt.Errorf("nothing to write: no connection was learned in a namespace that policies are written for, and default-deny alone would isolate its pods (%d flows read, %d edges not learned; see bulkhead edges)", stats.Flows, len(p.Elsewhere))
 	}
 	return p, stats, err
 }
 
-// sayAssumed says on standard error what was assumed because it was not in the inventory.
-func sayAssumed(errOut io.Writer, p *proposal.Proposal) {
+// notices says on standard error what was assumed, and what was left out.
+func notices(errOut io.Writer, p *proposal.Proposal) {
 	if p.AssumedDNS != "" {
 		fmt.Fprintf(errOut, "no DNS found, the baseline allows pods k8s-app=kube-dns in kube-system on port 53: %s\n", printable(p.AssumedDNS))
+	}
+	for _, n := range p.Silent {
+		fmt.Fprintf(errOut, "%s: left out, because no connection was learned: default-deny alone would isolate all of its pods\n", n.Name)
+	}
+	for _, n := range p.Namespaces {
+		if len(n.Silent) > 0 {
+			fmt.Fprintf(errOut, "%s: no connection was learned of %s: once enforced, the baseline isolates what was silent\n", n.Name, printable(wording.Some(n.Silent)))
+		}
+		for _, u := range n.Unused {
+			fmt.Fprintf(errOut, "%s: %s speaks of no connection: %s\n", n.Name, plan.File, printable(u))
+		}
 	}
 }
 
@@ -102,8 +142,24 @@ func (w *writing) reproduce(namespace string) string {
 	words := append([]string{"bulkhead", "generate"}, w.source.words()...)
 	words = append(words, w.inventory.words()...)
 	words = append(words, w.dns.Words()...)
+	words = append(words, w.criteriaWords()...)
 	words = append(words, "--cluster", quote(w.name), "--namespace", quote(namespace), "--out", "policies")
 	return strings.Join(words, " ")
+}
+
+// criteriaWords are the flags that differ from their defaults.
+func (w *writing) criteriaWords() []string {
+	var out []string
+	if w.criteria.MinFlows != evidence.DefaultCriteria().MinFlows {
+		out = append(out, "--min-flows", fmt.Sprint(w.criteria.MinFlows))
+	}
+	if w.maxLoss != defaultMaxLoss {
+		out = append(out, "--max-loss", fmt.Sprint(w.maxLoss))
+	}
+	if w.widen != 0 {
+		out = append(out, "--widen", fmt.Sprint(w.widen))
+	}
+	return out
 }
 
 func generate() *cobra.Command {
@@ -133,12 +189,14 @@ the same bytes. What a person wrote into the files of the directory stays, to th
 			if err := w.check(); err != nil {
 				return err
 			}
-			p, stats, err := w.make(cmd.Context())
+			p, stats, err := w.make(cmd.Context(), func(namespace string) (tree.Files, error) {
+				return tree.ReadDir(filepath.Join(out, filepath.FromSlash(tree.Dir(w.name, namespace))))
+			})
 			complain(cmd.ErrOrStderr(), stats)
 			if err != nil {
 				return err
 			}
-			sayAssumed(cmd.ErrOrStderr(), p)
+			notices(cmd.ErrOrStderr(), p)
 			return write(cmd, p, out)
 		},
 	}
@@ -152,6 +210,7 @@ type written struct {
 	dir       string
 	namespace *proposal.Namespace
 	merged    *tree.Merged
+	report    *proof.Report // of the merged files
 }
 
 func write(cmd *cobra.Command, p *proposal.Proposal, out string) error {
@@ -167,10 +226,14 @@ func write(cmd *cobra.Command, p *proposal.Proposal, out string) error {
 		if err != nil {
 			return fmt.Errorf("merge with what is in %s: %w", filepath.Join(out, dir), err)
 		}
+		report, err := n.ProveFinal(merged.Files)
+		if err != nil {
+			return err
+		}
 		if merged.Changed {
 			dirs[dir] = merged.Files
 		}
-		all = append(all, written{dir, n, merged})
+		all = append(all, written{dir, n, merged, report})
 	}
 	if err := tree.Write(out, dirs); err != nil {
 		return fmt.Errorf("--out %s: %w", out, err)
@@ -182,13 +245,19 @@ func write(cmd *cobra.Command, p *proposal.Proposal, out string) error {
 }
 
 func (w written) summarise(cmd *cobra.Command) {
-	if !w.merged.Changed {
+	if w.merged.Changed {
+		n, proven := w.namespace, "proven"
+		if !w.report.Proven {
+			proven = "not proven because of what people edited"
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: %d policies for %d connections, %s; %d combinations allowed beyond what was seen; %d edges listed, not learned\n",
+			w.dir, len(n.Policies), len(n.Connections), proven, w.report.Excess.Count, len(n.Listed))
+	} else {
 		fmt.Fprintf(cmd.OutOrStdout(), "%s: nothing changed\n", w.dir)
-		return
 	}
-	n := w.namespace
-	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d policies for %d connections, proven; %d combinations allowed beyond what was seen; %d edges listed, not learned\n",
-		w.dir, len(n.Policies), len(n.Connections), n.Report.Excess.Count, len(n.Listed))
+	for _, b := range w.report.Broken {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: not allowed: %s (%s)\n", w.dir, printable(b.Connection), b.Reason)
+	}
 	for _, f := range w.merged.Kept {
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s/%s is a person's and stays as it is\n", w.dir, f)
 	}

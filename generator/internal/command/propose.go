@@ -14,6 +14,7 @@ import (
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/repo"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/service"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/tree"
 )
 
 // repository is where approved policies are recorded.
@@ -77,12 +78,18 @@ that carries a person's commit is left alone, and the exit status is 1.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, repository.Close()) }()
-			p, stats, err := w.make(cmd.Context())
+			p, stats, err := w.make(cmd.Context(), func(namespace string) (tree.Files, error) {
+				base, err := repository.Base()
+				if err != nil {
+					return nil, err
+				}
+				return repo.Files(base, tree.Dir(w.name, namespace))
+			})
 			complain(cmd.ErrOrStderr(), stats)
 			if err != nil {
 				return err
 			}
-			sayAssumed(cmd.ErrOrStderr(), p)
+			notices(cmd.ErrOrStderr(), p)
 			outcomes, err := service.Propose(cmd.Context(), repository, p, w.reproduce)
 			if len(outcomes) == 0 {
 				return err

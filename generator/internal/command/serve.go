@@ -59,7 +59,7 @@ What was observed is kept in --state over restarts. Without it, nothing is propo
 			if err != nil {
 				return err
 			}
-			cfg.Cluster, cfg.Namespaces, cfg.DNS = w.name, w.namespaces, w.dns
+			cfg.Proposal = w.input(nil)
 			cfg.Log = slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), nil))
 			return service.Run(cmd.Context(), cfg, client, repository)
 		},

@@ -106,7 +106,9 @@ func (s *source) words() []string {
 	return out
 }
 
-func loss(s flows.Stats) tree.Loss { return tree.Loss{Lost: s.Lost, Malformed: s.Malformed} }
+func loss(s flows.Stats) tree.Loss {
+	return tree.Loss{Flows: s.Flows, Lost: s.Lost, Malformed: s.Malformed}
+}
 
 // cluster is where the inventory comes from.
 type cluster struct {

@@ -6,11 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/manifest"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/plan"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
 )
 
@@ -20,12 +24,14 @@ func verify() *cobra.Command {
 		inv      cluster
 		policies string
 		output   string
+		minFlows uint64
 	)
 	cmd := &cobra.Command{
 		Use:   "verify (--flows F… | --hubble ADDR) (--inventory DIR | --kubeconfig F) --policies DIR",
 		Short: "Prove policies against flows",
 		Long: `Compiles the NetworkPolicies of a directory and judges them against what was observed:
-  - every accepted connection is allowed;
+  - every accepted connection is allowed: those that are seen often enough and not odd, and those that
+    a plan.yaml in the directory accepts, without those that it rejects;
   - removing any rule, peer or port breaks an observed connection (the baseline aside);
   - what is allowed beyond what was seen is counted and listed.
 The exit status is 1 when the first or the second does not hold. Policies written by hand
@@ -37,7 +43,7 @@ can be judged just as well.`,
 			if err := errors.Join(need(cmd, "policies"), oneOf("output", output, "text", "json"), from.check()); err != nil {
 				return err
 			}
-			report, err := judge(cmd, &from, &inv, policies)
+			report, err := judge(cmd, &from, &inv, policies, minFlows)
 			if err != nil {
 				return err
 			}
@@ -55,11 +61,12 @@ can be judged just as well.`,
 	from.flags(cmd.Flags())
 	inv.flags(cmd.Flags())
 	cmd.Flags().StringVar(&policies, "policies", "", "file, directory or kustomization with NetworkPolicies, or - for standard input; other kinds in it are ignored")
+	minFlowsFlag(cmd.Flags(), &minFlows)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return cmd
 }
 
-func judge(cmd *cobra.Command, from *source, in *cluster, dir string) (*proof.Report, error) {
+func judge(cmd *cobra.Command, from *source, in *cluster, dir string, minFlows uint64) (*proof.Report, error) {
 	set, err := manifest.Load([]string{dir}, cmd.InOrStdin(), manifest.Strict)
 	if err != nil {
 		return nil, fmt.Errorf("--policies %s: %w", dir, err)
@@ -86,11 +93,44 @@ func judge(cmd *cobra.Command, from *source, in *cluster, dir string) (*proof.Re
 	if err != nil {
 		return nil, err
 	}
-	found, err := evidence.Sort(fold.Edges(), inv)
+	criteria := evidence.DefaultCriteria()
+	criteria.MinFlows = minFlows
+	found, err := evidence.Sort(fold.Edges(), inv, criteria)
 	if err != nil {
 		return nil, err
 	}
-	return proof.Prove(policies, found.Connections, inv.Sample())
+	plans, err := readPlans(dir)
+	if err != nil {
+		return nil, fmt.Errorf("--policies %s: %w", dir, err)
+	}
+	connections, err := found.Agreed(proof.Namespaces(policies), plans)
+	if err != nil {
+		return nil, err
+	}
+	return proof.Prove(policies, connections, inv.Sample())
+}
+
+// readPlans finds the plans in a directory and below it; each is of the namespace that its own directory is named after.
+func readPlans(dir string) (map[string]*plan.Plan, error) {
+	plans := map[string]*plan.Plan{}
+	root, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	return plans, filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || d.Name() != plan.File {
+			return err
+		}
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		namespace := filepath.Base(filepath.Dir(file))
+		if plans[namespace], err = plan.Parse(content); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+		return nil
+	})
 }
 
 func printReport(out io.Writer, r *proof.Report) {

@@ -7,6 +7,7 @@ package evidence
 import (
 	"fmt"
 	"iter"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -15,14 +16,21 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/plan"
 )
 
 // Reason says why an edge is listed and not learned.
 type Reason string
 
-// The reasons, in the order in which a reader should look at them.
+// The reasons, in the order in which a reader should look at them. A plan decides about the first of them, up to
+// NewPeer; nothing can be learned of the others.
 const (
 	Denied           Reason = "denied"            // it was dropped: somebody must decide
+	Scan             Reason = "scan"              // one of many ports or targets that were tried and hardly used
+	OneOff           Reason = "one-off"           // it was hardly seen
+	Outside          Reason = "outside"           // from an address outside of the cluster
+	NewPeer          Reason = "new-peer"          // from a namespace that had no approved connection before
+	Rejected         Reason = "rejected"          // the plan says no
 	DirectionUnknown Reason = "direction-unknown" // nobody saw who opened it
 	NoWorkload       Reason = "no-workload"       // an end's workload is not in the inventory
 	NoSelector       Reason = "no-selector"       // an end's pods have no lasting labels
@@ -53,6 +61,20 @@ type Connection struct {
 	Audited bool
 	// Evidence of both sides together.
 	Evidence edge.Edge
+	// Accepted is the decision of the plan that allows it; nil: it is learned without one.
+	Accepted *plan.Decision
+}
+
+// Block is what a policy says of the end that is an address: the address alone, or the range that the plan accepts.
+func (c Connection) Block() netip.Prefix {
+	addr := c.To.Addr
+	if c.To.IsPod() {
+		addr = c.From.Addr
+	}
+	if c.Accepted != nil {
+		return c.Accepted.Block(addr)
+	}
+	return netip.PrefixFrom(addr, addr.BitLen())
 }
 
 // String is the connection in one phrase.
@@ -67,13 +89,22 @@ func (c Connection) Touches(namespace string) bool {
 
 // Evidence is the sorted input of a run.
 type Evidence struct {
-	Connections []Connection // in the order of edge.Key.Compare
-	Listed      []Listed     // the same order
+	// Connections that a plan can decide about, in the order of edge.Key.Compare. One that was seen to pass and to be
+	// dropped is there twice.
+	Connections []Candidate
+	Listed      []Listed // nothing can be learned of these; the same order
 }
 
-// Sort decides for each edge. Forwarded and audited edges between known ends are learned; all
-// others are listed.
-func Sort(edges []edge.Edge, inv *inventory.Inventory) (Evidence, error) {
+// Candidate is a connection that may be learned.
+type Candidate struct {
+	Connection
+	Doubt  Reason // why it is not learned unless a plan accepts it; empty: it is
+	Detail string
+}
+
+// Sort decides for each edge. Forwarded and audited edges between known ends may be learned, and denied ones if a
+// person wants it; all others are listed.
+func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria) (Evidence, error) {
 	settled, merged := edge.NewFold(len(edges)), edge.NewFold(len(edges))
 	for _, e := range edges {
 		if err := settled.Put(inv.Settle(e.Key), &e); err != nil {
@@ -90,13 +121,18 @@ func Sort(edges []edge.Edge, inv *inventory.Inventory) (Evidence, error) {
 		k := e.Key
 		k.Side, k.Verdict = "", ""
 		audited[k] = audited[k] || e.Verdict == flows.Audited
+		if e.Verdict == flows.Dropped {
+			k.Verdict = flows.Dropped
+		}
 		if err := merged.Put(k, &e); err != nil {
 			return Evidence{}, fmt.Errorf("sort edges: %w", err)
 		}
 	}
 	for _, e := range merged.Edges() {
-		out.Connections = append(out.Connections, Connection{e.From, e.To, e.Protocol, e.Port, audited[e.Key], e})
+		c := Connection{From: e.From, To: e.To, Protocol: e.Protocol, Port: e.Port, Audited: audited[e.Key], Evidence: e}
+		out.Connections = append(out.Connections, Candidate{Connection: c})
 	}
+	criteria.doubt(out.Connections)
 	return out, nil
 }
 
@@ -104,8 +140,6 @@ func judge(e edge.Edge, inv *inventory.Inventory) (Reason, string) {
 	switch {
 	case !e.From.IsPod() && !e.To.IsPod():
 		return NoPod, "no policy applies"
-	case e.Verdict == flows.Dropped:
-		return Denied, "if it is wanted, allow it by hand in the workload's policy"
 	case e.Side == flows.SideUnknown:
 		return DirectionUnknown, "observe for longer: a new connection shows who opens it"
 	case e.From.Entity == inventory.EntityHost && e.To.IsPod():
@@ -118,6 +152,9 @@ func judge(e edge.Edge, inv *inventory.Inventory) (Reason, string) {
 			continue
 		}
 		w := inv.Workload(end)
+		if w == nil && e.Verdict == flows.Dropped {
+			return Denied, fmt.Sprintf("%s is not in the inventory", end)
+		}
 		if w == nil {
 			return NoWorkload, fmt.Sprintf("%s is not in the inventory", end)
 		}
@@ -131,9 +168,11 @@ func judge(e edge.Edge, inv *inventory.Inventory) (Reason, string) {
 // Namespaces are those with a pod at an end of a connection, ordered.
 func (e *Evidence) Namespaces() []string {
 	var names []string
-	for end := range Ends(e.Connections) {
-		if end.IsPod() {
-			names = append(names, end.Namespace)
+	for _, c := range e.Connections {
+		for _, end := range []edge.Endpoint{c.From, c.To} {
+			if end.IsPod() {
+				names = append(names, end.Namespace)
+			}
 		}
 	}
 	slices.Sort(names)

@@ -49,7 +49,7 @@ func Prove(policies []*networkingv1.NetworkPolicy, connections []evidence.Connec
 	if err != nil {
 		return nil, fmt.Errorf("compile policies: %w", err)
 	}
-	namespaces := namespacesOf(policies)
+	namespaces := Namespaces(policies)
 	var relevant []evidence.Connection
 	for _, c := range connections {
 		if slices.ContainsFunc(namespaces, c.Touches) {
@@ -99,7 +99,8 @@ func denied(s *netpol.Snapshot, sample *inventory.Sample, c evidence.Connection)
 	return ""
 }
 
-func namespacesOf(policies []*networkingv1.NetworkPolicy) []string {
+// Namespaces are those of policies, ordered.
+func Namespaces(policies []*networkingv1.NetworkPolicy) []string {
 	var names []string
 	for _, p := range policies {
 		names = append(names, p.Namespace)

@@ -41,7 +41,11 @@ func load(t *testing.T) world {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	found, err := evidence.Sort(fold.Edges(), inv)
+	found, err := evidence.Sort(fold.Edges(), inv, evidence.Criteria{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	connections, err := found.Agreed([]string{"shop"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +57,7 @@ func load(t *testing.T) world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return world{policies, found.Connections, inv.Sample()}
+	return world{policies, connections, inv.Sample()}
 }
 
 func (w world) named(name string) *networkingv1.NetworkPolicy {

@@ -15,6 +15,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/manifest"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/plan"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/synth"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/tree"
@@ -30,6 +31,13 @@ type Input struct {
 	Inventory  *inventory.Inventory
 	DNS        DNS
 	Loss       tree.Loss
+	// MaxLoss is the part of all flows, from 0 to 1, of which more must not be missing.
+	MaxLoss  float64
+	Criteria evidence.Criteria
+	// Widen is how many addresses that were not seen a rule may allow, so that it has fewer blocks.
+	Widen uint64
+	// Existing returns the files that a namespace has; nil: none has any. Its plan is in them, and what was approved.
+	Existing func(namespace string) (tree.Files, error)
 }
 
 // Namespace is the proposal for one namespace.
@@ -38,7 +46,10 @@ type Namespace struct {
 	Rules  []proof.Rule // of the generated policies, with their evidence
 	Files  tree.Files
 	Listed []evidence.Listed // not learned; at least one end is in the namespace
-	Report *proof.Report     // of the generated policies; always proven
+	Unused []string          // decisions of the plan that speak of no connection
+	// Silent are workloads without a connection that was learned, ordered: only the baseline speaks of them.
+	Silent []string
+	Report *proof.Report // of the generated policies; always proven
 	sample *inventory.Sample
 }
 
@@ -49,7 +60,10 @@ type Proposal struct {
 	// Missing are namespaces that were asked for and that the inventory does not have, ordered:
 	// nothing is written for them.
 	Missing []string
-	// Elsewhere are listed edges that no namespace of the proposal takes part in.
+	// Silent are namespaces that were asked for and of which no connection was learned: policies would only isolate
+	// them. They are ordered.
+	Silent []*Namespace
+	// Elsewhere are edges that were not learned and that no namespace of the proposal takes part in.
 	Elsewhere []evidence.Listed
 	// AssumedDNS says why no DNS was found in the inventory, so that the baseline allows pods
 	// k8s-app=kube-dns in kube-system on port 53. Empty: it was found.
@@ -78,13 +92,27 @@ func (e *NotProvenError) Error() string {
 	return fmt.Sprintf("policies of namespace %s are not proven: %s", e.Namespace, strings.Join(what, "; "))
 }
 
-// Make makes and proves the policies. The error is a *NotProvenError when the proof fails; there
-// is no Proposal then.
+// LossError says that too much was not seen: policies would deny what is only missing from the flows.
+type LossError struct {
+	Loss tree.Loss
+	Max  float64
+}
+
+func (e *LossError) Error() string {
+	return fmt.Sprintf("%.3g %% of the flows are missing (%d read, %d lost by the observers, %d malformed), and policies made of the rest would deny them; at most %.3g %% may be: observe again with larger buffers or fewer flows, or allow more with --max-loss",
+		100*e.Loss.Share(), e.Loss.Flows, e.Loss.Lost, e.Loss.Malformed, 100*e.Max)
+}
+
+// Make makes and proves the policies. There is no Proposal with an error: a *LossError when too many flows are missing,
+// a *NotProvenError when the proof fails.
 func Make(in Input) (*Proposal, error) {
 	if err := tree.ValidCluster(in.Cluster); err != nil {
 		return nil, err
 	}
-	found, err := evidence.Sort(in.Edges, in.Inventory)
+	if in.Loss.Share() > in.MaxLoss {
+		return nil, &LossError{in.Loss, in.MaxLoss}
+	}
+	found, err := evidence.Sort(in.Edges, in.Inventory, in.Criteria)
 	if err != nil {
 		return nil, err
 	}
@@ -100,25 +128,79 @@ func Make(in Input) (*Proposal, error) {
 	})
 	sample := in.Inventory.Sample()
 	for _, name := range names {
-		written, err := synth.Write(name, found.Connections, in.Inventory, sample, dns)
+		n, err := in.namespace(name, &found, sample, dns)
 		if err != nil {
-			return nil, fmt.Errorf("write policies of namespace %s: %w", name, err)
-		}
-		n := &Namespace{Namespace: written, sample: sample, Listed: touching(found.Listed, name)}
-		if err := n.prove(); err != nil {
 			return nil, err
 		}
-		if n.Files, err = tree.Render(in.Cluster, written, n.Rules, n.Listed, in.Loss); err != nil {
-			return nil, err
-		}
-		p.Namespaces = append(p.Namespaces, n)
-	}
-	for _, l := range found.Listed {
-		if !slices.ContainsFunc(names, func(n string) bool { return l.Touches(n) }) {
-			p.Elsewhere = append(p.Elsewhere, l)
+		switch {
+		case len(n.Connections) > 0:
+			p.Namespaces = append(p.Namespaces, n)
+		case len(in.Namespaces) > 0:
+			p.Silent = append(p.Silent, n)
 		}
 	}
+	p.Elsewhere = found.Elsewhere(func(namespace string) bool {
+		return slices.ContainsFunc(p.Namespaces, func(n *Namespace) bool { return n.Name == namespace })
+	})
 	return p, nil
+}
+
+func (in *Input) namespace(name string, found *evidence.Evidence, sample *inventory.Sample, dns baseline.DNSTargets) (*Namespace, error) {
+	var existing tree.Files
+	if in.Existing != nil {
+		var err error
+		if existing, err = in.Existing(name); err != nil {
+			return nil, fmt.Errorf("what namespace %s has: %w", name, err)
+		}
+	}
+	decided, err := decide(name, found, existing)
+	if err != nil {
+		return nil, err
+	}
+	written, err := synth.Write(name, decided.Connections, in.Inventory, sample, dns, in.Widen)
+	if err != nil {
+		return nil, fmt.Errorf("write policies of namespace %s: %w", name, err)
+	}
+	n := &Namespace{Namespace: written, sample: sample, Listed: decided.Listed, Unused: decided.Unused, Silent: in.silent(written)}
+	if err := n.prove(); err != nil {
+		return nil, err
+	}
+	n.Files, err = tree.Render(in.Cluster, written, n.Rules, n.Listed, in.Loss)
+	return n, err
+}
+
+// silent are the workloads of a namespace that nothing was learned of; those on their nodes' network no policy governs.
+func (in *Input) silent(n *synth.Namespace) []string {
+	heard := map[edge.Endpoint]bool{}
+	for end := range evidence.Ends(n.Connections) {
+		heard[end] = true
+	}
+	var out []string
+	for _, w := range in.Inventory.Workloads() {
+		if w.Namespace == n.Name && !heard[w.Endpoint()] && !w.HostNetwork() {
+			out = append(out, w.Endpoint().String())
+		}
+	}
+	return out
+}
+
+// decide sorts the connections of a namespace by its plan and by what was approved before.
+func decide(name string, found *evidence.Evidence, existing tree.Files) (*evidence.Decided, error) {
+	var decisions *plan.Plan
+	if content, is := existing[plan.File]; is {
+		var err error
+		if decisions, err = plan.Parse(content); err != nil {
+			return nil, fmt.Errorf("%s of namespace %s: %w", plan.File, name, err)
+		}
+	}
+	var known map[string]bool
+	if r := tree.ReadRecord(existing); r != nil {
+		known = map[string]bool{}
+		for _, rule := range r.Rules {
+			known[rule.Connection.From.Namespace] = true
+		}
+	}
+	return found.Decide(name, decisions, known)
 }
 
 // prove takes away what other rules cover already, and proves what is left.
@@ -146,10 +228,6 @@ func namespaces(asked []string, found *evidence.Evidence) []string {
 	}
 	names := slices.Sorted(slices.Values(asked))
 	return slices.Compact(names)
-}
-
-func touching(listed []evidence.Listed, namespace string) []evidence.Listed {
-	return slices.DeleteFunc(slices.Clone(listed), func(l evidence.Listed) bool { return !l.Touches(namespace) })
 }
 
 // ProveFinal judges the files as they will be in the repository, with what people changed in them.
@@ -182,6 +260,6 @@ func (n *Namespace) ProveFinal(files tree.Files) (*proof.Report, error) {
 }
 
 func isPolicyFile(name string) bool {
-	return name != tree.KustomizationFile && !strings.Contains(name, "/") &&
+	return name != tree.KustomizationFile && name != plan.File && !strings.Contains(name, "/") &&
 		(strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml"))
 }

@@ -48,8 +48,9 @@ func load(t *testing.T, dir string, keep func(line string) bool) proposal.Input 
 		t.Fatal(err)
 	}
 	return proposal.Input{
-		Cluster: "demo", Edges: fold.Edges(), Inventory: inv,
-		Loss: tree.Loss{Lost: stats.Lost, Malformed: stats.Malformed},
+		Cluster: "demo", Edges: fold.Edges(), Inventory: inv, MaxLoss: 0.2,
+		Criteria: evidence.Criteria{MinFlows: 1, ScanPorts: 10, ScanTargets: 50},
+		Loss:     tree.Loss{Flows: stats.Flows, Lost: stats.Lost, Malformed: stats.Malformed},
 	}
 }
 

@@ -5,11 +5,12 @@ package review
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/plan"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/tree"
+	"github.com/bulkhead-dev/bulkhead/policies/wording"
 )
 
 // What makes evidence thin or a connection odd.
@@ -36,9 +37,15 @@ func risks(c *Change) []string {
 	}
 	out = append(out, connectionRisks(n.Connections)...)
 	for _, l := range n.Listed {
-		if l.Reason == evidence.Denied || l.Reason == evidence.NoSelector {
-			out = append(out, fmt.Sprintf("Not learned, %s: %s.", l.Reason, code(l.Edge.Key.String())))
+		if odd(l.Reason) {
+			out = append(out, fmt.Sprintf("Not learned, %s: %s (%s).", l.Reason, code(l.Edge.Key.String()), code(l.Detail)))
 		}
+	}
+	if len(n.Silent) > 0 {
+		out = append(out, fmt.Sprintf("No connection was learned of %s: once enforced, the baseline isolates what was silent.", code(wording.Some(n.Silent))))
+	}
+	for _, u := range n.Unused {
+		out = append(out, fmt.Sprintf("A decision of %s speaks of no connection: %s.", code(plan.File), code(u)))
 	}
 	if c.Final.Excess.Count > 0 {
 		out = append(out, fmt.Sprintf("%d combinations of workloads and ports are allowed that were not seen, such as %s.", c.Final.Excess.Count, examples(c)))
@@ -46,28 +53,26 @@ func risks(c *Change) []string {
 	return append(out, evidenceRisks(c)...)
 }
 
+// odd reasons are those that a person should decide about.
+func odd(r evidence.Reason) bool {
+	return slices.Contains([]evidence.Reason{evidence.Denied, evidence.Scan, evidence.OneOff, evidence.Outside, evidence.NewPeer, evidence.NoSelector}, r)
+}
+
 func examples(c *Change) string {
 	var out []string
 	for _, u := range c.Final.Excess.Pairs {
 		out = append(out, code(fmt.Sprintf("%s → %s %s/%s", u.From, u.To, u.Protocol, u.Ports)))
 	}
-	return some(out)
-}
-
-// some is the beginning of a list that may be long.
-func some(items []string) string {
-	const shown = 5
-	text := strings.Join(items[:min(shown, len(items))], ", ")
-	if len(items) > shown {
-		text += ", …"
-	}
-	return text
+	return wording.Some(out)
 }
 
 func connectionRisks(connections []evidence.Connection) []string {
 	var out, once []string
 	ports, audited := map[string]int{}, 0
 	for _, c := range connections {
+		if c.Accepted != nil {
+			out = append(out, fmt.Sprintf("Allowed because %s says so: %s (%s).", code(plan.File), connection(c), code(c.Accepted.Reason)))
+		}
 		if !c.To.IsPod() {
 			out = append(out, fmt.Sprintf("Leaves the cluster: %s. An address may change its owner.", connection(c)))
 		}
@@ -87,7 +92,7 @@ func connectionRisks(connections []evidence.Connection) []string {
 	}
 	slices.Sort(out)
 	if len(once) > 0 {
-		out = append(out, fmt.Sprintf("%d of %d connections were seen only once: %s.", len(once), len(connections), some(once)))
+		out = append(out, fmt.Sprintf("%d of %d connections were seen only once: %s.", len(once), len(connections), wording.Some(once)))
 	}
 	if audited > 0 {
 		out = append(out, fmt.Sprintf("%d of %d connections would be dropped by the policies in place today, if they were enforced.", audited, len(connections)))

@@ -86,6 +86,8 @@ func (o *observations) add(r *flows.Record) {
 	if err := o.fold.Add(o.inv.Key(r), inventory.Observe(r)); err != nil {
 		o.loss.Lost++
 		o.meter.lost.Inc()
+	} else {
+		o.loss.Flows++
 	}
 	o.meter.edges.Set(float64(o.fold.Len()))
 }

@@ -34,9 +34,7 @@ const roundTimeout = 10 * time.Minute
 type Config struct {
 	Observers    []string // host:port of Hubble APIs; each is followed at all addresses of its name
 	Dialer       flows.Dialer
-	Cluster      string
-	Namespaces   []string // to propose for; empty: all that were seen, but the system's
-	DNS          proposal.DNS
+	Proposal     proposal.Input // what it is made of, but for what is observed and where
 	ProposeEvery time.Duration
 	SyncEvery    time.Duration
 	ObserveFor   time.Duration // before the first proposal, unless State has earlier observations
@@ -59,7 +57,7 @@ type server struct {
 // Run observes, proposes and syncs until the context ends. A round that fails is logged and
 // counted, and the next one tries again; Run itself fails only where waiting cannot help.
 func Run(ctx context.Context, cfg Config, client kubernetes.Interface, r *repo.Repository) error {
-	if err := tree.ValidCluster(cfg.Cluster); err != nil {
+	if err := tree.ValidCluster(cfg.Proposal.Cluster); err != nil {
 		return err
 	}
 	s := &server{cfg: cfg, client: client, repo: r, meter: newMeter(), git: make(chan struct{}, 1)}
@@ -123,9 +121,9 @@ func (s *server) propose(ctx context.Context) error {
 	if err := s.seen.save(s.cfg.State); err != nil {
 		return err
 	}
-	p, err := proposal.Make(proposal.Input{
-		Cluster: s.cfg.Cluster, Namespaces: s.cfg.Namespaces, Edges: edges, Inventory: inv, DNS: s.cfg.DNS, Loss: loss,
-	})
+	in := s.cfg.Proposal
+	in.Edges, in.Inventory, in.Loss, in.Existing = edges, inv, loss, s.approved
+	p, err := proposal.Make(in)
 	if err != nil {
 		return err
 	}
@@ -149,14 +147,23 @@ func (s *server) propose(ctx context.Context) error {
 	return err
 }
 
+// approved are the files of a namespace on the base branch.
+func (s *server) approved(namespace string) (tree.Files, error) {
+	base, err := s.repo.Base()
+	if err != nil {
+		return nil, err
+	}
+	return repo.Files(base, tree.Dir(s.cfg.Proposal.Cluster, namespace))
+}
+
 func (s *server) reproduce(namespace string) string {
 	words := append([]string{"bulkhead generate --hubble", strings.Join(s.cfg.Observers, ",")}, s.cfg.Dialer.TLS.Words()...)
-	words = append(words, s.cfg.DNS.Words()...)
-	return strings.Join(append(words, "--cluster", s.cfg.Cluster, "--namespace", namespace, "--out policies"), " ")
+	words = append(words, s.cfg.Proposal.DNS.Words()...)
+	return strings.Join(append(words, "--cluster", s.cfg.Proposal.Cluster, "--namespace", namespace, "--out policies"), " ")
 }
 
 func (s *server) sync(ctx context.Context) error {
-	results, err := apply.SyncAll(ctx, s.client, s.repo, s.cfg.Cluster, false)
+	results, err := apply.SyncAll(ctx, s.client, s.repo, s.cfg.Proposal.Cluster, false)
 	if errors.Is(err, apply.ErrNothingApproved) {
 		return nil // the first proposal is not merged yet
 	}

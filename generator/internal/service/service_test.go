@@ -62,8 +62,7 @@ func TestLoop(t *testing.T) {
 	listener := flowstest.Listen(t, "127.0.0.1:0")
 	cfg := service.Config{
 		Observers:    []string{flowstest.Serve(t, flowstest.Flow("a"), flowstest.Lost(3), flowstest.Flow("b"), flowstest.Flow("b"))},
-		Cluster:      "prod",
-		DNS:          proposal.DNS{NodeLocal: []netip.Addr{netip.MustParseAddr("169.254.20.10")}},
+		Proposal:     proposal.Input{Cluster: "prod", MaxLoss: 1, DNS: proposal.DNS{NodeLocal: []netip.Addr{netip.MustParseAddr("169.254.20.10")}}},
 		ProposeEvery: 200 * time.Millisecond, SyncEvery: 200 * time.Millisecond, ObserveFor: time.Second,
 		State: filepath.Join(dir, "edges.json"), BodyDir: dir, Listener: listener,
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),

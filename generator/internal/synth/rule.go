@@ -28,84 +28,89 @@ func (p portKey) compare(o portKey) int {
 	return cmp.Or(cmp.Compare(p.protocol, o.protocol), cmp.Compare(p.port, o.port))
 }
 
+// peer is a workload or a block of addresses.
+type peer struct {
+	workload edge.Endpoint // empty: it is a block
+	block    netip.Prefix
+}
+
+func peerOf(c evidence.Connection, d netpol.Direction) peer {
+	end := c.To
+	if d == netpol.Ingress {
+		end = c.From
+	}
+	if end.IsPod() {
+		return peer{workload: end}
+	}
+	return peer{block: c.Block()}
+}
+
 // rule is peers × ports, all of which were observed.
 type rule struct {
-	peers []edge.Endpoint
+	peers []peer
 	ports []portKey
 }
 
 // group makes one rule of each workload, so that a reviewer reads one peer at a time and a new
-// port changes one rule. Addresses with the same ports share a rule. Every pair of peer and port
-// in a rule was observed, so a rule allows nothing in excess.
-func group(connections []evidence.Connection, d netpol.Direction) []rule {
-	byPeer := map[edge.Endpoint]*rule{}
+// port changes one rule. Addresses with the same ports share a rule, in which they may be joined to blocks that hold
+// at most budget addresses more. All else that a rule allows was observed.
+func group(connections []evidence.Connection, d netpol.Direction, budget uint64) []rule {
+	byPeer := map[peer]*rule{}
 	for _, c := range connections {
-		peer := c.To
-		if d == netpol.Ingress {
-			peer = c.From
-		}
-		if !peer.IsPod() {
-			peer.Entity = "" // policies know addresses, not what an observer calls them
-		}
-		r := byPeer[peer]
+		p := peerOf(c, d)
+		r := byPeer[p]
 		if r == nil {
-			r = &rule{peers: []edge.Endpoint{peer}}
-			byPeer[peer] = r
+			r = &rule{peers: []peer{p}}
+			byPeer[p] = r
 		}
 		if key := (portKey{c.Protocol, c.Port}); !slices.Contains(r.ports, key) {
 			r.ports = append(r.ports, key)
 		}
 	}
-	return share(byPeer)
+	return share(byPeer, budget)
 }
 
-func share(byPeer map[edge.Endpoint]*rule) []rule {
-	var rules []rule
-	addresses := map[string]*rule{} // by ports
-	peers := make([]edge.Endpoint, 0, len(byPeer))
-	for e := range byPeer {
-		peers = append(peers, e)
-	}
-	slices.SortFunc(peers, edge.Endpoint.Compare) // pods come first
-	for _, e := range peers {
-		r := byPeer[e]
+func share(byPeer map[peer]*rule, budget uint64) []rule {
+	var workloads []rule
+	ports, blocks := map[string][]portKey{}, map[string][]netip.Prefix{} // by ports
+	for p, r := range byPeer {
 		slices.SortFunc(r.ports, portKey.compare)
-		if e.IsPod() {
-			rules = append(rules, *r)
+		if p.workload.IsPod() {
+			workloads = append(workloads, *r)
 			continue
 		}
 		key := fmt.Sprint(r.ports)
-		if shared := addresses[key]; shared != nil {
-			shared.peers = append(shared.peers, e)
-			continue
+		ports[key], blocks[key] = r.ports, append(blocks[key], p.block)
+	}
+	slices.SortFunc(workloads, func(a, b rule) int { return a.peers[0].workload.Compare(b.peers[0].workload) })
+	var addresses []rule
+	for key, keys := range ports {
+		r := rule{ports: keys}
+		for _, b := range widen(blocks[key], budget) {
+			r.peers = append(r.peers, peer{block: b})
 		}
-		addresses[key] = r
+		addresses = append(addresses, r)
 	}
-	var tail []rule
-	for _, r := range addresses {
-		tail = append(tail, *r)
-	}
-	slices.SortFunc(tail, func(a, b rule) int { return a.peers[0].Compare(b.peers[0]) })
-	return append(rules, tail...)
+	slices.SortFunc(addresses, func(a, b rule) int {
+		return cmp.Or(a.peers[0].block.Compare(b.peers[0].block), slices.CompareFunc(a.ports, b.ports, portKey.compare))
+	})
+	return append(workloads, addresses...)
 }
 
-func peers(ends []edge.Endpoint, inv *inventory.Inventory) []networkingv1.NetworkPolicyPeer {
+func peers(of []peer, inv *inventory.Inventory) []networkingv1.NetworkPolicyPeer {
 	var out []networkingv1.NetworkPolicyPeer
-	for _, e := range ends {
-		if !e.IsPod() {
-			out = append(out, networkingv1.NetworkPolicyPeer{IPBlock: &networkingv1.IPBlock{CIDR: host(e.Addr)}})
+	for _, p := range of {
+		if !p.workload.IsPod() {
+			out = append(out, networkingv1.NetworkPolicyPeer{IPBlock: &networkingv1.IPBlock{CIDR: p.block.String()}})
 			continue
 		}
 		out = append(out, networkingv1.NetworkPolicyPeer{
-			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: e.Namespace}},
-			PodSelector:       inv.Workload(e).Selector.DeepCopy(),
+			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: p.workload.Namespace}},
+			PodSelector:       inv.Workload(p.workload).Selector.DeepCopy(),
 		})
 	}
 	return out
 }
-
-// host is the narrowest block that holds an address.
-func host(a netip.Addr) string { return netip.PrefixFrom(a, a.BitLen()).String() }
 
 func ports(keys []portKey) []networkingv1.NetworkPolicyPort {
 	var out []networkingv1.NetworkPolicyPort

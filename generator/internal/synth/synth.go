@@ -35,9 +35,9 @@ func (n *Namespace) All() []*networkingv1.NetworkPolicy {
 	return slices.Concat(n.Baseline, n.Policies)
 }
 
-// Write makes the policies of one namespace from all connections of the cluster. sample must be
-// of the same inventory.
-func Write(name string, all []evidence.Connection, inv *inventory.Inventory, sample *inventory.Sample, dns baseline.DNSTargets) (*Namespace, error) {
+// Write makes the policies of one namespace from its connections; others are left out. sample must be of the same
+// inventory. budget is how many addresses that were not seen a rule may allow, so that it has fewer blocks.
+func Write(name string, all []evidence.Connection, inv *inventory.Inventory, sample *inventory.Sample, dns baseline.DNSTargets, budget uint64) (*Namespace, error) {
 	if problems := validation.IsDNS1123Label(name); len(problems) > 0 {
 		return nil, fmt.Errorf("namespace %q: %s", name, strings.Join(problems, "; "))
 	}
@@ -61,7 +61,7 @@ func Write(name string, all []evidence.Connection, inv *inventory.Inventory, sam
 	}
 	names := policyNames(sides)
 	for workload, side := range sides {
-		p, err := policy(inv.Workload(workload), names[workload], side, inv)
+		p, err := policy(inv.Workload(workload), names[workload], side, inv, budget)
 		if err != nil {
 			return nil, err
 		}
@@ -104,7 +104,7 @@ func covers(sample *inventory.Sample, policies []*networkingv1.NetworkPolicy) (f
 // workload may share a name, and a workload may be called as one of our own files: then the kind
 // is added.
 func policyNames(sides map[edge.Endpoint]*[2][]evidence.Connection) map[edge.Endpoint]string {
-	uses := map[string]int{"baseline": 1, "kustomization": 1, baseline.DefaultDenyName: 1, baseline.AllowDNSName: 1}
+	uses := map[string]int{"baseline": 1, "kustomization": 1, "plan": 1, baseline.DefaultDenyName: 1, baseline.AllowDNSName: 1}
 	for e := range sides {
 		uses[e.Name]++
 	}
@@ -118,15 +118,15 @@ func policyNames(sides map[edge.Endpoint]*[2][]evidence.Connection) map[edge.End
 	return names
 }
 
-func policy(w *inventory.Workload, name string, side *[2][]evidence.Connection, inv *inventory.Inventory) (*networkingv1.NetworkPolicy, error) {
+func policy(w *inventory.Workload, name string, side *[2][]evidence.Connection, inv *inventory.Inventory, budget uint64) (*networkingv1.NetworkPolicy, error) {
 	if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
 		return nil, fmt.Errorf("%s: its name cannot name a policy: %s", w.Endpoint(), strings.Join(problems, "; "))
 	}
 	spec := networkingv1.NetworkPolicySpec{PodSelector: *w.Selector.DeepCopy()}
-	for _, r := range group(side[netpol.Ingress], netpol.Ingress) {
+	for _, r := range group(side[netpol.Ingress], netpol.Ingress, budget) {
 		spec.Ingress = append(spec.Ingress, networkingv1.NetworkPolicyIngressRule{From: peers(r.peers, inv), Ports: ports(r.ports)})
 	}
-	for _, r := range group(side[netpol.Egress], netpol.Egress) {
+	for _, r := range group(side[netpol.Egress], netpol.Egress, budget) {
 		spec.Egress = append(spec.Egress, networkingv1.NetworkPolicyEgressRule{To: peers(r.peers, inv), Ports: ports(r.ports)})
 	}
 	// A direction without a rule is not named: isolating it is the baseline's business.

@@ -51,8 +51,18 @@ func ValidCluster(name string) error {
 
 // Loss says how complete the input was.
 type Loss struct {
+	Flows     uint64 `json:"flows"`     // that were read
 	Lost      uint64 `json:"lost"`      // flows that the observers lost
 	Malformed uint64 `json:"malformed"` // lines that could not be read
+}
+
+// Share is the part of all flows that was not read, from 0 to 1.
+func (l Loss) Share() float64 {
+	missing := l.Lost + l.Malformed
+	if missing == 0 {
+		return 0
+	}
+	return float64(missing) / float64(missing+l.Flows)
 }
 
 // Record is evidence.json.
@@ -140,9 +150,9 @@ func record(cluster string, n *synth.Namespace, rules []proof.Rule, listed []evi
 	first, last := evidence.Span(n.Connections)
 	r := Record{
 		Version: recordVersion, Cluster: cluster, Namespace: n.Name,
-		Input:  Input{First: first, Last: last, Loss: loss},
-		Files:  map[string]yamlmerge.Documents{},
-		Listed: listed,
+		Input: Input{First: first, Last: last, Loss: loss},
+		Files: map[string]yamlmerge.Documents{},
+		Rules: []Rule{}, Listed: append([]evidence.Listed{}, listed...),
 	}
 	for _, rule := range rules {
 		list, _, _ := strings.Cut(rule.Path, "[")

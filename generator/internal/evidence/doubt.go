@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evidence
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
+)
+
+// Criteria say what is too odd to be learned without a person. What is zero is not looked at.
+type Criteria struct {
+	// MinFlows is how many records of a connection make it more than a one-off. Both sides of a connection count.
+	MinFlows uint64
+	// ScanPorts of one workload, or ScanTargets at one port, of which each was hardly used, are a scan if one end
+	// tries more than so many.
+	ScanPorts, ScanTargets int
+}
+
+// DefaultCriteria are what people expect: two records, and what a port scanner or a crawler exceeds at once.
+func DefaultCriteria() Criteria { return Criteria{MinFlows: 2, ScanPorts: 10, ScanTargets: 50} }
+
+// hardly is how many records of a connection are so few that it may have been an attempt: those of a handshake that
+// both sides report, and of its end.
+const hardly = 6
+
+type knock struct {
+	from, to edge.Endpoint // to is empty where targets are counted
+	protocol corev1.Protocol
+	port     uint16 // 0 where ports are counted
+}
+
+// doubt says of each connection why it is not learned, if it is not.
+func (c Criteria) doubt(all []Candidate) {
+	ports, targets := map[knock]int{}, map[knock]int{}
+	for _, o := range all {
+		if n, _ := o.Evidence.Flows.Value(); n <= hardly {
+			ports[knock{from: o.From, to: o.To, protocol: o.Protocol}]++
+			targets[knock{from: o.From, protocol: o.Protocol, port: o.Port}]++
+		}
+	}
+	for i := range all {
+		o := &all[i]
+		n, _ := o.Evidence.Flows.Value()
+		p := ports[knock{from: o.From, to: o.To, protocol: o.Protocol}]
+		t := targets[knock{from: o.From, protocol: o.Protocol, port: o.Port}]
+		switch {
+		case o.Evidence.Verdict == flows.Dropped:
+			o.Doubt, o.Detail = Denied, "accept it in the plan if it is wanted"
+		case n <= hardly && c.ScanPorts > 0 && p > c.ScanPorts:
+			o.Doubt, o.Detail = Scan, fmt.Sprintf("one of %d ports that were tried and hardly used", p)
+		case n <= hardly && c.ScanTargets > 0 && t > c.ScanTargets:
+			o.Doubt, o.Detail = Scan, fmt.Sprintf("one of %d targets that were tried and hardly used", t)
+		case fromOutside(o.From):
+			o.Doubt, o.Detail = Outside, "accept it in the plan with the addresses that may come, such as world"
+		case n < c.MinFlows:
+			o.Doubt, o.Detail = OneOff, "observe for longer, or accept it in the plan"
+		}
+	}
+}
+
+// fromOutside: nodes and the API server are of the cluster.
+func fromOutside(e edge.Endpoint) bool {
+	if e.IsPod() {
+		return false
+	}
+	switch e.Entity {
+	case inventory.EntityHost, inventory.EntityRemoteNode, "kube-apiserver", "health", "ingress":
+		return false
+	}
+	return true
+}

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evidence_test
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/plan"
+)
+
+func workload(namespace, name string) edge.Endpoint {
+	return edge.Endpoint{Kind: "Deployment", Namespace: namespace, Name: name}
+}
+
+func address(text string) edge.Endpoint {
+	return edge.Endpoint{Addr: netip.MustParseAddr(text), Entity: "world"}
+}
+
+var (
+	web, api, other = workload("shop", "web"), workload("shop", "api"), workload("bank", "other")
+	inv             = inventory.New([]runtime.Object{deployment(web), deployment(api), deployment(other)})
+	criteria        = evidence.Criteria{MinFlows: 2, ScanPorts: 3, ScanTargets: 3}
+)
+
+func deployment(e edge.Endpoint) runtime.Object {
+	return &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: e.Namespace, Name: e.Name},
+		Spec:       appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": e.Name}}},
+	}
+}
+
+// seen is one connection and how often it was seen.
+type seen struct {
+	from, to edge.Endpoint
+	port     uint16
+	flows    int
+	verdict  flows.Verdict
+}
+
+func sort(t *testing.T, all ...seen) evidence.Evidence {
+	t.Helper()
+	fold := edge.NewFold(edge.DefaultLimit)
+	for i, s := range all {
+		k := edge.Key{From: s.from, To: s.to, Protocol: corev1.ProtocolTCP, Port: s.port, Side: flows.Egress, Verdict: s.verdict}
+		for n := range s.flows {
+			if err := fold.Add(k, edge.Observation{ID: uint64(i*1000 + n), Time: time.Unix(int64(n), 0)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	e, err := evidence.Sort(fold.Edges(), inv, criteria)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func parse(t *testing.T, decisions string) *plan.Plan {
+	t.Helper()
+	p, err := plan.Parse([]byte("apiVersion: bulkhead.dev/v1alpha1\nkind: Plan\ndecisions:\n" + decisions))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// decide returns what is learned for the shop, and the reasons of what is not.
+func decide(t *testing.T, e evidence.Evidence, p *plan.Plan, known map[string]bool) (learned []string, listed map[string]evidence.Reason, d *evidence.Decided) {
+	t.Helper()
+	d, err := e.Decide("shop", p, known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range d.Connections {
+		learned = append(learned, c.String())
+	}
+	listed = map[string]evidence.Reason{}
+	for _, l := range d.Listed {
+		k := l.Edge.Key
+		listed[edge.Key{From: k.From, To: k.To, Protocol: k.Protocol, Port: k.Port}.String()] = l.Reason
+	}
+	return learned, listed, d
+}
+
+func TestDoubts(t *testing.T) {
+	const pass, drop = flows.Forwarded, flows.Dropped
+	everyday := seen{web, api, 80, 9, pass}
+	scan := func(n int, flows int, to func(i int) (edge.Endpoint, uint16)) (all []seen) {
+		for i := range n {
+			end, port := to(i)
+			all = append(all, seen{web, end, port, flows, pass})
+		}
+		return all
+	}
+	ports := func(i int) (edge.Endpoint, uint16) { return api, uint16(1000 + i) }
+	targets := func(i int) (edge.Endpoint, uint16) { return address(fmt.Sprintf("203.0.113.%d", i)), 22 }
+	for name, c := range map[string]struct {
+		all     []seen
+		known   map[string]bool
+		learned int
+		reason  evidence.Reason // of all that is not learned
+	}{
+		"seen often":              {[]seen{everyday}, nil, 1, ""},
+		"seen once":               {[]seen{everyday, {web, api, 81, 1, pass}}, nil, 1, evidence.OneOff},
+		"dropped":                 {[]seen{everyday, {web, api, 81, 9, drop}}, nil, 1, evidence.Denied},
+		"passed and dropped":      {[]seen{everyday, {web, api, 80, 9, drop}}, nil, 1, evidence.Denied},
+		"a few ports":             {scan(3, 2, ports), nil, 3, ""},
+		"many ports":              {append(scan(4, 2, ports), everyday), nil, 1, evidence.Scan},
+		"many ports in use":       {scan(9, 7, ports), nil, 9, ""},
+		"many targets":            {append(scan(4, 2, targets), everyday), nil, 1, evidence.Scan},
+		"many targets in use":     {scan(9, 7, targets), nil, 9, ""},
+		"from the outside":        {[]seen{{address("203.0.113.1"), web, 443, 99, pass}}, nil, 0, evidence.Outside},
+		"from a node":             {[]seen{{edge.Endpoint{Addr: netip.MustParseAddr("10.0.0.9"), Entity: inventory.EntityRemoteNode}, web, 443, 9, pass}}, nil, 1, ""},
+		"from elsewhere":          {[]seen{{other, api, 80, 9, pass}}, nil, 1, ""},
+		"from elsewhere, new":     {[]seen{{other, api, 80, 9, pass}}, map[string]bool{"shop": true}, 0, evidence.NewPeer},
+		"from elsewhere, known":   {[]seen{{other, api, 80, 9, pass}}, map[string]bool{"bank": true}, 1, ""},
+		"to elsewhere, new":       {[]seen{{api, other, 80, 9, pass}}, map[string]bool{"shop": true}, 1, ""},
+		"not of the namespace":    {[]seen{{other, address("203.0.113.1"), 80, 1, drop}}, nil, 0, ""},
+		"of an unknown workload":  {[]seen{{workload("shop", "ghost"), api, 80, 9, pass}}, nil, 0, evidence.NoWorkload},
+		"dropped, of an unknown":  {[]seen{{workload("shop", "ghost"), api, 80, 9, drop}}, nil, 0, evidence.Denied},
+		"to a Service, unsettled": {[]seen{{web, edge.Endpoint{Addr: netip.MustParseAddr("10.96.0.1"), Entity: inventory.EntityService}, 80, 9, pass}}, nil, 0, evidence.ServiceAddress},
+	} {
+		learned, listed, _ := decide(t, sort(t, c.all...), nil, c.known)
+		if len(learned) != c.learned {
+			t.Errorf("%s: learned %q, want %d", name, learned, c.learned)
+		}
+		for connection, reason := range listed {
+			if reason != c.reason {
+				t.Errorf("%s: %s is listed as %s, want %q", name, connection, reason, c.reason)
+			}
+		}
+		if (len(listed) > 0) != (c.reason != "") {
+			t.Errorf("%s: listed %v", name, listed)
+		}
+	}
+}
+
+func TestPlanDecides(t *testing.T) {
+	e := sort(t, seen{web, api, 80, 9, flows.Forwarded}, seen{web, api, 80, 3, flows.Dropped}, seen{web, api, 81, 1, flows.Forwarded},
+		seen{api, web, 8080, 9, flows.Forwarded}, seen{address("203.0.113.9"), web, 443, 9, flows.Forwarded})
+	learned, listed, d := decide(t, e, parse(t, `
+- {accept: {from: shop/web, to: shop/api}, reason: nightly job}
+- {reject: {from: shop/api, to: shop/web}, reason: a bug}
+- {accept: {from: 203.0.113.0/28, to: shop/web}, reason: the office}
+- {reject: {from: evil/*, to: shop/*}, reason: who is that}
+`), nil)
+	want := []string{"Deployment shop/web → Deployment shop/api TCP/80", "Deployment shop/web → Deployment shop/api TCP/81", "203.0.113.9 → Deployment shop/web TCP/443"}
+	if !slices.Equal(learned, want) {
+		t.Errorf("learned %q, want %q", learned, want)
+	}
+	if !maps.Equal(listed, map[string]evidence.Reason{"Deployment shop/api → Deployment shop/web TCP/8080": evidence.Rejected}) {
+		t.Errorf("listed %v", listed)
+	}
+	if len(d.Unused) != 1 || d.Unused[0] != "reject evil/* → shop/*" {
+		t.Errorf("unused %q", d.Unused)
+	}
+	if n, _ := d.Connections[0].Evidence.Flows.Value(); n != 12 {
+		t.Errorf("%d flows, want those that passed and those that were dropped", n)
+	}
+	if got := d.Connections[2].Block().String(); got != "203.0.113.0/28" {
+		t.Errorf("the office is %s", got)
+	}
+}
+
+// TestAgreed: what two namespaces take part in counts if both learn it.
+func TestAgreed(t *testing.T) {
+	e := sort(t, seen{web, api, 80, 9, flows.Forwarded}, seen{other, api, 80, 9, flows.Forwarded})
+	refusal := map[string]*plan.Plan{"bank": parse(t, "- {reject: {from: bank/other, to: shop/api}, reason: no}\n")}
+	for _, c := range []struct {
+		namespaces []string
+		want       int
+	}{{[]string{"shop"}, 2}, {[]string{"shop", "bank"}, 1}, {[]string{"bank"}, 0}, {nil, 0}} {
+		got, err := e.Agreed(c.namespaces, refusal)
+		if err != nil || len(got) != c.want {
+			t.Errorf("%v: %d connections, %v, want %d", c.namespaces, len(got), err, c.want)
+		}
+	}
+}
