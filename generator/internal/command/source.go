@@ -68,18 +68,18 @@ func (s *source) check() error {
 // read folds all flows of the source, attributed by the inventory. The source was checked.
 func (s *source) read(ctx context.Context, inv *inventory.Inventory) (*edge.Fold, flows.Stats, error) {
 	fold, stats := edge.NewFold(edge.DefaultLimit), flows.Stats{}
-	add := func(r *flows.Record) error { return fold.Add(inv.Key(r), inventory.Observe(r)) }
+	attribution := inv.Attribute(fold)
 	q := flows.Query{Last: s.last}
 	if s.since > 0 {
 		q.Since = time.Now().Add(-s.since)
 	}
 	for _, addr := range s.hubble {
-		if err := s.dialer.Observe(ctx, addr, q, &stats, add); err != nil {
+		if err := s.dialer.Observe(ctx, addr, q, &stats, attribution.Add); err != nil {
 			return nil, stats, err
 		}
 	}
 	for _, f := range s.files {
-		st, err := flows.ReadFile(f, s.maxMalformed, add)
+		st, err := flows.ReadFile(f, s.maxMalformed, attribution.Add)
 		stats.Add(st)
 		if err != nil {
 			return nil, stats, err
@@ -87,6 +87,9 @@ func (s *source) read(ctx context.Context, inv *inventory.Inventory) (*edge.Fold
 	}
 	if stats.Malformed > 0 && stats.Flows+stats.Ignored+stats.Lost == 0 {
 		return nil, stats, fmt.Errorf("no flows: %s (and no other of %d lines can be read; give what hubble observe -o json prints)", stats.Problems[0], stats.Malformed)
+	}
+	if err := attribution.Settle(); err != nil {
+		return nil, stats, err
 	}
 	return fold, stats, nil
 }

@@ -35,6 +35,7 @@ const (
 	NoWorkload       Reason = "no-workload"       // an end's workload is not in the inventory
 	NoSelector       Reason = "no-selector"       // an end's pods have no lasting labels
 	ServiceAddress   Reason = "service-address"   // the pods behind a Service's address cannot be told
+	PodAddress       Reason = "pod-address"       // pods had the address, and it cannot be told which one then
 	OwnNode          Reason = "own-node"          // from a pod's own node, which needs no rule
 	NoPod            Reason = "no-pod"            // neither end is a pod: policies do not apply
 )
@@ -138,6 +139,10 @@ func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria) (Evide
 
 func judge(e edge.Edge, inv *inventory.Inventory) (Reason, string) {
 	switch {
+	case e.Verdict == flows.Dropped && (e.From.IsPod() || e.To.IsPod()):
+		return Denied, "if it is wanted, allow it by hand in the workload's policy"
+	case e.From.Entity == inventory.EntityPodAddress || e.To.Entity == inventory.EntityPodAddress:
+		return PodAddress, "pods had this address one after the other: observe where flows name the pods, or give a newer inventory"
 	case !e.From.IsPod() && !e.To.IsPod():
 		return NoPod, "no policy applies"
 	case e.Side == flows.SideUnknown:

@@ -5,10 +5,8 @@ package inventory
 import (
 	"slices"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -22,10 +20,19 @@ const (
 	EntityHost       = "host"        // the node on which the record was taken, or a pod on its network
 	EntityRemoteNode = "remote-node" // another node
 	EntityService    = "service"     // a Service whose pods cannot be told
+	EntityPodAddress = "pod-address" // pods had it, and it cannot be told which one at that time
 )
 
-// Key says which edge a record belongs to.
+// Key says which edge a record belongs to, by the inventory and the record alone. Where more records are
+// at hand, an Attribution knows more.
 func (inv *Inventory) Key(r *flows.Record) edge.Key {
+	at := nanos(r.Time)
+	return inv.history.attribute(inv.named(r), at, at)
+}
+
+// named is the edge by the names in the record, nodes and Services. An end without any of them stays an
+// address.
+func (inv *Inventory) named(r *flows.Record) edge.Key {
 	k := edge.Key{Protocol: r.Protocol, Verdict: r.Verdict, From: inv.end(&r.Source, r)}
 	if !r.Oriented {
 		k.To = inv.end(&r.Destination, r)
@@ -58,19 +65,13 @@ func Observe(r *flows.Record) edge.Observation {
 	return edge.Observation{ID: r.ID, Time: r.Time, Node: r.Node, Name: r.Destination.Names}
 }
 
-// end attributes an address by the pod that had it at that time: the observer's word first, for
-// it was there.
+// end takes the observer's word for a pod, for it was there.
 func (inv *Inventory) end(e *flows.Endpoint, r *flows.Record) edge.Endpoint {
 	if e.Pod != "" {
 		return inv.podEnd(e, r)
 	}
 	if _, ok := inv.nodes[e.Addr]; ok || e.Entity == EntityHost {
 		return inv.nodeEnd(e, r)
-	}
-	for _, p := range inv.byAddr[e.Addr] {
-		if holds(p, r.Time) {
-			return inv.owner[nameOf(p)]
-		}
 	}
 	return edge.Endpoint{Addr: e.Addr, Entity: e.Entity}
 }
@@ -107,38 +108,27 @@ func (inv *Inventory) podEnd(e *flows.Endpoint, r *flows.Record) edge.Endpoint {
 // bySelector finds the only workload whose selector matches the labels in the record; a pod
 // that none or several match stays a pod.
 func (inv *Inventory) bySelector(e *flows.Endpoint) edge.Endpoint {
+	pod := edge.Endpoint{Kind: "Pod", Namespace: e.Namespace, Name: e.Pod}
+	if len(e.Labels) == 0 {
+		return pod
+	}
 	set := labels.Set{}
 	for _, l := range e.Labels {
 		if key, value, ok := strings.Cut(strings.TrimPrefix(l, "k8s:"), "="); ok {
 			set[key] = value
 		}
 	}
-	pod := edge.Endpoint{Kind: "Pod", Namespace: e.Namespace, Name: e.Pod}
 	found := pod
-	for ref, w := range inv.workloads {
-		if ref.Namespace != e.Namespace || !w.selects(set) {
+	for _, w := range inv.selecting[e.Namespace] {
+		if !w.selects.Matches(set) {
 			continue
 		}
 		if found != pod {
 			return pod
 		}
-		found = ref
+		found = w.Endpoint()
 	}
 	return found
-}
-
-func (w *Workload) selects(set labels.Set) bool {
-	if w.Selector == nil {
-		return false
-	}
-	selector, err := metav1.LabelSelectorAsSelector(w.Selector)
-	return err == nil && selector.Matches(set)
-}
-
-// holds reports whether the pod can have had its address at that time.
-func holds(p *corev1.Pod, at time.Time) bool {
-	completed := p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
-	return !completed && p.Status.StartTime != nil && !at.Before(p.Status.StartTime.Time)
 }
 
 // destination resolves the address of a Service to the workload behind it, when there is exactly

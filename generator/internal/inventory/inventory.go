@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -34,6 +35,8 @@ type Workload struct {
 	Template corev1.PodTemplateSpec
 	// Pods that are in the inventory, ordered by name.
 	Pods []*corev1.Pod
+
+	selects labels.Selector // Selector, compiled; nil when there is none, or it is not valid
 }
 
 // Endpoint is the workload as the end of an edge.
@@ -48,10 +51,11 @@ func (w *Workload) HostNetwork() bool { return w.Template.Spec.HostNetwork }
 // Inventory is immutable after it was made.
 type Inventory struct {
 	workloads  map[edge.Endpoint]*Workload
+	selecting  map[string][]*Workload // those with a selector, by namespace
 	pods       map[types.NamespacedName]*corev1.Pod
 	owner      map[types.NamespacedName]edge.Endpoint // pod → workload
 	between    map[edge.Endpoint]edge.Endpoint        // ReplicaSet or Job → its owner
-	byAddr     map[netip.Addr][]*corev1.Pod
+	history    *history                               // of the pods' addresses, by their objects; not changed after it was made
 	services   map[netip.Addr]*corev1.Service
 	nodes      map[netip.Addr]string // address → node name
 	namespaces []*corev1.Namespace
@@ -81,10 +85,11 @@ func FromSet(set *manifest.Set) *Inventory { return New(set.Runtime()) }
 func New(objects []runtime.Object) *Inventory {
 	inv := &Inventory{
 		workloads:  map[edge.Endpoint]*Workload{},
+		selecting:  map[string][]*Workload{},
 		pods:       map[types.NamespacedName]*corev1.Pod{},
 		owner:      map[types.NamespacedName]edge.Endpoint{},
 		between:    map[edge.Endpoint]edge.Endpoint{},
-		byAddr:     map[netip.Addr][]*corev1.Pod{},
+		history:    newHistory(),
 		services:   map[netip.Addr]*corev1.Service{},
 		nodes:      map[netip.Addr]string{},
 		byName:     map[types.NamespacedName]*corev1.Service{},
@@ -97,9 +102,13 @@ func New(objects []runtime.Object) *Inventory {
 	for _, p := range inv.pods { // after the rest: owners must be known
 		inv.place(p)
 	}
+	inv.history.settle()
 	for _, w := range inv.workloads {
 		slices.SortFunc(w.Pods, func(a, b *corev1.Pod) int { return cmp.Compare(a.Name, b.Name) })
 		w.settle()
+		if w.selects != nil {
+			inv.selecting[w.Namespace] = append(inv.selecting[w.Namespace], w)
+		}
 	}
 	slices.SortFunc(inv.namespaces, func(a, b *corev1.Namespace) int { return cmp.Compare(a.Name, b.Name) })
 	return inv
@@ -188,8 +197,8 @@ func (inv *Inventory) place(p *corev1.Pod) {
 		return
 	}
 	for _, ip := range append([]corev1.PodIP{{IP: p.Status.PodIP}}, p.Status.PodIPs...) {
-		if addr, err := netip.ParseAddr(ip.IP); err == nil && !slices.Contains(inv.byAddr[addr.Unmap()], p) {
-			inv.byAddr[addr.Unmap()] = append(inv.byAddr[addr.Unmap()], p)
+		if addr, err := netip.ParseAddr(ip.IP); err == nil {
+			inv.history.lived(addr.Unmap(), nameOf(p), ref, p)
 		}
 	}
 }

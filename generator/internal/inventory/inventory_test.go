@@ -37,7 +37,7 @@ func TestAttribution(t *testing.T) {
 	}{
 		{"pod of the inventory", "overlap", flows.Endpoint{Namespace: "app", Pod: "web-1"}, then, "", "Pod app/web-1"},
 		{"the address that a pod has", "overlap", flows.Endpoint{Addr: netip.MustParseAddr("10.1.0.1")}, then, "", "Pod app/web-1"},
-		{"the address before the pod had it", "overlap", flows.Endpoint{Addr: netip.MustParseAddr("10.1.0.1")}, then.AddDate(0, 0, -2), "", "10.1.0.1"},
+		{"the address before the pod had it", "overlap", flows.Endpoint{Addr: netip.MustParseAddr("10.1.0.1")}, then.AddDate(0, 0, -2), "", "pod-address 10.1.0.1"},
 		{"the record's own node", "overlap", flows.Endpoint{Addr: netip.MustParseAddr("10.9.0.1")}, then, "node-1", "host 10.9.0.1"},
 		{"another node", "overlap", flows.Endpoint{Addr: netip.MustParseAddr("10.9.0.1")}, then, "node-2", "remote-node 10.9.0.1"},
 		{"a pod on a node's network", "overlap", flows.Endpoint{Addr: netip.MustParseAddr("10.9.0.2"), Namespace: "kube-system", Pod: "kube-apiserver"}, then, "node-1", "remote-node 10.9.0.2"},

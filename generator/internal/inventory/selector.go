@@ -41,6 +41,7 @@ func StableLabels(labels map[string]string) map[string]string {
 // settle makes the selector from the workload's own, or from its pods' labels where it has none
 // of its own that lasts (Jobs, bare pods).
 func (w *Workload) settle() {
+	defer w.compile()
 	w.Selector = stableSelector(w.Selector)
 	if w.Selector != nil {
 		return
@@ -51,6 +52,15 @@ func (w *Workload) settle() {
 	}
 	if len(common) > 0 {
 		w.Selector = &metav1.LabelSelector{MatchLabels: common}
+	}
+}
+
+func (w *Workload) compile() {
+	if w.Selector == nil {
+		return
+	}
+	if s, err := metav1.LabelSelectorAsSelector(w.Selector); err == nil {
+		w.selects = s
 	}
 }
 

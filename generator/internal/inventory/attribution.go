@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inventory
+
+import (
+	"net/netip"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
+)
+
+// maxWaiting bounds the records that wait one by one. Beyond it those of the same ends are settled
+// together: as a pod's only if it had the address all the time. More is unclear then, nothing is wrong.
+const maxWaiting = 1 << 21
+
+// Attribution folds records whose addresses are attributed by all of the input: a record that names a
+// pod tells whose the address was in other records that do not. Records with an end that only has an
+// address therefore wait for Settle; the order of records does not matter. It is not safe for
+// concurrent use.
+type Attribution struct {
+	inv     *Inventory
+	fold    *edge.Fold
+	history *history
+	waiting map[edge.Key]*waiting
+	count   int        // sightings that wait
+	rest    *edge.Fold // what waits together
+	nodes   []string   // by the number in a sighting
+	numbers map[string]uint32
+}
+
+// waiting are records of the same ends.
+type waiting struct {
+	seen  []sighting
+	names edge.Set
+}
+
+type sighting struct {
+	id   uint64
+	at   int64
+	node uint32
+}
+
+// Attribute returns an Attribution that folds into fold.
+func (inv *Inventory) Attribute(fold *edge.Fold) *Attribution {
+	return &Attribution{
+		inv: inv, fold: fold, history: inv.history.clone(), waiting: map[edge.Key]*waiting{},
+		rest: edge.NewFold(edge.DefaultLimit), numbers: map[string]uint32{},
+	}
+}
+
+// Add folds a record, or keeps what Settle needs of it.
+func (a *Attribution) Add(r *flows.Record) error {
+	k := a.inv.named(r)
+	if err := a.learn(&r.Source, k.From, r.Time); err != nil {
+		return err
+	}
+	if err := a.learn(&r.Destination, k.To, r.Time); err != nil {
+		return err
+	}
+	if !open(k.From) && !open(k.To) {
+		return a.fold.Add(k, Observe(r))
+	}
+	if a.count == maxWaiting {
+		if err := a.join(); err != nil {
+			return err
+		}
+	}
+	w := a.waiting[k]
+	if w == nil {
+		w = &waiting{}
+		a.waiting[k] = w
+	}
+	for _, name := range r.Destination.Names {
+		w.names.Add(name)
+	}
+	w.seen = append(w.seen, sighting{r.ID, nanos(r.Time), a.node(r.Node)})
+	a.count++
+	return nil
+}
+
+// learn takes the record's word for who had an address.
+func (a *Attribution) learn(e *flows.Endpoint, end edge.Endpoint, at time.Time) error {
+	if e.Pod == "" || !end.IsPod() || a.inv.services[e.Addr] != nil {
+		return nil
+	}
+	return a.history.saw(e.Addr, types.NamespacedName{Namespace: e.Namespace, Name: e.Pod}, end, nanos(at))
+}
+
+func (a *Attribution) node(name string) uint32 {
+	n, ok := a.numbers[name]
+	if !ok {
+		n = uint32(len(a.nodes))
+		a.nodes, a.numbers[name] = append(a.nodes, name), n
+	}
+	return n
+}
+
+func (a *Attribution) observation(w *waiting, s sighting) edge.Observation {
+	return edge.Observation{ID: s.id, Time: time.Unix(0, s.at).UTC(), Node: a.nodes[s.node], Name: w.names}
+}
+
+// join makes room: what waits one by one then waits together.
+func (a *Attribution) join() error {
+	for k, w := range a.waiting {
+		for _, s := range w.seen {
+			if err := a.rest.Add(k, a.observation(w, s)); err != nil {
+				return err
+			}
+		}
+	}
+	a.waiting, a.count = map[edge.Key]*waiting{}, 0
+	return nil
+}
+
+// Settle folds all that waits. It is called when the input was read.
+func (a *Attribution) Settle() error {
+	for k, w := range a.waiting {
+		for _, s := range w.seen {
+			if err := a.fold.Add(a.history.attribute(k, s.at, s.at), a.observation(w, s)); err != nil {
+				return err
+			}
+		}
+	}
+	for _, e := range a.rest.Edges() {
+		if err := a.fold.Put(a.history.attribute(e.Key, nanos(e.First), nanos(e.Last)), &e); err != nil {
+			return err
+		}
+	}
+	a.waiting, a.count, a.rest = map[edge.Key]*waiting{}, 0, edge.NewFold(edge.DefaultLimit)
+	return nil
+}
+
+// attribute gives the ends that are only addresses to the pods that had them from first to last.
+func (h *history) attribute(k edge.Key, first, last int64) edge.Key {
+	for _, e := range []*edge.Endpoint{&k.From, &k.To} {
+		if !open(*e) {
+			continue
+		}
+		if end, known := h.at(e.Addr, first, last); known {
+			*e = end
+		}
+	}
+	return k
+}
+
+// open reports whether an end is an address of which only time can tell whose it was.
+func open(e edge.Endpoint) bool {
+	return !e.IsPod() && e.Addr != netip.Addr{} && e.Entity != EntityHost && e.Entity != EntityRemoteNode && e.Entity != EntityService
+}

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inventory
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
+)
+
+// Bounds of what is believed about an address.
+const (
+	// skew is how far the clocks of nodes and API server may be apart. This near to where a pod's time at an
+	// address begins or ends, nobody is said to have it: another pod, which nothing tells of, may have been next.
+	skew = time.Second
+	// tick is the precision of times in Kubernetes objects: fractions are cut off.
+	tick = time.Second
+	// silence is the longest time between two proofs of a pod that is taken for one stay. After a longer one a
+	// pod of the same name may have been made anew, and another one had the address in between.
+	silence = 5 * time.Minute
+	// maxTenants bounds the memory: a day of 10,000 pod starts an hour.
+	maxTenants = 1 << 18
+)
+
+// history is which pods had which address, and when. Proofs are kept as a union of intervals, so that
+// neither their order nor their number matters.
+type history struct {
+	addresses map[netip.Addr]*address
+	tenants   int
+}
+
+type address struct {
+	tenants  []*tenant
+	timeline []segment // nil: to be made anew
+}
+
+// tenant is a pod that had the address at some time.
+type tenant struct {
+	pod    types.NamespacedName
+	end    edge.Endpoint // its workload
+	proofs []span        // when flows named the pod with the address; in order, more than silence apart
+	life   *life         // nil: the pod is not in the inventory
+}
+
+// span is a closed interval of times in nanoseconds since 1970.
+type span struct{ from, until int64 }
+
+const (
+	never   = math.MinInt64
+	forever = math.MaxInt64
+)
+
+// life is what a Pod object says.
+type life struct {
+	from  int64 // it cannot have had the address before; never: not known
+	sure  int64 // it had the address from here on; forever: not known
+	until int64 // it cannot have had the address after; forever: not known
+	alive bool  // it still had the address when the inventory was taken
+}
+
+func newHistory() *history { return &history{addresses: map[netip.Addr]*address{}} }
+
+// clone copies what Pod objects say.
+func (h *history) clone() *history {
+	c := &history{addresses: make(map[netip.Addr]*address, len(h.addresses)), tenants: h.tenants}
+	for addr, a := range h.addresses {
+		own := &address{tenants: make([]*tenant, len(a.tenants))}
+		for i, t := range a.tenants {
+			own.tenants[i] = &tenant{pod: t.pod, end: t.end, life: t.life}
+		}
+		c.addresses[addr] = own
+	}
+	return c
+}
+
+// lived adds what a Pod object says of its address. An address that it has twice is one.
+func (h *history) lived(addr netip.Addr, pod types.NamespacedName, end edge.Endpoint, p *corev1.Pod) {
+	a := h.addresses[addr]
+	if a == nil {
+		a = &address{}
+		h.addresses[addr] = a
+	}
+	if !slices.ContainsFunc(a.tenants, func(t *tenant) bool { return t.pod == pod }) {
+		a.tenants = append(a.tenants, &tenant{pod: pod, end: end, life: lifeOf(p)})
+		h.tenants++
+	}
+}
+
+// settle makes all timelines, so that a history that does not change can be read concurrently.
+func (h *history) settle() {
+	for _, a := range h.addresses {
+		a.timeline = timeline(a.tenants)
+	}
+}
+
+// saw adds the proof that a pod had the address at that time.
+func (h *history) saw(addr netip.Addr, pod types.NamespacedName, end edge.Endpoint, at int64) error {
+	t, a, err := h.tenant(addr, pod, end)
+	if err != nil {
+		return err
+	}
+	if t.prove(at) {
+		a.timeline = nil
+	}
+	return nil
+}
+
+func (h *history) tenant(addr netip.Addr, pod types.NamespacedName, end edge.Endpoint) (*tenant, *address, error) {
+	a := h.addresses[addr]
+	if a == nil {
+		a = &address{}
+		h.addresses[addr] = a
+	}
+	for i := len(a.tenants) - 1; i >= 0; i-- { // flows come roughly in order: the last one is the likely one
+		t := a.tenants[i]
+		if t.pod == pod {
+			if end.Compare(t.end) < 0 { // observers disagree on the workload: any order gives the same
+				t.end, a.timeline = end, nil
+			}
+			return t, a, nil
+		}
+	}
+	if h.tenants >= maxTenants {
+		return nil, nil, fmt.Errorf("more than %d pods had addresses: read fewer flows (--since, --last)", maxTenants)
+	}
+	h.tenants++
+	t := &tenant{pod: pod, end: end}
+	a.tenants, a.timeline = append(a.tenants, t), nil
+	return t, a, nil
+}
+
+// prove reports whether the proof says more than the proofs before.
+func (t *tenant) prove(at int64) bool {
+	i, _ := slices.BinarySearchFunc(t.proofs, at, func(s span, at int64) int { return cmp.Compare(s.until, at) })
+	if i < len(t.proofs) && t.proofs[i].from <= at {
+		return false
+	}
+	joins := func(i int) bool { // the interval i is near enough to be one with the proof
+		return i >= 0 && i < len(t.proofs) &&
+			t.proofs[i].from <= later(at, silence) && t.proofs[i].until >= later(at, -silence)
+	}
+	switch {
+	case joins(i-1) && joins(i):
+		t.proofs[i-1].until = t.proofs[i].until
+		t.proofs = slices.Delete(t.proofs, i, i+1)
+	case joins(i - 1):
+		t.proofs[i-1].until = at
+	case joins(i):
+		t.proofs[i].from = at
+	default:
+		t.proofs = slices.Insert(t.proofs, i, span{at, at})
+	}
+	return true
+}
+
+// at says whose the address was at all times from first to last. known is false when it was never
+// known to be a pod's. Without a single owner the end is the address, as EntityPodAddress.
+func (h *history) at(addr netip.Addr, first, last int64) (end edge.Endpoint, known bool) {
+	a := h.addresses[addr]
+	if a == nil {
+		return edge.Endpoint{}, false
+	}
+	if a.timeline == nil {
+		a.timeline = timeline(a.tenants)
+	}
+	if t := owner(a.timeline, first, last); t >= 0 {
+		return a.tenants[t].end, true
+	}
+	return edge.Endpoint{Addr: addr, Entity: EntityPodAddress}, true
+}
+
+// lifeOf reads a pod's times.
+func lifeOf(p *corev1.Pod) *life {
+	l := &life{from: never, sure: forever, until: forever}
+	if start := p.Status.StartTime; start != nil {
+		l.from, l.sure = nanos(start.Time), nanos(start.Time)
+	} else if !p.CreationTimestamp.IsZero() {
+		l.from = nanos(p.CreationTimestamp.Time)
+	}
+	finished := int64(never)
+	started := int64(forever)
+	for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		if run := c.State.Running; run != nil {
+			started = min(started, nanos(run.StartedAt.Time))
+		}
+		if end := c.State.Terminated; end != nil {
+			started = min(started, nanos(end.StartedAt.Time))
+			finished = max(finished, nanos(end.FinishedAt.Time))
+		}
+	}
+	if ready := networkReady(p); ready != nil { // the network was there before any container
+		started = min(started, nanos(ready.LastTransitionTime.Time))
+	}
+	if started != forever {
+		l.sure = max(started, l.from)
+	}
+	l.sure = later(l.sure, tick)
+	switch {
+	case p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed:
+		l.alive = true
+	case finished != never:
+		l.until = later(max(finished, l.from), tick)
+	default:
+		l.sure = forever // it ended, and nothing says when
+	}
+	return l
+}
+
+func networkReady(p *corev1.Pod) *corev1.PodCondition {
+	for i, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReadyToStartContainers && c.Status == corev1.ConditionTrue {
+			return &p.Status.Conditions[i]
+		}
+	}
+	return nil
+}
+
+// nanos is a time in nanoseconds since 1970; what does not fit is the first or last time that does.
+func nanos(t time.Time) int64 {
+	switch year := t.Year(); {
+	case year < 1678:
+		return never + 1
+	case year > 2261:
+		return forever - 1
+	}
+	return t.UnixNano()
+}
+
+// later adds without overflow; never and forever stay what they are.
+func later(at int64, d time.Duration) int64 {
+	switch {
+	case at == never || at == forever:
+		return at
+	case d > 0 && at > forever-int64(d):
+		return forever
+	case d < 0 && at < never-int64(d):
+		return never
+	}
+	return at + int64(d)
+}
