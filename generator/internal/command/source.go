@@ -91,7 +91,8 @@ func (s *source) read(ctx context.Context, inv *inventory.Inventory) (*edge.Fold
 	if err := attribution.Settle(); err != nil {
 		return nil, stats, err
 	}
-	return fold, stats, nil
+	translated, err := inv.Translate(fold)
+	return translated, stats, err
 }
 
 // words are the source's flags again, for the command that reproduces a result.

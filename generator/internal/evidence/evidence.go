@@ -9,6 +9,7 @@ import (
 	"iter"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -112,6 +113,10 @@ func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria) (Evide
 			return Evidence{}, fmt.Errorf("sort edges: %w", err)
 		}
 	}
+	settled, err := inv.Translate(settled)
+	if err != nil {
+		return Evidence{}, fmt.Errorf("sort edges: %w", err)
+	}
 	var out Evidence
 	audited := map[edge.Key]bool{}
 	for _, e := range settled.Edges() {
@@ -150,7 +155,7 @@ func judge(e edge.Edge, inv *inventory.Inventory) (Reason, string) {
 	case e.From.Entity == inventory.EntityHost && e.To.IsPod():
 		return OwnNode, "a pod's own node always reaches it"
 	case e.To.Entity == inventory.EntityService:
-		return ServiceAddress, "observe after service translation, or give the Service one workload and a numbered port"
+		return ServiceAddress, "observe after service translation" + oneOf(inv.Behind(e.Key))
 	}
 	for _, end := range []edge.Endpoint{e.From, e.To} {
 		if !end.IsPod() {
@@ -168,6 +173,22 @@ func judge(e edge.Edge, inv *inventory.Inventory) (Reason, string) {
 		}
 	}
 	return "", ""
+}
+
+// oneOf names what the pods behind a Service's address can be.
+func oneOf(behind []inventory.Backend) string {
+	const most = 5
+	var names []string
+	for _, b := range behind[:min(len(behind), most)] {
+		names = append(names, b.String())
+	}
+	if len(behind) > most {
+		names = append(names, fmt.Sprintf("%d more", len(behind)-most))
+	}
+	if len(names) == 0 {
+		return "; what is behind the address is not in the inventory"
+	}
+	return "; behind the address is one of " + strings.Join(names, ", ")
 }
 
 // Namespaces are those with a pod at an end of a connection, ordered.

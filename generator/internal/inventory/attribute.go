@@ -3,13 +3,10 @@
 package inventory
 
 import (
-	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
@@ -129,63 +126,4 @@ func (inv *Inventory) bySelector(e *flows.Endpoint) edge.Endpoint {
 		found = w.Endpoint()
 	}
 	return found
-}
-
-// destination resolves the address of a Service to the workload behind it, when there is exactly
-// one and its port has a number. Policies speak of the pods' port, not the Service's.
-func (inv *Inventory) destination(r *flows.Record) (edge.Endpoint, uint16) {
-	to := inv.end(&r.Destination, r)
-	service := inv.services[r.Destination.Addr]
-	if to.IsPod() || service == nil {
-		return to, r.DestinationPort
-	}
-	unresolved := edge.Endpoint{Addr: r.Destination.Addr, Entity: EntityService}
-	i := slices.IndexFunc(service.Spec.Ports, func(p corev1.ServicePort) bool {
-		return uint16(p.Port) == r.DestinationPort && (p.Protocol == r.Protocol || p.Protocol == "" && r.Protocol == corev1.ProtocolTCP)
-	})
-	w := inv.behind(service)
-	if i < 0 || w == nil {
-		return unresolved, r.DestinationPort
-	}
-	port, ok := w.port(service.Spec.Ports[i], r.Protocol)
-	if !ok {
-		return unresolved, r.DestinationPort
-	}
-	return w.Endpoint(), port
-}
-
-// behind is the only workload that a Service selects, or nil.
-func (inv *Inventory) behind(s *corev1.Service) *Workload {
-	if len(s.Spec.Selector) == 0 {
-		return nil
-	}
-	var found *Workload
-	for _, w := range inv.workloads {
-		if w.Namespace != s.Namespace || !labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(w.Template.Labels)) {
-			continue
-		}
-		if found != nil {
-			return nil
-		}
-		found = w
-	}
-	return found
-}
-
-// port is the number that a Service's port has at the workload's pods.
-func (w *Workload) port(p corev1.ServicePort, protocol corev1.Protocol) (uint16, bool) {
-	switch {
-	case p.TargetPort == intstr.IntOrString{}:
-		return uint16(p.Port), true
-	case p.TargetPort.Type == intstr.Int:
-		return uint16(p.TargetPort.IntVal), true
-	}
-	for _, c := range w.Template.Spec.Containers {
-		for _, named := range c.Ports {
-			if named.Name == p.TargetPort.StrVal && (named.Protocol == protocol || named.Protocol == "" && protocol == corev1.ProtocolTCP) {
-				return uint16(named.ContainerPort), true
-			}
-		}
-	}
-	return 0, false
 }

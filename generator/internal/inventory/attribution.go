@@ -83,7 +83,7 @@ func (a *Attribution) Add(r *flows.Record) error {
 
 // learn takes the record's word for who had an address.
 func (a *Attribution) learn(e *flows.Endpoint, end edge.Endpoint, at time.Time) error {
-	if e.Pod == "" || !end.IsPod() || a.inv.services[e.Addr] != nil {
+	if e.Pod == "" || !end.IsPod() || a.inv.services.byAddr[e.Addr] != nil {
 		return nil
 	}
 	return a.history.saw(e.Addr, types.NamespacedName{Namespace: e.Namespace, Name: e.Pod}, end, nanos(at))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -60,6 +61,10 @@ func listers(ctx context.Context, client kubernetes.Interface) []lister {
 		{"namespaces", func(o metav1.ListOptions) (runtime.Object, error) { return core.Namespaces().List(ctx, o) }},
 		{"nodes", func(o metav1.ListOptions) (runtime.Object, error) { return core.Nodes().List(ctx, o) }},
 		{"services", func(o metav1.ListOptions) (runtime.Object, error) { return core.Services("").List(ctx, o) }},
+		{"endpointslices", func(o metav1.ListOptions) (runtime.Object, error) {
+			o.LabelSelector = discoveryv1.LabelManagedBy + "!=endpointslice-controller.k8s.io" // those follow from selectors
+			return client.DiscoveryV1().EndpointSlices("").List(ctx, o)
+		}},
 		{"pods", func(o metav1.ListOptions) (runtime.Object, error) { return core.Pods("").List(ctx, o) }},
 		{"replicationcontrollers", func(o metav1.ListOptions) (runtime.Object, error) {
 			return core.ReplicationControllers("").List(ctx, o)

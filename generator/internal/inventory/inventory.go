@@ -14,6 +14,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -56,7 +57,7 @@ type Inventory struct {
 	owner      map[types.NamespacedName]edge.Endpoint // pod → workload
 	between    map[edge.Endpoint]edge.Endpoint        // ReplicaSet or Job → its owner
 	history    *history                               // of the pods' addresses, by their objects; not changed after it was made
-	services   map[netip.Addr]*corev1.Service
+	services   *services
 	nodes      map[netip.Addr]string // address → node name
 	namespaces []*corev1.Namespace
 	byName     map[types.NamespacedName]*corev1.Service
@@ -90,7 +91,7 @@ func New(objects []runtime.Object) *Inventory {
 		owner:      map[types.NamespacedName]edge.Endpoint{},
 		between:    map[edge.Endpoint]edge.Endpoint{},
 		history:    newHistory(),
-		services:   map[netip.Addr]*corev1.Service{},
+		services:   newServices(),
 		nodes:      map[netip.Addr]string{},
 		byName:     map[types.NamespacedName]*corev1.Service{},
 		daemonSets: map[types.NamespacedName]*appsv1.DaemonSet{},
@@ -103,6 +104,7 @@ func New(objects []runtime.Object) *Inventory {
 		inv.place(p)
 	}
 	inv.history.settle()
+	inv.resolveServices()
 	for _, w := range inv.workloads {
 		slices.SortFunc(w.Pods, func(a, b *corev1.Pod) int { return cmp.Compare(a.Name, b.Name) })
 		w.settle()
@@ -126,6 +128,11 @@ func (inv *Inventory) add(object runtime.Object) {
 		inv.pods[nameOf(o)] = o
 	case *corev1.Service:
 		inv.addService(o)
+	//lint:ignore SA1019 manifests that a person wrote have them
+	case *corev1.Endpoints:
+		inv.services.addEndpoints(o)
+	case *discoveryv1.EndpointSlice:
+		inv.services.addSlice(o)
 	case *corev1.Node:
 		inv.addNode(o)
 	case *appsv1.Deployment:
@@ -165,17 +172,13 @@ func (inv *Inventory) addBetween(kind string, o metav1.Object, selector *metav1.
 
 func (inv *Inventory) addService(s *corev1.Service) {
 	inv.byName[nameOf(s)] = s
-	for _, ip := range slices.Concat(s.Spec.ClusterIPs, []string{s.Spec.ClusterIP}, s.Spec.ExternalIPs) {
-		if addr, err := netip.ParseAddr(ip); err == nil { // "None" and "" are no addresses
-			inv.services[addr.Unmap()] = s
-		}
-	}
+	inv.services.add(s)
 }
 
 func (inv *Inventory) addNode(n *corev1.Node) {
 	for _, a := range n.Status.Addresses {
-		if addr, err := netip.ParseAddr(a.Address); err == nil { // host names are in the same list
-			inv.nodes[addr.Unmap()] = n.Name
+		if addr, err := parseAddr(a.Address); err == nil { // host names are in the same list
+			inv.nodes[addr] = n.Name
 		}
 	}
 }
@@ -197,8 +200,8 @@ func (inv *Inventory) place(p *corev1.Pod) {
 		return
 	}
 	for _, ip := range append([]corev1.PodIP{{IP: p.Status.PodIP}}, p.Status.PodIPs...) {
-		if addr, err := netip.ParseAddr(ip.IP); err == nil {
-			inv.history.lived(addr.Unmap(), nameOf(p), ref, p)
+		if addr, err := parseAddr(ip.IP); err == nil {
+			inv.history.lived(addr, nameOf(p), ref, p)
 		}
 	}
 }

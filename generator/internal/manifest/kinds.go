@@ -9,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -20,6 +21,7 @@ import (
 // kinds that are read, and the one version of each that is served by every supported Kubernetes.
 var kinds = map[string]schema.GroupVersion{
 	"Namespace": corev1.SchemeGroupVersion, "Node": corev1.SchemeGroupVersion,
+	"Endpoints": corev1.SchemeGroupVersion, "EndpointSlice": discoveryv1.SchemeGroupVersion,
 	"Pod": corev1.SchemeGroupVersion, "Service": corev1.SchemeGroupVersion, "ReplicationController": corev1.SchemeGroupVersion,
 	"Deployment": appsv1.SchemeGroupVersion, "StatefulSet": appsv1.SchemeGroupVersion,
 	"DaemonSet": appsv1.SchemeGroupVersion, "ReplicaSet": appsv1.SchemeGroupVersion,
@@ -33,7 +35,7 @@ var clusterScoped = map[string]bool{"Namespace": true, "Node": true, "ClusterNet
 // ours are the groups in which a kind of a known name is meant to be that kind. Elsewhere it is
 // another one, such as Knative's Service.
 var ours = map[string]bool{
-	"": true, "apps": true, "batch": true, "extensions": true,
+	"": true, "apps": true, "batch": true, "extensions": true, discoveryv1.GroupName: true,
 	networkingv1.GroupName: true, policyv1alpha2.GroupName: true,
 }
 
@@ -70,7 +72,7 @@ var lenient, strict = decoders()
 func decoders() (lenient, strict runtime.Decoder) {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		corev1.AddToScheme, appsv1.AddToScheme, batchv1.AddToScheme, networkingv1.AddToScheme, policyv1alpha2.Install,
+		corev1.AddToScheme, appsv1.AddToScheme, batchv1.AddToScheme, discoveryv1.AddToScheme, networkingv1.AddToScheme, policyv1alpha2.Install,
 	} {
 		utilruntime.Must(add(s))
 	}
