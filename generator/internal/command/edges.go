@@ -76,6 +76,16 @@ func complain(errOut io.Writer, s flows.Stats) {
 	if s.Malformed > 0 || s.Lost > 0 {
 		fmt.Fprintf(errOut, "%d flows read, %d malformed lines skipped, %d flows lost by the observer\n", s.Flows, s.Malformed, s.Lost)
 	}
+	if as := s.IgnoredAs; s.Ignored > 0 {
+		fmt.Fprintf(errOut, "%d records say nothing about policies: %d of ICMP, %d of the application layer, %d traces of sockets, %d others\n",
+			s.Ignored, as.ICMP, as.Application, as.Socket, as.Other)
+	}
+	if pairs := s.ICMP(); len(pairs) > 0 {
+		fmt.Fprintf(errOut, "NetworkPolicy has no word for ICMP, so no policy is written for it; seen between %d pairs of ends, most between:\n", len(pairs))
+		for _, p := range pairs[:min(len(pairs), 3)] {
+			fmt.Fprintf(errOut, "  %s and %s, %d records\n", printable(p.From), printable(p.To), p.Records)
+		}
+	}
 }
 
 func printEdges(out io.Writer, edges []edge.Edge, output string) error {

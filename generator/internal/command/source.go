@@ -28,7 +28,7 @@ type source struct {
 }
 
 func (s *source) fileFlags(f *pflag.FlagSet) {
-	f.StringSliceVar(&s.files, "flows", nil, "files of flows as hubble observe -o json prints them, gzipped or not; - is standard input; may be repeated")
+	f.StringSliceVar(&s.files, "flows", nil, "files of flows as hubble observe -o json prints them, or flow logs of Calico, gzipped or not; - is standard input; may be repeated")
 	f.Uint64Var(&s.maxMalformed, "max-malformed", 100, "give up when more lines than this cannot be read")
 }
 
@@ -86,7 +86,7 @@ func (s *source) read(ctx context.Context, inv *inventory.Inventory) (*edge.Fold
 		}
 	}
 	if stats.Malformed > 0 && stats.Flows+stats.Ignored+stats.Lost == 0 {
-		return nil, stats, fmt.Errorf("no flows: %s (and no other of %d lines can be read; give what hubble observe -o json prints)", stats.Problems[0], stats.Malformed)
+		return nil, stats, fmt.Errorf("no flows: %s (and no other of %d lines can be read; give what hubble observe -o json prints, or flow logs of Calico)", stats.Problems[0], stats.Malformed)
 	}
 	if err := attribution.Settle(); err != nil {
 		return nil, stats, err

@@ -36,6 +36,7 @@ const (
 	NoWorkload       Reason = "no-workload"       // an end's workload is not in the inventory
 	NoSelector       Reason = "no-selector"       // an end's pods have no lasting labels
 	ServiceAddress   Reason = "service-address"   // the pods behind a Service's address cannot be told
+	LeftOut          Reason = "left-out"          // the source of the flow left an address or the port out
 	PodAddress       Reason = "pod-address"       // pods had the address, and it cannot be told which one then
 	OwnNode          Reason = "own-node"          // from a pod's own node, which needs no rule
 	NoPod            Reason = "no-pod"            // neither end is a pod: policies do not apply
@@ -146,6 +147,8 @@ func judge(e edge.Edge, inv *inventory.Inventory) (Reason, string) {
 	switch {
 	case e.Verdict == flows.Dropped && (e.From.IsPod() || e.To.IsPod()):
 		return Denied, "if it is wanted, allow it by hand in the workload's policy"
+	case e.From.Entity == flows.EntityAggregated || e.To.Entity == flows.EntityAggregated || e.Port == 0 && e.Side != flows.SideUnknown:
+		return LeftOut, "have the source of the flows write addresses and ports: less aggregation of flow logs"
 	case e.From.Entity == inventory.EntityPodAddress || e.To.Entity == inventory.EntityPodAddress:
 		return PodAddress, "pods had this address one after the other: observe where flows name the pods, or give a newer inventory"
 	case !e.From.IsPod() && !e.To.IsPod():

@@ -15,9 +15,18 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// errIgnored marks a line that is well-formed and says nothing about policies: node status, agent
-// events, ICMP, application-layer records (their connection is reported too), socket traces.
-var errIgnored = errors.New("not a connection record")
+// ignored is a line that is well-formed and says nothing about policies.
+type ignored string
+
+func (i ignored) Error() string { return "not a connection record: " + string(i) }
+
+// Why a record is ignored.
+const (
+	ignoredICMP        ignored = "ICMP"
+	ignoredApplication ignored = "application layer" // its connection is reported too
+	ignoredSocket      ignored = "trace of a socket"
+	ignoredOther       ignored = "of another kind" // node status, agent events, other protocols
+)
 
 // maxNames bounds the interned strings, so that a stream of ever new names cannot fill memory.
 const maxNames = 1 << 16
@@ -27,12 +36,13 @@ const maxNames = 1 << 16
 type decoder struct {
 	parser fastjson.Parser
 	names  map[string]string
+	weight uint64 // connections that the last record stands for
 }
 
 func newDecoder() *decoder { return &decoder{names: map[string]string{}} }
 
 // decode reads a line into rec and returns the number of lost flows if the line reports a loss.
-// The error is errIgnored or says what is wrong and in which field.
+// The error is of type ignored or says what is wrong and in which field.
 func (d *decoder) decode(line []byte, rec *Record) (lost uint64, err error) {
 	v, err := d.parser.ParseBytes(line)
 	if err != nil {
@@ -41,19 +51,28 @@ func (d *decoder) decode(line []byte, rec *Record) (lost uint64, err error) {
 	if v.Type() != fastjson.TypeObject {
 		return 0, fmt.Errorf("a JSON %s, not an object", v.Type())
 	}
+	d.weight = 1
 	if f := v.Get("flow"); f != nil {
 		return 0, d.flow(f, rec, member(v, "node_name", "nodeName"))
 	}
 	if l := member(v, "lost_events", "lostEvents"); l != nil {
-		return number(member(l, "num_events_lost", "numEventsLost"))
+		n, err := number(member(l, "num_events_lost", "numEventsLost"))
+		if err != nil {
+			return 0, fmt.Errorf("num_events_lost: %w", err)
+		}
+		return n, nil
 	}
 	for _, other := range []string{"node_status", "agent_event", "debug_event", "nodeStatus", "agentEvent", "debugEvent"} {
 		if v.Exists(other) {
-			return 0, errIgnored
+			return 0, ignoredOther
 		}
 	}
+	if isCalico(v) {
+		d.weight, err = d.calico(line, v, rec)
+		return 0, err
+	}
 	if !v.Exists("verdict") && !v.Exists("IP") {
-		return 0, errors.New("neither a flow nor a report of lost flows")
+		return 0, errors.New("neither a flow of Hubble or Calico nor a report of lost flows")
 	}
 	return 0, d.flow(v, rec, nil)
 }
@@ -62,8 +81,14 @@ func (d *decoder) flow(f *fastjson.Value, rec *Record, node *fastjson.Value) err
 	if f.Type() != fastjson.TypeObject {
 		return fmt.Errorf("flow: a JSON %s, not an object", f.Type())
 	}
-	if t := string(f.GetStringBytes("Type")); t != "" && t != "L3_L4" && t != "UNKNOWN_TYPE" {
-		return errIgnored
+	switch t := string(f.GetStringBytes("Type")); t {
+	case "", "L3_L4", "UNKNOWN_TYPE":
+	case "L7":
+		return ignoredApplication
+	case "SOCK":
+		return ignoredSocket
+	default:
+		return ignoredOther
 	}
 	code, err := enum(f.Get("verdict"), flow.Verdict_value)
 	if err != nil {
@@ -72,10 +97,13 @@ func (d *decoder) flow(f *fastjson.Value, rec *Record, node *fastjson.Value) err
 	*rec = Record{}
 	ok := false
 	if rec.Verdict, ok = verdictOf(flow.Verdict(code)); !ok {
-		return errIgnored
+		return ignoredVerdict(flow.Verdict(code))
 	}
 	var s state
 	if err := d.ports(f.Get("l4"), rec, &s); err != nil {
+		if endsErr := d.ends(f, rec); err == ignoredICMP && endsErr != nil {
+			return endsErr
+		}
 		return err
 	}
 	if rec.Time, err = time.Parse(time.RFC3339Nano, string(f.GetStringBytes("time"))); err != nil {
@@ -123,7 +151,10 @@ func (d *decoder) ports(l4 *fastjson.Value, rec *Record, s *state) (err error) {
 		}
 		return nil
 	}
-	return errIgnored // ICMP, or nothing above the network layer
+	if l4.Exists("ICMPv4") || l4.Exists("ICMPv6") {
+		return ignoredICMP
+	}
+	return ignoredOther // nothing above the network layer
 }
 
 func (d *decoder) ends(f *fastjson.Value, rec *Record) (err error) {
@@ -226,7 +257,7 @@ func number(v *fastjson.Value) (uint64, error) {
 	}
 	n, err := strconv.ParseUint(strings.Trim(v.String(), `"`), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("num_events_lost: %s is not a count", clip(v.String()))
+		return 0, fmt.Errorf("%s is not a count", clip(v.String()))
 	}
 	return n, nil
 }

@@ -87,9 +87,10 @@ func (s *Stats) receive(response *observer.GetFlowsResponse, each func(*Record) 
 		return nil
 	}
 	rec, err := FromProto(response.GetFlow(), response.GetNodeName())
+	var why ignored
 	switch {
-	case errors.Is(err, errIgnored):
-		s.Ignored++
+	case errors.As(err, &why):
+		s.ignore(why, rec)
 	case err != nil:
 		s.Malformed++
 	default:
@@ -100,19 +101,27 @@ func (s *Stats) receive(response *observer.GetFlowsResponse, each func(*Record) 
 }
 
 // FromProto reads one flow as an observer sends it. node is the name in the envelope; empty: the
-// flow's own.
+// flow's own. With an error the record is nil, or of ICMP, of which only the ends are read.
 func FromProto(f *flow.Flow, node string) (*Record, error) {
-	if f == nil || f.GetType() == flow.FlowType_L7 || f.GetType() == flow.FlowType_SOCK {
-		return nil, errIgnored
+	switch {
+	case f == nil:
+		return nil, ignoredOther
+	case f.GetType() == flow.FlowType_L7:
+		return nil, ignoredApplication
+	case f.GetType() == flow.FlowType_SOCK:
+		return nil, ignoredSocket
 	}
 	rec := &Record{Node: node}
 	ok := false
 	if rec.Verdict, ok = verdictOf(f.GetVerdict()); !ok {
-		return nil, errIgnored
+		return nil, ignoredVerdict(f.GetVerdict())
 	}
 	var s state
-	if !rec.protoPorts(f.GetL4(), &s) {
-		return nil, errIgnored
+	if err := rec.protoPorts(f.GetL4(), &s); err != nil {
+		if endsErr := rec.protoEnds(f); err == ignoredICMP && endsErr != nil {
+			return nil, endsErr
+		}
+		return rec, err
 	}
 	if !f.GetTime().IsValid() || f.GetTime() == nil {
 		return nil, errors.New("flow.time: missing or out of range")
@@ -131,7 +140,7 @@ func FromProto(f *flow.Flow, node string) (*Record, error) {
 	return rec, nil
 }
 
-func (r *Record) protoPorts(l4 *flow.Layer4, s *state) bool {
+func (r *Record) protoPorts(l4 *flow.Layer4, s *state) error {
 	var from, to uint32
 	switch {
 	case l4.GetTCP() != nil:
@@ -142,11 +151,16 @@ func (r *Record) protoPorts(l4 *flow.Layer4, s *state) bool {
 		r.Protocol, from, to = corev1.ProtocolUDP, l4.GetUDP().GetSourcePort(), l4.GetUDP().GetDestinationPort()
 	case l4.GetSCTP() != nil:
 		r.Protocol, from, to = corev1.ProtocolSCTP, l4.GetSCTP().GetSourcePort(), l4.GetSCTP().GetDestinationPort()
+	case l4.GetICMPv4() != nil, l4.GetICMPv6() != nil:
+		return ignoredICMP
 	default:
-		return false
+		return ignoredOther
 	}
 	r.SourcePort, r.DestinationPort = uint16(from), uint16(to)
-	return from <= 65535 && to <= 65535
+	if from > 65535 || to > 65535 {
+		return fmt.Errorf("flow.l4.%s: %d or %d is not a port number", r.Protocol, from, to)
+	}
+	return nil
 }
 
 func (r *Record) protoEnds(f *flow.Flow) (err error) {

@@ -11,30 +11,8 @@ import (
 	"os"
 )
 
-// Bounds of what is read from a file.
-const (
-	maxLine     = 1 << 20 // bytes; a flow is about 1.5 KB
-	maxProblems = 20      // malformed lines that are remembered with what is wrong
-)
-
-// Stats counts what was read. It says how complete the evidence is.
-type Stats struct {
-	Flows     uint64 `json:"flows"`     // connection records
-	Ignored   uint64 `json:"ignored"`   // records that say nothing about policies
-	Malformed uint64 `json:"malformed"` // lines that could not be read, and were skipped
-	Lost      uint64 `json:"lost"`      // flows that the observer says it lost
-	// Problems are the first malformed lines, as "file:line: what is wrong".
-	Problems []string `json:"problems,omitempty"`
-}
-
-// Add sums two counts; the problems are kept up to the bound.
-func (s *Stats) Add(o Stats) {
-	s.Flows += o.Flows
-	s.Ignored += o.Ignored
-	s.Malformed += o.Malformed
-	s.Lost += o.Lost
-	s.Problems = append(s.Problems, o.Problems[:min(len(o.Problems), maxProblems-len(s.Problems))]...)
-}
+// maxLine bounds a line of a file, in bytes; a flow is about 1.5 KB.
+const maxLine = 1 << 20
 
 // ReadFile reads the flows of a file of JSON lines, gzipped or not; "-" is standard input. It is an
 // error when more than maxMalformed lines cannot be read: then it is not a file of flows. The
@@ -103,9 +81,10 @@ func (s *Stats) take(d *decoder, line []byte, rec *Record, each func(*Record) er
 	}
 	rec.Verdict = "" // a line without a flow leaves rec as it is
 	lost, err := d.decode(line, rec)
+	var why ignored
 	switch {
-	case errors.Is(err, errIgnored):
-		s.Ignored++
+	case errors.As(err, &why):
+		s.ignore(why, rec)
 		return nil
 	case err != nil:
 		return err
@@ -114,8 +93,12 @@ func (s *Stats) take(d *decoder, line []byte, rec *Record, each func(*Record) er
 		return nil
 	}
 	s.Flows++
-	if err := each(rec); err != nil {
-		return &stopError{err}
+	id := rec.ID
+	for i := range d.weight {
+		rec.ID = part(id, i)
+		if err := each(rec); err != nil {
+			return &stopError{err}
+		}
 	}
 	return nil
 }

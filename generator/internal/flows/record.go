@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package flows reads connection records in Hubble's format: the JSON lines that
-// `hubble observe -o json` prints, and the Observer gRPC API.
+// Package flows reads connection records: Hubble's, as the JSON lines that `hubble observe -o json`
+// prints and from the Observer gRPC API, and Calico's flow logs as JSON lines.
 //
 // Every record leaves this package oriented: Source is the side that opened the connection.
 // That comes from connection state (is_reply, TCP flags), never from port numbers; where the
@@ -44,7 +44,10 @@ type Record struct {
 	// uuid, or of its time, node and addresses when it has none.
 	ID   uint64
 	Time time.Time // UTC
-	Node string    // empty when the record does not name it
+	// Since is where the time begins that the record covers, and Time where it ends. Zero: it is of one
+	// moment.
+	Since time.Time
+	Node  string // empty when the record does not name it
 
 	Verdict Verdict
 	Side    Side
@@ -53,13 +56,14 @@ type Record struct {
 
 	Source, Destination         Endpoint
 	Protocol                    corev1.Protocol // TCP, UDP or SCTP
-	SourcePort, DestinationPort uint16
+	SourcePort, DestinationPort uint16          // 0: the record leaves it out
 }
 
 // Endpoint is one end of a connection as the observer saw it at that time.
 type Endpoint struct {
+	// Addr is not valid only where Pod is given and the record leaves it out.
 	Addr netip.Addr
-	// Namespace and Pod are empty when the address was no pod's.
+	// Namespace and Pod are empty when the address was no pod's. A Pod that ends in "*" stands for several.
 	Namespace, Pod string
 	// Kind and Workload are the pod's owner as the observer knew it, e.g. Deployment, api. Empty: not known.
 	Kind, Workload string
@@ -134,4 +138,11 @@ func verdictOf(v flow.Verdict) (verdict Verdict, ok bool) {
 		return Audited, true
 	}
 	return "", false
+}
+
+func ignoredVerdict(v flow.Verdict) ignored {
+	if v == flow.Verdict_TRACED || v == flow.Verdict_TRANSLATED {
+		return ignoredSocket
+	}
+	return ignoredOther
 }

@@ -3,7 +3,7 @@
 package inventory
 
 import (
-	"net/netip"
+	"math"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -38,9 +38,10 @@ type waiting struct {
 }
 
 type sighting struct {
-	id   uint64
-	at   int64
-	node uint32
+	id    uint64
+	at    int64
+	node  uint32
+	since uint32 // seconds before at, rounded up, where the record begins
 }
 
 // Attribute returns an Attribution that folds into fold.
@@ -54,10 +55,10 @@ func (inv *Inventory) Attribute(fold *edge.Fold) *Attribution {
 // Add folds a record, or keeps what Settle needs of it.
 func (a *Attribution) Add(r *flows.Record) error {
 	k := a.inv.named(r)
-	if err := a.learn(&r.Source, k.From, r.Time); err != nil {
+	if err := a.learn(&r.Source, k.From, r); err != nil {
 		return err
 	}
-	if err := a.learn(&r.Destination, k.To, r.Time); err != nil {
+	if err := a.learn(&r.Destination, k.To, r); err != nil {
 		return err
 	}
 	if !open(k.From) && !open(k.To) {
@@ -76,18 +77,36 @@ func (a *Attribution) Add(r *flows.Record) error {
 	for _, name := range r.Destination.Names {
 		w.names.Add(name)
 	}
-	w.seen = append(w.seen, sighting{r.ID, nanos(r.Time), a.node(r.Node)})
+	w.seen = append(w.seen, a.sighting(r))
 	a.count++
 	return nil
 }
 
 // learn takes the record's word for who had an address.
-func (a *Attribution) learn(e *flows.Endpoint, end edge.Endpoint, at time.Time) error {
-	if e.Pod == "" || !end.IsPod() || a.inv.services.byAddr[e.Addr] != nil {
+func (a *Attribution) learn(e *flows.Endpoint, end edge.Endpoint, r *flows.Record) error {
+	if e.Pod == "" || !e.Addr.IsValid() || !end.IsPod() || a.inv.services.byAddr[e.Addr] != nil {
 		return nil
 	}
-	return a.history.saw(e.Addr, types.NamespacedName{Namespace: e.Namespace, Name: e.Pod}, end, nanos(at))
+	first, last := covered(r)
+	return a.history.saw(e.Addr, types.NamespacedName{Namespace: e.Namespace, Name: e.Pod}, end, first, last)
 }
+
+// covered is the time that a record is of.
+func covered(r *flows.Record) (first, last int64) {
+	last = nanos(r.Time)
+	if r.Since.IsZero() {
+		return last, last
+	}
+	return min(last, nanos(r.Since)), last
+}
+
+func (a *Attribution) sighting(r *flows.Record) sighting {
+	first, last := covered(r)
+	seconds := (uint64(last-first) + uint64(time.Second) - 1) / uint64(time.Second)
+	return sighting{id: r.ID, at: last, node: a.node(r.Node), since: uint32(min(seconds, math.MaxUint32))}
+}
+
+func (s sighting) first() int64 { return later(s.at, -time.Duration(s.since)*time.Second) }
 
 func (a *Attribution) node(name string) uint32 {
 	n, ok := a.numbers[name]
@@ -106,7 +125,12 @@ func (a *Attribution) observation(w *waiting, s sighting) edge.Observation {
 func (a *Attribution) join() error {
 	for k, w := range a.waiting {
 		for _, s := range w.seen {
-			if err := a.rest.Add(k, a.observation(w, s)); err != nil {
+			o := a.observation(w, s)
+			if err := a.rest.Add(k, o); err != nil {
+				return err
+			}
+			o.Time = time.Unix(0, s.first()).UTC()
+			if err := a.rest.Add(k, o); err != nil { // the same flow: only the time that is covered grows
 				return err
 			}
 		}
@@ -119,7 +143,7 @@ func (a *Attribution) join() error {
 func (a *Attribution) Settle() error {
 	for k, w := range a.waiting {
 		for _, s := range w.seen {
-			if err := a.fold.Add(a.history.attribute(k, s.at, s.at), a.observation(w, s)); err != nil {
+			if err := a.fold.Add(a.history.attribute(k, s.first(), s.at), a.observation(w, s)); err != nil {
 				return err
 			}
 		}
@@ -148,5 +172,9 @@ func (h *history) attribute(k edge.Key, first, last int64) edge.Key {
 
 // open reports whether an end is an address of which only time can tell whose it was.
 func open(e edge.Endpoint) bool {
-	return !e.IsPod() && e.Addr != netip.Addr{} && e.Entity != EntityHost && e.Entity != EntityRemoteNode && e.Entity != EntityService
+	switch e.Entity {
+	case EntityHost, EntityRemoteNode, EntityService, flows.EntityAggregated:
+		return false
+	}
+	return !e.IsPod()
 }

@@ -47,6 +47,7 @@ type tenant struct {
 	pod    types.NamespacedName
 	end    edge.Endpoint // its workload
 	proofs []span        // when flows named the pod with the address; in order, more than silence apart
+	seen   []span        // within each of these it had the address at some time; in order, apart
 	life   *life         // nil: the pod is not in the inventory
 }
 
@@ -101,13 +102,19 @@ func (h *history) settle() {
 	}
 }
 
-// saw adds the proof that a pod had the address at that time.
-func (h *history) saw(addr netip.Addr, pod types.NamespacedName, end edge.Endpoint, at int64) error {
+// saw adds the proof that a pod had the address at some time from first to last.
+func (h *history) saw(addr netip.Addr, pod types.NamespacedName, end edge.Endpoint, first, last int64) error {
 	t, a, err := h.tenant(addr, pod, end)
 	if err != nil {
 		return err
 	}
-	if t.prove(at) {
+	changed := false
+	if first == last {
+		t.proofs, changed = union(t.proofs, span{first, last}, silence)
+	} else {
+		t.seen, changed = union(t.seen, span{first, last}, 0)
+	}
+	if changed {
 		a.timeline = nil
 	}
 	return nil
@@ -137,28 +144,23 @@ func (h *history) tenant(addr netip.Addr, pod types.NamespacedName, end edge.End
 	return t, a, nil
 }
 
-// prove reports whether the proof says more than the proofs before.
-func (t *tenant) prove(at int64) bool {
-	i, _ := slices.BinarySearchFunc(t.proofs, at, func(s span, at int64) int { return cmp.Compare(s.until, at) })
-	if i < len(t.proofs) && t.proofs[i].from <= at {
-		return false
+// union adds an interval to those of a list, which are in order and more than gap apart. It reports
+// whether that changed the list.
+func union(list []span, s span, gap time.Duration) ([]span, bool) {
+	i, _ := slices.BinarySearchFunc(list, later(s.from, -gap), func(l span, from int64) int { return cmp.Compare(l.until, from) })
+	j := i
+	for j < len(list) && list[j].from <= later(s.until, gap) {
+		j++
 	}
-	joins := func(i int) bool { // the interval i is near enough to be one with the proof
-		return i >= 0 && i < len(t.proofs) &&
-			t.proofs[i].from <= later(at, silence) && t.proofs[i].until >= later(at, -silence)
+	if i == j {
+		return slices.Insert(list, i, s), true
 	}
-	switch {
-	case joins(i-1) && joins(i):
-		t.proofs[i-1].until = t.proofs[i].until
-		t.proofs = slices.Delete(t.proofs, i, i+1)
-	case joins(i - 1):
-		t.proofs[i-1].until = at
-	case joins(i):
-		t.proofs[i].from = at
-	default:
-		t.proofs = slices.Insert(t.proofs, i, span{at, at})
+	joined := span{min(s.from, list[i].from), max(s.until, list[j-1].until)}
+	if j == i+1 && joined == list[i] {
+		return list, false
 	}
-	return true
+	list[i] = joined
+	return slices.Delete(list, i+1, j), true
 }
 
 // at says whose the address was at all times from first to last. known is false when it was never

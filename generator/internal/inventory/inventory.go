@@ -66,7 +66,8 @@ type Inventory struct {
 }
 
 // FromDir reads the objects of a directory of manifests, such as the output of
-// `kubectl get ns,svc,deploy,rs,sts,ds,job,cj,pod,node -A -o yaml`. A cluster's Git manifests will do too.
+// `kubectl get ns,svc,endpointslice,deploy,rs,sts,ds,job,cj,pod,node -A -o yaml`. A cluster's Git manifests
+// will do too.
 func FromDir(dir string) (*Inventory, error) {
 	set, err := manifest.Load([]string{dir}, nil, manifest.Lenient)
 	if err != nil {

@@ -32,11 +32,14 @@ func owner(timeline []segment, first, last int64) int {
 // timeline decides for all times: an address is a pod's when the pod had it for certain and no other
 // pod can have had it, clocks being apart by skew. It is never nil.
 func timeline(tenants []*tenant) []segment {
-	starts := certainStarts(tenants)
+	starts := startsOf(tenants)
 	var events []event
 	for i, t := range tenants {
 		for _, s := range t.proofs {
 			events = mark(events, i, s, true)
+			events = mark(events, i, s, false)
+		}
+		for _, s := range t.seen {
 			events = mark(events, i, s, false)
 		}
 		if t.life == nil {
@@ -50,16 +53,16 @@ func timeline(tenants []*tenant) []segment {
 	return sweep(events, len(tenants))
 }
 
-// start is when a tenant had the address for certain, having had it for less before.
+// start is from when on a tenant had the address, or had it at some time soon after.
 type start struct {
 	at     int64
 	tenant int
 }
 
-func certainStarts(tenants []*tenant) []start {
+func startsOf(tenants []*tenant) []start {
 	var starts []start
 	for i, t := range tenants {
-		for _, s := range t.proofs {
+		for _, s := range slices.Concat(t.proofs, t.seen) {
 			starts = append(starts, start{s.from, i})
 		}
 		if t.life != nil && t.life.sure != forever {
@@ -95,7 +98,7 @@ func (t *tenant) stay(self int, starts []start) (certain, possible span) {
 	return span{l.sure, last}, span{l.from, next}
 }
 
-// follower is when the first other tenant had the address for certain after that time; forever: none.
+// follower is from when on the first other tenant after that time had the address; forever: none.
 func follower(starts []start, self int, after int64) int64 {
 	i, _ := slices.BinarySearchFunc(starts, after, func(s start, at int64) int {
 		if s.at <= at {

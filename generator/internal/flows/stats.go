@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package flows
+
+import (
+	"cmp"
+	"slices"
+)
+
+const (
+	maxProblems = 20   // malformed lines that are remembered with what is wrong
+	maxPairs    = 1000 // pairs of ends with ICMP that are counted each for itself
+)
+
+// Stats counts what was read. It says how complete the evidence is.
+type Stats struct {
+	Flows     uint64  `json:"flows"`     // connection records
+	Ignored   uint64  `json:"ignored"`   // records that say nothing about policies
+	IgnoredAs Reasons `json:"ignoredAs"` // the same by their kind
+	Malformed uint64  `json:"malformed"` // lines that could not be read, and were skipped
+	Lost      uint64  `json:"lost"`      // flows that the observer says it lost
+	// Problems are the first malformed lines, as "file:line: what is wrong".
+	Problems []string `json:"problems,omitempty"`
+
+	icmp map[Pair]uint64
+}
+
+// Reasons are numbers of records that say nothing about policies.
+type Reasons struct {
+	ICMP        uint64 `json:"icmp,omitempty"`        // NetworkPolicy has no word for it
+	Application uint64 `json:"application,omitempty"` // their connections are reported too
+	Socket      uint64 `json:"socket,omitempty"`      // traces of sockets
+	Other       uint64 `json:"other,omitempty"`       // node status, agent events, other protocols
+}
+
+// Pair are two ends by the names that the record has for them.
+type Pair struct{ From, To string }
+
+// PairCount is how many ICMP records there were between two ends.
+type PairCount struct {
+	Pair
+	Records uint64
+}
+
+// ICMP are the pairs of ends with ICMP between them, those with the most records first. Beyond 1,000
+// pairs only the total grows.
+func (s *Stats) ICMP() []PairCount {
+	var out []PairCount
+	for p, n := range s.icmp {
+		out = append(out, PairCount{p, n})
+	}
+	slices.SortFunc(out, func(a, b PairCount) int {
+		return cmp.Or(cmp.Compare(b.Records, a.Records), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
+	})
+	return out
+}
+
+// Add sums two counts; what is bounded is kept up to the bound.
+func (s *Stats) Add(o Stats) {
+	s.Flows += o.Flows
+	s.Ignored += o.Ignored
+	s.Malformed += o.Malformed
+	s.Lost += o.Lost
+	s.IgnoredAs.ICMP += o.IgnoredAs.ICMP
+	s.IgnoredAs.Application += o.IgnoredAs.Application
+	s.IgnoredAs.Socket += o.IgnoredAs.Socket
+	s.IgnoredAs.Other += o.IgnoredAs.Other
+	s.Problems = append(s.Problems, o.Problems[:min(len(o.Problems), maxProblems-len(s.Problems))]...)
+	for p, n := range o.icmp {
+		s.count(p, n)
+	}
+}
+
+// ignore counts a record that says nothing about policies. rec has the ends of one of ICMP.
+func (s *Stats) ignore(why ignored, rec *Record) {
+	s.Ignored++
+	switch why {
+	case ignoredICMP:
+		s.IgnoredAs.ICMP++
+		s.count(Pair{rec.Source.String(), rec.Destination.String()}, 1)
+	case ignoredApplication:
+		s.IgnoredAs.Application++
+	case ignoredSocket:
+		s.IgnoredAs.Socket++
+	default:
+		s.IgnoredAs.Other++
+	}
+}
+
+func (s *Stats) count(p Pair, n uint64) {
+	if _, known := s.icmp[p]; !known && len(s.icmp) >= maxPairs {
+		return
+	}
+	if s.icmp == nil {
+		s.icmp = map[Pair]uint64{}
+	}
+	s.icmp[p] += n
+}
+
+// String is the end in one phrase: its workload, else its pod, else its address.
+func (e *Endpoint) String() string {
+	switch {
+	case e.Pod != "" && e.Workload != "":
+		return e.Kind + " " + e.Namespace + "/" + e.Workload
+	case e.Pod != "":
+		return "Pod " + e.Namespace + "/" + e.Pod
+	}
+	return e.Addr.String()
+}
