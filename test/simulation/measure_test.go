@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulation_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/bulkhead-dev/bulkhead/test/simulation"
+)
+
+// bulkhead is the generator's binary, as users run it.
+var bulkhead string
+
+func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+
+func buildAndRun(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "simulation")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	bulkhead = filepath.Join(dir, "bulkhead")
+	if out, err := exec.Command("go", "build", "-o", bulkhead, "../../generator").CombinedOutput(); err != nil {
+		panic(string(out))
+	}
+	return m.Run()
+}
+
+// Ways to observe an application.
+var (
+	full        = simulation.Options{Seed: 1, Rollouts: 2}
+	lossy       = simulation.Options{Seed: 2, Rollouts: 2, Loss: simulation.Loss{Rate: 0.3, Handshakes: true}}
+	kubeProxy   = simulation.Options{Seed: 3, Rollouts: 2, KubeProxy: true}
+	otherDNS    = simulation.Options{Seed: 4, DNSPort: 5353}
+	allPoints   = simulation.Options{Seed: 5, AllPoints: true}
+	disorderly  = simulation.Options{Seed: 6, Rollouts: 2, Duplicates: 0.2, Disorder: 20e9, Skew: 0.5e9}
+	denied      = simulation.Options{Seed: 7, Noise: simulation.Noise{Denied: 40, ICMP: 40}}
+	scanned     = simulation.Options{Seed: 8, Noise: simulation.Noise{Scans: 1}}
+	hubble      = simulation.Form{}
+	bare        = simulation.Form{Bare: true}
+	noWorkloads = simulation.Form{NoWorkloads: true}
+	noPods      = simulation.Form{NoPods: true}
+	noReply     = simulation.Form{NoReply: true}
+)
+
+// TestGenerate holds what the generator writes to the truth. A row names the application, how it was observed, and what
+// is wrong with the policies: nothing, or what the generator is known to get wrong.
+func TestGenerate(t *testing.T) {
+	tests := []struct {
+		app, how string
+		options  simulation.Options
+		form     simulation.Form
+		missing  []string // true edges that the policies deny
+		excess   []string // what they allow and should not
+	}{
+		{"three-tier", "full", full, hubble, nil, nil},
+		{"three-tier", "lossy", lossy, hubble, nil, nil},
+		{"three-tier", "kube-proxy", kubeProxy, hubble, nil, nil},
+		{"three-tier", "DNS at 5353", otherDNS, hubble, nil, nil},
+		{"three-tier", "all points", allPoints, hubble, nil, nil},
+		{"three-tier", "disorderly", disorderly, hubble, nil, nil},
+		{"three-tier", "denied", denied, hubble, nil, nil},
+		// A port scan that nothing stopped is learned, port by port.
+		{"three-tier", "scanned", scanned, hubble, nil, []string{
+			"StatefulSet shop/database → Deployment shop/api TCP/21000-21039", "StatefulSet shop/database → Deployment shop/web TCP/21000-21039",
+		}},
+		{"three-tier", "bare", full, bare, nil, nil},
+		{"three-tier", "no workloads", full, noWorkloads, nil, nil},
+		{"three-tier", "no pods", full, noPods, nil, nil},
+		{"three-tier", "no reply", full, noReply, nil, nil},
+		{"boutique", "full", full, hubble, nil, nil},
+		{"boutique", "lossy", lossy, hubble, nil, nil},
+		{"boutique", "kube-proxy", kubeProxy, hubble, nil, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.app+"/"+tt.how, func(t *testing.T) {
+			got := measure(t, tt.app, tt.options, tt.form)
+			t.Log(got)
+			compare(t, "denied, and true", got.Missing, tt.missing)
+			compare(t, "allowed, and not true", got.Excess, tt.excess)
+			compare(t, "without DNS", got.NoDNS, nil)
+		})
+	}
+}
+
+func compare(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("%s:\n  %s\nwant:\n  %s", what, strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+	}
+}
+
+// measure simulates an application, lets the generator write policies, and measures them.
+func measure(t *testing.T, name string, o simulation.Options, form simulation.Form) simulation.Result {
+	t.Helper()
+	trace := simulate(t, name, o)
+	dir := t.TempDir()
+	flows, err := os.Create(filepath.Join(dir, "flows.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := trace.WriteFlows(flows, form); err != nil {
+		t.Fatal(err)
+	}
+	if err := flows.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := trace.WriteInventory(filepath.Join(dir, "inventory")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(bulkhead, "generate", "--flows", "flows.jsonl", "--inventory", "inventory", "--cluster", "test", "--out", "policies")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", cmd, err, out)
+	}
+	result, err := trace.Measure(policies(t, filepath.Join(dir, "policies")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+func simulate(t *testing.T, name string, o simulation.Options) *simulation.Trace {
+	t.Helper()
+	app, err := simulation.Named(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trace, err := simulation.Run(app, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trace
+}
+
+// policies are all NetworkPolicies below a folder.
+func policies(t *testing.T, dir string) (all []*networkingv1.NetworkPolicy) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "clusters/test/*/*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no policies in %s (%v)", dir, err)
+	}
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, document := range strings.Split(string(data), "\n---\n") {
+			p := &networkingv1.NetworkPolicy{}
+			if err := yaml.Unmarshal([]byte(document), p); err != nil {
+				t.Fatalf("%s: %v", f, err)
+			}
+			if p.Kind == "NetworkPolicy" {
+				all = append(all, p)
+			}
+		}
+	}
+	return all
+}
