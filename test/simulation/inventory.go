@@ -14,6 +14,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
@@ -53,6 +54,7 @@ func (t *Trace) WriteTruth(file string) error {
 	return os.WriteFile(file, append(text, '\n'), 0o644)
 }
 
+// objects are all, in an order that is always the same.
 func (t *Trace) objects() (objects []runtime.Object) {
 	for _, n := range t.cluster.app.namespaces {
 		objects = append(objects, n)
@@ -63,6 +65,7 @@ func (t *Trace) objects() (objects []runtime.Object) {
 	for _, s := range t.cluster.app.services {
 		objects = append(objects, s.Service)
 	}
+	objects = append(objects, t.cluster.apiServers())
 	owners := map[string]bool{}
 	for _, w := range t.cluster.app.workloads {
 		objects = append(objects, w.object)
@@ -98,6 +101,21 @@ func (n *node) object() *corev1.Node {
 		Status: corev1.NodeStatus{Addresses: []corev1.NodeAddress{
 			{Type: corev1.NodeInternalIP, Address: n.addr.String()}, {Type: corev1.NodeHostName, Address: n.name},
 		}},
+	}
+}
+
+// apiServers are what is behind the API server's Service, which selects no pods.
+func (c *cluster) apiServers() runtime.Object {
+	name, port := "https", int32(nodeAPIPort)
+	return &discoveryv1.EndpointSlice{
+		TypeMeta: metav1.TypeMeta{APIVersion: "discovery.k8s.io/v1", Kind: "EndpointSlice"},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: metav1.NamespaceDefault, Name: "kubernetes", UID: uid("endpoints", "kubernetes"),
+			Labels: map[string]string{discoveryv1.LabelServiceName: "kubernetes"},
+		},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{c.controlPlane().addr.String()}}},
+		Ports:       []discoveryv1.EndpointPort{{Name: &name, Port: &port}},
 	}
 }
 

@@ -82,19 +82,19 @@ func (l *ledger) possible(c *cluster) error {
 // sources are the words for all ends that can open an edge's connections, as pods see them.
 func (c *cluster) sources(e edge) (words []string) {
 	name, outside := cutExternal(e.From)
-	if w, err := c.app.workload(e.From); err == nil && !w.hostNetwork() {
+	w, _ := c.app.workload(e.From) // nil: no workload
+	switch {
+	case e.From == controller:
+		return []string{c.controlPlane().addr.String()}
+	case w != nil && !w.hostNetwork():
 		return []string{w.String()}
-	}
-	if outside && !c.entersWithNode(e) {
+	case outside && !c.entersWithNode(e):
 		for _, a := range c.app.externals[name].Addresses {
 			words = append(words, a.String())
 		}
 		return words
 	}
-	for _, n := range c.nodes {
-		if outside && n.controlPlane {
-			continue
-		}
+	for _, n := range c.workers() {
 		words = append(words, n.addr.String())
 	}
 	return words
@@ -115,18 +115,16 @@ func (c *cluster) targets(e edge, to []destination) (targets []Edge) {
 		}
 	}
 	for _, d := range to {
-		if d.hostNetwork() {
+		if !d.hostNetwork() {
+			add(d.workload.String(), d.port)
 			continue
 		}
-		add(d.workload.String(), d.port)
-	}
-	switch {
-	case e.To == toAPI:
-		add(c.controlPlane().addr.String(), e.Port)
-	case e.To == toNode || slices.ContainsFunc(to, func(d destination) bool { return d.hostNetwork() }):
 		for _, n := range c.workers() {
-			add(n.addr.String(), e.Port)
+			add(n.addr.String(), d.port)
 		}
+	}
+	if e.To == controller {
+		add(c.controlPlane().addr.String(), e.Port)
 	}
 	return targets
 }

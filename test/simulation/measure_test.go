@@ -79,6 +79,15 @@ func TestGenerate(t *testing.T) {
 		{"boutique", "full", full, hubble, nil, nil},
 		{"boutique", "lossy", lossy, hubble, nil, nil},
 		{"boutique", "kube-proxy", kubeProxy, hubble, nil, nil},
+		{"queue", "full", full, hubble, nil, nil},
+		{"queue", "lossy", lossy, hubble, nil, nil},
+		{"queue", "kube-proxy", kubeProxy, hubble, toAPIServer("CronJob orders/cleanup"), nil},
+		{"mesh", "full", full, hubble, nil, nil},
+		{"mesh", "lossy", lossy, hubble, nil, nil},
+		{"mesh", "kube-proxy", kubeProxy, hubble, toAPIServer("Deployment istio-system/istiod", "StatefulSet monitoring/prometheus"), nil},
+		{"spread", "full", full, hubble, nil, nil},
+		{"spread", "lossy", lossy, hubble, nil, nil},
+		{"spread", "kube-proxy", kubeProxy, hubble, toAPIServer("Deployment observability/operator", "StatefulSet observability/prometheus"), nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.app+"/"+tt.how, func(t *testing.T) {
@@ -89,6 +98,15 @@ func TestGenerate(t *testing.T) {
 			compare(t, "without DNS", got.NoDNS, nil)
 		})
 	}
+}
+
+// toAPIServer are the edges that the generator misses behind kube-proxy: flows show the address of the API server's
+// Service, and it does not read where that leads from the inventory's EndpointSlice.
+func toAPIServer(from ...string) (edges []string) {
+	for _, w := range from {
+		edges = append(edges, w+" → 172.18.0.5 TCP/6443")
+	}
+	return edges
 }
 
 func compare(t *testing.T, what string, got, want []string) {

@@ -11,7 +11,7 @@ import (
 
 // probesPerHour is how often the kubelet is seen to probe a port. It probes more often than that, with nothing more to
 // learn from it.
-const probesPerHour = 2
+const probesPerHour = 0.5
 
 // probes come from a pod's own node.
 func (t *traffic) probes() error {
@@ -59,7 +59,7 @@ func (t *traffic) names() error {
 			continue
 		}
 		r := t.stream("names", p.name, p.start.String())
-		t.during(r, p, 1, func(at time.Time) {
+		t.during(r, p, 0.5, func(at time.Time) {
 			c := connection{at: at, from: endOf(p), service: s, servicePort: dnsPort, protocol: corev1.ProtocolUDP}
 			if r.IntN(10) == 0 {
 				c.protocol = corev1.ProtocolTCP // the answer was truncated

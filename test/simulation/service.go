@@ -12,7 +12,11 @@ import (
 )
 
 // apiServer is the Service that the control plane makes for itself; no pod is behind it.
-const apiServer = "default/kubernetes"
+const (
+	apiServer     = "default/kubernetes"
+	apiServerPort = 443
+	nodeAPIPort   = 6443 // where the node of the control plane has it
+)
 
 // service is a Service with what is behind it.
 type service struct {

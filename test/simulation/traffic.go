@@ -83,6 +83,9 @@ func (t *traffic) edge(e edge) error {
 				return err
 			}
 			c.servicePort = e.Port
+			if c.service.headless() {
+				c.service = nil // its name stands for the pods' addresses
+			}
 		}
 		if t.choose(r, e, to, &c) {
 			t.ledger.use(&c)
@@ -127,8 +130,8 @@ func (t *traffic) opener(r *rand.Rand, e edge, w *workload, at time.Time) (end, 
 		x := t.app.externals[name]
 		return end{addr: pick(r, x.Addresses), names: x.Names}, true
 	}
-	if e.From == toNode {
-		return pick(r, t.nodes).end(), true
+	if e.From == controller {
+		return t.controlPlane().end(), true
 	}
 	alive := t.alive(w, at)
 	if len(alive) == 0 {
@@ -144,12 +147,8 @@ func (t *traffic) choose(r *rand.Rand, e edge, to []destination, c *connection) 
 		c.to = end{addr: pick(r, x.Addresses), names: x.Names}
 		return true
 	}
-	switch e.To {
-	case toNode:
-		c.to = pick(r, t.workers()).end()
-		return true
-	case toAPI:
-		c.to, c.servicePort = t.controlPlane().end(), 443
+	if e.To == controller {
+		c.to, c.servicePort = t.controlPlane().end(), apiServerPort
 		c.service, _ = t.app.service(apiServer) // the system has it
 		return true
 	}

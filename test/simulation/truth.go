@@ -13,16 +13,16 @@ import (
 
 // edge is one line of truth.yaml: who opens connections to whom.
 type edge struct {
-	// From is "namespace/workload", "external NAME" or "node" (not the kubelet: its probes follow from the manifests).
+	// From is "namespace/workload", "external NAME" or "kube-apiserver". The kubelet's probes follow from the manifests.
 	From string `json:"from"`
-	// To is "namespace/workload" (its pods' addresses are dialled), "service namespace/name", "external NAME",
-	// "node" or "kube-apiserver".
+	// To is "namespace/workload" (its pods' addresses are dialled), "service namespace/name", "external NAME" or
+	// "kube-apiserver".
 	To string `json:"to"`
 	// Protocol is TCP, UDP or SCTP; empty: TCP.
 	Protocol corev1.Protocol `json:"protocol,omitempty"`
 	// Port is the Service's if To is one, else the pod's or the host's.
 	Port uint16 `json:"port"`
-	// PerHour is how many connections are opened, by all pods of From together; 0: 12. A CronJob's pods open
+	// PerHour is how many connections are opened, by all pods of From together; 0: 4. A CronJob's pods open
 	// PerRun, at least one, in each run instead.
 	PerHour float64 `json:"perHour,omitempty"`
 	PerRun  int     `json:"perRun,omitempty"`
@@ -58,7 +58,7 @@ func (a *Application) addTruth(data []byte) error {
 	for _, e := range truth.Edges {
 		e.Protocol = protocolOr(e.Protocol)
 		if e.PerHour == 0 {
-			e.PerHour = 12
+			e.PerHour = 4
 		}
 		e.PerRun = max(e.PerRun, 1)
 		a.edges = append(a.edges, e)
@@ -70,8 +70,7 @@ func (a *Application) addTruth(data []byte) error {
 const (
 	toService  = "service "
 	toExternal = "external "
-	toNode     = "node"
-	toAPI      = "kube-apiserver"
+	controller = "kube-apiserver"
 )
 
 func cutExternal(word string) (name string, ok bool) { return strings.CutPrefix(word, toExternal) }
@@ -85,7 +84,7 @@ func (a *Application) check(e edge) error {
 		if !strings.HasPrefix(e.To, toService) {
 			return fmt.Errorf("what is outside reaches pods through a Service only, not %s", e.To)
 		}
-	} else if _, err := a.workload(e.From); err != nil && e.From != toNode {
+	} else if _, err := a.workload(e.From); err != nil && e.From != controller {
 		return err
 	}
 	if name, ok := cutExternal(e.To); ok {
@@ -94,7 +93,7 @@ func (a *Application) check(e edge) error {
 		}
 		return nil
 	}
-	if e.To == toNode || e.To == toAPI {
+	if e.To == controller {
 		return nil
 	}
 	_, err := a.destinations(e)
@@ -111,7 +110,7 @@ type destination struct {
 func (a *Application) destinations(e edge) ([]destination, error) {
 	name, ok := strings.CutPrefix(e.To, toService)
 	switch {
-	case e.To == toNode || e.To == toAPI || strings.HasPrefix(e.To, toExternal):
+	case e.To == controller || strings.HasPrefix(e.To, toExternal):
 		return nil, nil
 	case !ok:
 		w, err := a.workload(e.To)
