@@ -24,9 +24,19 @@ type Criteria struct {
 // DefaultCriteria are what people expect: two records, and what a port scanner or a crawler exceeds at once.
 func DefaultCriteria() Criteria { return Criteria{MinFlows: 2, ScanPorts: 10, ScanTargets: 50} }
 
-// hardly is how many records of a connection are so few that it may have been an attempt: those of a handshake that
-// both sides report, and of its end.
-const hardly = 6
+// attempt is how many records of one pod are so few that they may be an attempt: those of a handshake that both sides
+// report, and of its end.
+const attempt = 6
+
+// hardlyUsed reports whether a connection was seen so little that each pod may only have been tried once.
+func (c *Candidate) hardlyUsed(inv *inventory.Inventory) bool {
+	pods := 1
+	if w := inv.Workload(c.To); w != nil {
+		pods = max(pods, len(w.Pods))
+	}
+	n, _ := c.Evidence.Flows.Value()
+	return n <= uint64(attempt*pods)
+}
 
 type knock struct {
 	from, to edge.Endpoint // to is empty where targets are counted
@@ -35,10 +45,10 @@ type knock struct {
 }
 
 // doubt says of each connection why it is not learned, if it is not.
-func (c Criteria) doubt(all []Candidate) {
+func (c Criteria) doubt(all []Candidate, inv *inventory.Inventory) {
 	ports, targets := map[knock]int{}, map[knock]int{}
 	for _, o := range all {
-		if n, _ := o.Evidence.Flows.Value(); n <= hardly {
+		if o.hardlyUsed(inv) {
 			ports[knock{from: o.From, to: o.To, protocol: o.Protocol}]++
 			targets[knock{from: o.From, protocol: o.Protocol, port: o.Port}]++
 		}
@@ -51,12 +61,12 @@ func (c Criteria) doubt(all []Candidate) {
 		switch {
 		case o.Evidence.Verdict == flows.Dropped:
 			o.Doubt, o.Detail = Denied, "accept it in the plan if it is wanted"
-		case n <= hardly && c.ScanPorts > 0 && p > c.ScanPorts:
+		case c.ScanPorts > 0 && p > c.ScanPorts && o.hardlyUsed(inv):
 			o.Doubt, o.Detail = Scan, fmt.Sprintf("one of %d ports that were tried and hardly used", p)
-		case n <= hardly && c.ScanTargets > 0 && t > c.ScanTargets:
+		case c.ScanTargets > 0 && t > c.ScanTargets && o.hardlyUsed(inv):
 			o.Doubt, o.Detail = Scan, fmt.Sprintf("one of %d targets that were tried and hardly used", t)
-		case fromOutside(o.From):
-			o.Doubt, o.Detail = Outside, "accept it in the plan with the addresses that may come, such as world"
+		case fromOutside(o.From) && !inv.Published(o.To, o.Protocol, o.Port):
+			o.Doubt, o.Detail = Outside, "no Service publishes it: accept it in the plan with the addresses that may come, such as world"
 		case n < c.MinFlows:
 			o.Doubt, o.Detail = OneOff, "observe for longer, or accept it in the plan"
 		}

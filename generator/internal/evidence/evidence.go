@@ -29,7 +29,7 @@ const (
 	Denied           Reason = "denied"            // it was dropped: somebody must decide
 	Scan             Reason = "scan"              // one of many ports or targets that were tried and hardly used
 	OneOff           Reason = "one-off"           // it was hardly seen
-	Outside          Reason = "outside"           // from an address outside of the cluster
+	Outside          Reason = "outside"           // from outside of the cluster, to what no Service publishes
 	NewPeer          Reason = "new-peer"          // from a namespace that had no approved connection before
 	Rejected         Reason = "rejected"          // the plan says no
 	DirectionUnknown Reason = "direction-unknown" // nobody saw who opened it
@@ -122,6 +122,9 @@ func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria) (Evide
 	audited := map[edge.Key]bool{}
 	for _, e := range settled.Edges() {
 		if reason, detail := judge(e, inv); reason != "" {
+			if e.Verdict == flows.Dropped && reason != NoPod {
+				reason, detail = Denied, fmt.Sprintf("%s: %s", reason, detail)
+			}
 			out.Listed = append(out.Listed, Listed{e, reason, detail})
 			continue
 		}
@@ -139,14 +142,12 @@ func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria) (Evide
 		c := Connection{From: e.From, To: e.To, Protocol: e.Protocol, Port: e.Port, Audited: audited[e.Key], Evidence: e}
 		out.Connections = append(out.Connections, Candidate{Connection: c})
 	}
-	criteria.doubt(out.Connections)
+	criteria.doubt(out.Connections, inv)
 	return out, nil
 }
 
 func judge(e edge.Edge, inv *inventory.Inventory) (Reason, string) {
 	switch {
-	case e.Verdict == flows.Dropped && (e.From.IsPod() || e.To.IsPod()):
-		return Denied, "if it is wanted, allow it by hand in the workload's policy"
 	case e.From.Entity == flows.EntityAggregated || e.To.Entity == flows.EntityAggregated || e.Port == 0 && e.Side != flows.SideUnknown:
 		return LeftOut, "have the source of the flows write addresses and ports: less aggregation of flow logs"
 	case e.From.Entity == inventory.EntityPodAddress || e.To.Entity == inventory.EntityPodAddress:
@@ -165,9 +166,6 @@ func judge(e edge.Edge, inv *inventory.Inventory) (Reason, string) {
 			continue
 		}
 		w := inv.Workload(end)
-		if w == nil && e.Verdict == flows.Dropped {
-			return Denied, fmt.Sprintf("%s is not in the inventory", end)
-		}
 		if w == nil {
 			return NoWorkload, fmt.Sprintf("%s is not in the inventory", end)
 		}

@@ -175,6 +175,21 @@ func (inv *Inventory) Behind(k edge.Key) []Backend {
 	return s.behind
 }
 
+// Published reports whether a Service leads clients from outside of the cluster there.
+func (inv *Inventory) Published(to edge.Endpoint, protocol corev1.Protocol, port uint16) bool {
+	for o, ports := range inv.services.byPort {
+		if o.Namespace != to.Namespace || o.Spec.Type != corev1.ServiceTypeLoadBalancer && o.Spec.Type != corev1.ServiceTypeNodePort && len(o.Spec.ExternalIPs) == 0 {
+			continue
+		}
+		for at, s := range ports {
+			if at.protocol == protocol && slices.Contains(s.behind, Backend{to, port}) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // parseAddr reads an address; one of IPv4 within IPv6 is of IPv4.
 func parseAddr(text string) (netip.Addr, error) {
 	addr, err := netip.ParseAddr(text)
