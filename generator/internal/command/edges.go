@@ -76,6 +76,9 @@ func complain(errOut io.Writer, s flows.Stats) {
 	if s.Malformed > 0 || s.Lost > 0 {
 		fmt.Fprintf(errOut, "%d flows read, %d malformed lines skipped, %d flows lost by the observer\n", s.Flows, s.Malformed, s.Lost)
 	}
+	if s.Misdated > 0 {
+		fmt.Fprintf(errOut, "%d flows are left out: their times are more than a day from all others, as by a clock that jumps\n", s.Misdated)
+	}
 	if as := s.IgnoredAs; s.Ignored > 0 {
 		fmt.Fprintf(errOut, "%d records say nothing about policies: %d of ICMP, %d of the application layer, %d traces of sockets, %d others\n",
 			s.Ignored, as.ICMP, as.Application, as.Socket, as.Other)

@@ -67,8 +67,7 @@ func (s *source) check() error {
 
 // read folds all flows of the source, attributed by the inventory. The source was checked.
 func (s *source) read(ctx context.Context, inv *inventory.Inventory) (*edge.Fold, flows.Stats, error) {
-	fold, stats := edge.NewFold(edge.DefaultLimit), flows.Stats{}
-	attribution := inv.Attribute(fold)
+	stats, attribution := flows.Stats{}, inv.Attribute(edge.DefaultLimit)
 	q := flows.Query{Last: s.last}
 	if s.since > 0 {
 		q.Since = time.Now().Add(-s.since)
@@ -88,11 +87,13 @@ func (s *source) read(ctx context.Context, inv *inventory.Inventory) (*edge.Fold
 	if stats.Malformed > 0 && stats.Flows+stats.Ignored+stats.Lost == 0 {
 		return nil, stats, fmt.Errorf("no flows: %s (and no other of %d lines can be read; give what hubble observe -o json prints, or flow logs of Calico)", stats.Problems[0], stats.Malformed)
 	}
-	if err := attribution.Settle(); err != nil {
+	fold, err := attribution.Settle()
+	if err != nil {
 		return nil, stats, err
 	}
-	translated, err := inv.Translate(fold)
-	return translated, stats, err
+	stats.Misdated = attribution.Misdated
+	fold, err = inv.Translate(fold)
+	return fold, stats, err
 }
 
 // words are the source's flags again, for the command that reproduces a result.

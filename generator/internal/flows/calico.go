@@ -74,7 +74,10 @@ func (d *decoder) calico(line []byte, v *fastjson.Value, rec *Record) (weight ui
 	if rec.DestinationPort, err = calicoPort(v.Get("dest_port")); err != nil {
 		return 0, fmt.Errorf("dest_port: %w", err)
 	}
-	rec.Destination.Names = d.texts(v.Get("dest_domains"))
+	rec.Destination.Names = dnsNames(d.texts(v.Get("dest_domains")))
+	if err := rec.check(); err != nil {
+		return 0, err
+	}
 	rec.Verdict, rec.ID = verdict, xxhash.Sum64(line)
 	started, err := number(v.Get("num_flows_started"))
 	if err != nil {
@@ -148,11 +151,7 @@ func calicoTime(v *fastjson.Value) (time.Time, error) {
 		return time.Time{}, errors.New("missing")
 	}
 	if s := v.GetStringBytes(); s != nil {
-		t, err := time.Parse(time.RFC3339Nano, string(s))
-		if err != nil {
-			return time.Time{}, errors.New("not in RFC 3339 form")
-		}
-		return t.UTC(), nil
+		return parseTime(s)
 	}
 	n, err := v.Int64()
 	if err != nil || n < 0 || n > math.MaxUint32 {

@@ -109,6 +109,7 @@ func TestMalformed(t *testing.T) {
 		strings.Replace(good, "FORWARDED", "PERHAPS", 1):          "flow.verdict",
 		strings.Replace(good, "53", "70000", 1):                   "flow.l4.UDP.destination_port: 70000",
 		strings.Replace(good, "2026", "x", 1):                     "flow.time",
+		strings.Replace(good, "2026", "1970", 1):                  "flow.time: the year 1970",
 		strings.Replace(good, `"Type"`, `"is_reply":1,"Type"`, 1): "flow.is_reply",
 		strings.Repeat("x", maxLine+1):                            "longer than",
 	} {
@@ -156,8 +157,41 @@ func TestGzipLossAndStop(t *testing.T) {
 	if err := os.WriteFile(cut, packed.Bytes()[:packed.Len()/2], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadFile(cut, 0, func(*Record) error { return nil }); err == nil {
-		t.Error("half a gzip file was taken for a whole one")
+	stats, err = ReadFile(cut, 0, func(*Record) error { return nil })
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%s, line %d, after %d flows: the gzip data is cut off", cut, stats.Flows+1, stats.Flows)) {
+		t.Errorf("half a gzip file: %v (%d flows)", err, stats.Flows)
+	}
+}
+
+// TestCraftedNames: a name that Kubernetes would not take makes the line malformed, a name of DNS that is none
+// is left out, and what is taken has nothing in it that YAML, Markdown, HTML, paths or terminals act on.
+func TestCraftedNames(t *testing.T) {
+	const line = `{"flow":{"time":"2026-11-20T10:00:00Z","verdict":"FORWARDED","IP":{"source":"10.0.0.1","destination":"10.0.0.2"},"l4":{"UDP":{"destination_port":53}},"Type":"L3_L4",` +
+		`"source":{"namespace":%q,"pod_name":%q,"workloads":[{"kind":%q,"name":%q}]},"destination":{"labels":[%q]},"destination_names":[%q,"example.org"]},"node_name":%q}`
+	good := []any{"shop", "web-1.a", "Deployment", "web.a", "reserved:world", "_srv.example.org", "cluster-1/node_1.Example"}
+	crafted := []string{
+		"a: b", "a\nb", "../a", "a/b", "<b>", "[a](b)", "`a`", "a|b", "$(a)", "-a", "a-", "\u001b[2J", "\u202e", "ä", "a\u0000", strings.Repeat("a", 500),
+	}
+	for field, valid := range good {
+		for _, bad := range append(crafted, valid.(string)) {
+			values := append([]any(nil), good...)
+			values[field] = bad
+			text := strings.ReplaceAll(fmt.Sprintf(line, values...), `\\`, `\`)
+			var rec Record
+			_, err := newDecoder().decode([]byte(text), &rec)
+			switch {
+			case bad == valid || field == 4:
+				if err != nil || bad == valid && rec.Destination.Entity != "world" || bad != valid && rec.Destination.Entity != "" {
+					t.Errorf("%.40q is taken as entity %q: %v", bad, rec.Destination.Entity, err)
+				}
+			case field == 5:
+				if names := rec.Destination.Names; err != nil || len(names) != 1 && !isDNS(names[0]) {
+					t.Errorf("%.40q is taken as names %q: %v", bad, names, err)
+				}
+			case err == nil && (field != 6 || !isNode(bad)):
+				t.Errorf("%.40q is taken for %v", bad, valid)
+			}
+		}
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/cilium/cilium/api/v1/flow"
 	"github.com/valyala/fastjson"
@@ -28,8 +27,11 @@ const (
 	ignoredOther       ignored = "of another kind" // node status, agent events, other protocols
 )
 
-// maxNames bounds the interned strings, so that a stream of ever new names cannot fill memory.
-const maxNames = 1 << 16
+// Bounds of the interned strings, so that a stream of ever new names cannot fill memory.
+const (
+	maxNames = 1 << 16
+	maxName  = 512 // bytes of each
+)
 
 // decoder reads one line at a time. It reads only the fields that are needed, because protojson
 // takes ten times as long; a test holds it to protojson's reading.
@@ -106,10 +108,9 @@ func (d *decoder) flow(f *fastjson.Value, rec *Record, node *fastjson.Value) err
 		}
 		return err
 	}
-	if rec.Time, err = time.Parse(time.RFC3339Nano, string(f.GetStringBytes("time"))); err != nil {
-		return errors.New("flow.time: missing, or not in RFC 3339 form")
+	if rec.Time, err = parseTime(f.GetStringBytes("time")); err != nil {
+		return fmt.Errorf("flow.time: %w", err)
 	}
-	rec.Time = rec.Time.UTC()
 	if node == nil {
 		node = member(f, "node_name", "nodeName")
 	}
@@ -127,6 +128,9 @@ func (d *decoder) flow(f *fastjson.Value, rec *Record, node *fastjson.Value) err
 		if s.reply, err = reply.Bool(); err != nil {
 			return errors.New("flow.is_reply: not true or false")
 		}
+	}
+	if err := rec.check(); err != nil {
+		return fmt.Errorf("flow.%w", err)
 	}
 	rec.identify(f.GetStringBytes("uuid"))
 	rec.orient(s)
@@ -167,8 +171,8 @@ func (d *decoder) ends(f *fastjson.Value, rec *Record) (err error) {
 	}
 	d.endpoint(f.Get("source"), &rec.Source)
 	d.endpoint(f.Get("destination"), &rec.Destination)
-	rec.Source.Names = d.texts(member(f, "source_names", "sourceNames"))
-	rec.Destination.Names = d.texts(member(f, "destination_names", "destinationNames"))
+	rec.Source.Names = dnsNames(d.texts(member(f, "source_names", "sourceNames")))
+	rec.Destination.Names = dnsNames(d.texts(member(f, "destination_names", "destinationNames")))
 	return nil
 }
 
@@ -189,7 +193,7 @@ func (d *decoder) endpoint(v *fastjson.Value, e *Endpoint) {
 func (e *Endpoint) setLabels(labels []string) {
 	e.Labels = labels
 	for _, l := range labels {
-		if name, ok := strings.CutPrefix(l, "reserved:"); ok && (e.Entity == "" || name != "world") {
+		if name, ok := strings.CutPrefix(l, "reserved:"); ok && (e.Entity == "" || name != "world") && isName(name, 63, false) {
 			e.Entity = name
 		}
 	}
@@ -201,7 +205,7 @@ func (d *decoder) text(v *fastjson.Value) string {
 		return s
 	}
 	s := string(b)
-	if len(d.names) < maxNames {
+	if len(d.names) < maxNames && len(s) <= maxName {
 		d.names[s] = s
 	}
 	return s
@@ -289,7 +293,7 @@ func clip(s string) string {
 		s = s[:limit] + "…"
 	}
 	return strings.ToValidUTF8(strings.Map(func(r rune) rune {
-		if r < ' ' {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
 			return ' '
 		}
 		return r

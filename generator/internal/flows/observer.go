@@ -135,6 +135,9 @@ func FromProto(f *flow.Flow, node string) (*Record, error) {
 	}
 	s.direction = f.GetTrafficDirection()
 	s.known, s.reply = f.GetIsReply() != nil, f.GetIsReply().GetValue()
+	if err := rec.check(); err != nil {
+		return nil, fmt.Errorf("flow.%w", err)
+	}
 	rec.identify([]byte(f.GetUuid()))
 	rec.orient(s)
 	return rec, nil
@@ -176,7 +179,7 @@ func (r *Record) protoEnds(f *flow.Flow) (err error) {
 }
 
 func protoEndpoint(p *flow.Endpoint, addr netip.Addr, names []string) Endpoint {
-	e := Endpoint{Addr: addr, Pod: p.GetPodName(), Names: names}
+	e := Endpoint{Addr: addr, Pod: p.GetPodName(), Names: dnsNames(names)}
 	if e.Pod != "" {
 		e.Namespace = p.GetNamespace()
 		if w := p.GetWorkloads(); len(w) > 0 {

@@ -47,7 +47,7 @@ func Read(in io.Reader, name string, maxMalformed uint64, each func(*Record) err
 			return stats, nil
 		}
 		if err != nil && !errors.Is(err, errLongLine) {
-			return stats, fmt.Errorf("read flows from %s, line %d: %w", name, number, err)
+			return stats, fmt.Errorf("read flows from %s, line %d, after %d flows: %w", name, number, stats.Flows, explain(err))
 		}
 		if err == nil {
 			err = stats.take(d, line, &rec, each)
@@ -114,6 +114,14 @@ func unzip(r *bufio.Reader) (*bufio.Reader, error) {
 		return nil, err
 	}
 	return bufio.NewReaderSize(z, 1<<18), nil
+}
+
+// explain says what to do about a file that is damaged as a whole.
+func explain(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, gzip.ErrChecksum) {
+		return fmt.Errorf("the gzip data is cut off or damaged, copy the file again (what can be saved: gzip -dc FILE | bulkhead … --flows -): %w", err)
+	}
+	return err
 }
 
 var errLongLine = fmt.Errorf("longer than %d bytes", maxLine)

@@ -19,6 +19,8 @@ type Stats struct {
 	IgnoredAs Reasons `json:"ignoredAs"` // the same by their kind
 	Malformed uint64  `json:"malformed"` // lines that could not be read, and were skipped
 	Lost      uint64  `json:"lost"`      // flows that the observer says it lost
+	// Misdated are flows that were left out because of their times; whoever folds them knows.
+	Misdated uint64 `json:"misdated,omitempty"`
 	// Problems are the first malformed lines, as "file:line: what is wrong".
 	Problems []string `json:"problems,omitempty"`
 
@@ -61,6 +63,7 @@ func (s *Stats) Add(o Stats) {
 	s.Ignored += o.Ignored
 	s.Malformed += o.Malformed
 	s.Lost += o.Lost
+	s.Misdated += o.Misdated
 	s.IgnoredAs.ICMP += o.IgnoredAs.ICMP
 	s.IgnoredAs.Application += o.IgnoredAs.Application
 	s.IgnoredAs.Socket += o.IgnoredAs.Socket

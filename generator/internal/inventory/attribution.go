@@ -21,13 +21,17 @@ const maxWaiting = 1 << 21
 // address therefore wait for Settle; the order of records does not matter. It is not safe for
 // concurrent use.
 type Attribution struct {
+	// Misdated are flows that were left out, because only a wrong clock can have dated them: they are
+	// more than a day from all others, and few. It is set by Settle.
+	Misdated uint64
+
 	inv     *Inventory
-	fold    *edge.Fold
+	origin  *origin
+	eras    eras
 	history *history
 	waiting map[edge.Key]*waiting
-	count   int        // sightings that wait
-	rest    *edge.Fold // what waits together
-	nodes   []string   // by the number in a sighting
+	count   int      // sightings that wait
+	nodes   []string // by the number in a sighting
 	numbers map[string]uint32
 }
 
@@ -44,16 +48,26 @@ type sighting struct {
 	since uint32 // seconds before at, rounded up, where the record begins
 }
 
-// Attribute returns an Attribution that folds into fold.
-func (inv *Inventory) Attribute(fold *edge.Fold) *Attribution {
+// Attribute returns an Attribution for at most limit edges.
+func (inv *Inventory) Attribute(limit int) *Attribution {
 	return &Attribution{
-		inv: inv, fold: fold, history: inv.history.clone(), waiting: map[edge.Key]*waiting{},
-		rest: edge.NewFold(edge.DefaultLimit), numbers: map[string]uint32{},
+		inv: inv, origin: newOrigin(inv), eras: eras{limit: limit}, history: inv.history.clone(),
+		waiting: map[edge.Key]*waiting{}, numbers: map[string]uint32{},
 	}
 }
 
 // Add folds a record, or keeps what Settle needs of it.
 func (a *Attribution) Add(r *flows.Record) error {
+	now, err := a.eras.at(nanos(r.Time))
+	if err != nil {
+		return err
+	}
+	if now == nil {
+		a.eras.dropped++
+		return nil
+	}
+	now.flows++
+	a.origin.look(r)
 	k := a.inv.named(r)
 	if err := a.learn(&r.Source, k.From, r); err != nil {
 		return err
@@ -62,7 +76,7 @@ func (a *Attribution) Add(r *flows.Record) error {
 		return err
 	}
 	if !open(k.From) && !open(k.To) {
-		return a.fold.Add(k, Observe(r))
+		return now.fold.Add(k, Observe(r))
 	}
 	if a.count == maxWaiting {
 		if err := a.join(); err != nil {
@@ -125,12 +139,16 @@ func (a *Attribution) observation(w *waiting, s sighting) edge.Observation {
 func (a *Attribution) join() error {
 	for k, w := range a.waiting {
 		for _, s := range w.seen {
+			then, err := a.eras.at(s.at)
+			if err != nil {
+				return err
+			}
 			o := a.observation(w, s)
-			if err := a.rest.Add(k, o); err != nil {
+			if err := then.rest.Add(k, o); err != nil {
 				return err
 			}
 			o.Time = time.Unix(0, s.first()).UTC()
-			if err := a.rest.Add(k, o); err != nil { // the same flow: only the time that is covered grows
+			if err := then.rest.Add(k, o); err != nil { // the same flow: only the time that is covered grows
 				return err
 			}
 		}
@@ -139,22 +157,33 @@ func (a *Attribution) join() error {
 	return nil
 }
 
-// Settle folds all that waits. It is called when the input was read.
-func (a *Attribution) Settle() error {
+// Settle folds all that waits and returns all edges. It is called when the input was read, and once. It is
+// an error if the flows are of another cluster than the inventory.
+func (a *Attribution) Settle() (*edge.Fold, error) {
+	if err := a.origin.check(); err != nil {
+		return nil, err
+	}
 	for k, w := range a.waiting {
 		for _, s := range w.seen {
-			if err := a.fold.Add(a.history.attribute(k, s.first(), s.at), a.observation(w, s)); err != nil {
-				return err
+			then, err := a.eras.at(s.at)
+			if err != nil {
+				return nil, err
+			}
+			if err := then.fold.Add(a.history.attribute(k, s.first(), s.at), a.observation(w, s)); err != nil {
+				return nil, err
 			}
 		}
 	}
-	for _, e := range a.rest.Edges() {
-		if err := a.fold.Put(a.history.attribute(e.Key, nanos(e.First), nanos(e.Last)), &e); err != nil {
-			return err
+	for _, then := range a.eras.list {
+		for _, e := range then.rest.Edges() {
+			if err := then.fold.Put(a.history.attribute(e.Key, nanos(e.First), nanos(e.Last)), &e); err != nil {
+				return nil, err
+			}
 		}
 	}
-	a.waiting, a.count, a.rest = map[edge.Key]*waiting{}, 0, edge.NewFold(edge.DefaultLimit)
-	return nil
+	fold, misdated, err := a.eras.main()
+	a.Misdated = misdated
+	return fold, err
 }
 
 // attribute gives the ends that are only addresses to the pods that had them from first to last.

@@ -92,14 +92,14 @@ func object(name string, addr netip.Addr, at, life time.Duration, running bool) 
 
 func attribute(t *testing.T, inv *inventory.Inventory, records []*flows.Record) []edge.Edge {
 	t.Helper()
-	fold := edge.NewFold(edge.DefaultLimit)
-	a := inv.Attribute(fold)
+	a := inv.Attribute(edge.DefaultLimit)
 	for _, r := range records {
 		if err := a.Add(r); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := a.Settle(); err != nil {
+	fold, err := a.Settle()
+	if err != nil {
 		t.Fatal(err)
 	}
 	return fold.Edges()

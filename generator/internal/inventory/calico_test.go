@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 )
@@ -29,14 +28,14 @@ func TestCalicoEdges(t *testing.T) {
 	} {
 		to := strings.Fields(tt.to)
 		text := strings.NewReplacer("FROM", tt.from, "IP", to[0], "AGGR", to[1], "NS", to[2], "TYPE", to[3], "PORT", tt.port).Replace(line)
-		fold := edge.NewFold(10)
-		a := inv.Attribute(fold)
+		a := inv.Attribute(10)
 		for range 2 { // reading it twice changes nothing
 			if _, err := flows.Read(strings.NewReader(text), "f", 0, a.Add); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := a.Settle(); err != nil {
+		fold, err := a.Settle()
+		if err != nil {
 			t.Fatal(err)
 		}
 		edges := fold.Edges()

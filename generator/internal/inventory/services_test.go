@@ -128,7 +128,7 @@ func translatedInventory(t *testing.T) *inventory.Inventory {
 func to(addr, protocol string, port uint16) *flows.Record {
 	r := &flows.Record{
 		Time: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC), Oriented: true, Side: flows.Egress, Verdict: flows.Forwarded,
-		Protocol: "TCP", DestinationPort: port, Node: "node-2", ID: uint64(port),
+		Protocol: "TCP", DestinationPort: port, ID: uint64(port),
 		Source: flows.Endpoint{Namespace: "shop", Pod: "web-1", Kind: "Deployment", Workload: "web"}, Destination: flows.Endpoint{Addr: netip.MustParseAddr(addr)},
 	}
 	if protocol == "UDP" {

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 )
 
@@ -15,8 +14,7 @@ import (
 // pod's only if it was at all of their times.
 func TestManyWaiting(t *testing.T) {
 	start := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
-	fold := edge.NewFold(10)
-	a := New(nil).Attribute(fold)
+	a := New(nil).Attribute(10)
 	add := func(id uint64, second int, source, pod string) {
 		r := &flows.Record{
 			ID: id, Time: start.Add(time.Duration(second) * time.Second), Oriented: true, Side: flows.Egress, Protocol: "TCP", DestinationPort: 443,
@@ -43,7 +41,8 @@ func TestManyWaiting(t *testing.T) {
 	if len(a.waiting) != 1 {
 		t.Errorf("%d kinds of records wait one by one, want the last only", len(a.waiting))
 	}
-	if err := a.Settle(); err != nil {
+	fold, err := a.Settle()
+	if err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]uint64{"Pod shop/steady": 13, "Pod shop/brief": 2, "pod-address 10.0.0.2": 10}
