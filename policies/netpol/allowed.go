@@ -31,7 +31,7 @@ func (s *Snapshot) allowedBy(self Endpoint, d Direction, peer, destination Endpo
 			if left.Empty() || !r.MatchesPeer(peer) {
 				continue
 			}
-			matched := left.Intersect(r.ports(destination))
+			matched := left.Intersect(r.PortsAt(destination))
 			switch r.Action {
 			case Allow:
 				allowed = allowed.Union(matched)
@@ -48,8 +48,8 @@ func (s *Snapshot) allowedBy(self Endpoint, d Direction, peer, destination Endpo
 	return allowed.Union(left)
 }
 
-// ports are those that the rule is about at a destination, whoever the peer.
-func (r *Rule) ports(destination Endpoint) PortSet {
+// PortsAt are the ports that the rule is about at a destination, whoever the peer.
+func (r *Rule) PortsAt(destination Endpoint) PortSet {
 	if len(r.Ports) == 0 {
 		return AllPorts()
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/manifest"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/plan"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
+	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 )
 
 func verify() *cobra.Command {
@@ -107,7 +108,7 @@ func judge(cmd *cobra.Command, from *source, in *cluster, dir string, minFlows u
 	if err != nil {
 		return nil, err
 	}
-	return proof.Prove(policies, connections, inv.Sample())
+	return proof.Prove(policies, connections, inv.Sample(), baseline.DiscoverDNS(inv.DNSSources()))
 }
 
 // readPlans finds the plans in a directory and below it; each is of the namespace that its own directory is named after.

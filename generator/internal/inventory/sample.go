@@ -5,7 +5,6 @@ package inventory
 import (
 	"encoding/binary"
 	"fmt"
-	"iter"
 	"maps"
 	"net/netip"
 	"slices"
@@ -26,7 +25,18 @@ import (
 type Sample struct {
 	Namespaces []*corev1.Namespace
 	Pods       []*corev1.Pod
-	members    map[edge.Endpoint][]types.NamespacedName
+	// Strays are left out of Pods: their workload's selector does not select them, so they are about to be
+	// replaced, or somebody took them aside. Ordered by workload and name.
+	Strays    []Stray
+	members   map[edge.Endpoint][]types.NamespacedName
+	selectors map[edge.Endpoint]labels.Selector
+	base      *netpol.Snapshot // without policies
+}
+
+// Stray is a pod whose labels are not its workload's.
+type Stray struct {
+	Workload edge.Endpoint
+	Pod      types.NamespacedName
 }
 
 // twin is appended to a pod's name for the other pod of the same labels. It is no valid name, so
@@ -35,19 +45,29 @@ const twin = "+twin"
 
 // Sample returns the pods that stand for the inventory's workloads.
 func (inv *Inventory) Sample() *Sample {
-	s := &Sample{Namespaces: inv.namespaces, members: map[edge.Endpoint][]types.NamespacedName{}}
+	s := &Sample{Namespaces: inv.namespaces, members: map[edge.Endpoint][]types.NamespacedName{}, selectors: map[edge.Endpoint]labels.Selector{}}
 	for _, w := range inv.Workloads() {
 		if w.HostNetwork() {
 			continue
 		}
+		selector, err := metav1.LabelSelectorAsSelector(w.Selector)
+		known := err == nil && w.Selector != nil
+		if known {
+			s.selectors[w.Endpoint()] = selector
+		}
 		seen := map[string]bool{}
 		for _, p := range w.Pods {
+			if known && !selector.Matches(labels.Set(p.Labels)) {
+				s.Strays = append(s.Strays, Stray{w.Endpoint(), nameOf(p)})
+				continue
+			}
 			s.add(w, p.Name, p.Labels, p.Spec, seen)
 		}
-		if len(w.Pods) == 0 {
+		if len(seen) == 0 {
 			s.add(w, w.Kind+"+"+w.Name, w.Template.Labels, w.Template.Spec, seen)
 		}
 	}
+	s.base, _ = netpol.Compile(netpol.Objects{Namespaces: s.Namespaces, Pods: s.Pods}) // only policies have faults
 	return s
 }
 
@@ -78,29 +98,14 @@ func (s *Sample) pod(namespace, name string, podLabels map[string]string, spec c
 	}
 }
 
-// Compile compiles policies over the sample. The error lists their faults.
+// Compile compiles policies over the sample, at the cost of their namespaces alone. The error lists their
+// faults.
 func (s *Sample) Compile(policies []*networkingv1.NetworkPolicy) (*netpol.Snapshot, error) {
-	return netpol.Compile(netpol.Objects{Namespaces: s.Namespaces, Pods: s.Pods, Policies: policies})
+	return s.base.Apply(netpol.Change{Set: netpol.Objects{Policies: policies}})
 }
 
-// Only is the part of the sample that these ends need.
-func (s *Sample) Only(ends iter.Seq[edge.Endpoint]) *Sample {
-	part := &Sample{Namespaces: s.Namespaces, members: map[edge.Endpoint][]types.NamespacedName{}}
-	wanted := map[types.NamespacedName]bool{}
-	for e := range ends {
-		part.members[e] = s.members[e]
-		for _, m := range s.members[e] {
-			wanted[m] = true
-			wanted[types.NamespacedName{Namespace: m.Namespace, Name: m.Name + twin}] = true
-		}
-	}
-	for _, p := range s.Pods {
-		if wanted[nameOf(p)] {
-			part.Pods = append(part.Pods, p)
-		}
-	}
-	return part
-}
+// Selector is how a workload's pods are selected; nil when no policy can be written for it.
+func (s *Sample) Selector(e edge.Endpoint) labels.Selector { return s.selectors[e] }
 
 // Workloads are the ends that the sample has pods for, in order.
 func (s *Sample) Workloads() []edge.Endpoint {
@@ -110,17 +115,16 @@ func (s *Sample) Workloads() []edge.Endpoint {
 // Pairs are the peers that stand for a connection between two ends. It is an error when a
 // workload has no pod in the sample: it is unknown, or its pods have no identity.
 func (s *Sample) Pairs(from, to edge.Endpoint) ([][2]netpol.Peer, error) {
-	sources, err := s.peers(from, "")
+	sources, _, err := s.Peers(from)
 	if err != nil {
 		return nil, err
 	}
-	suffix := ""
+	destinations, twins, err := s.Peers(to)
+	if err != nil {
+		return nil, err
+	}
 	if from == to {
-		suffix = twin
-	}
-	destinations, err := s.peers(to, suffix)
-	if err != nil {
-		return nil, err
+		destinations = twins
 	}
 	var pairs [][2]netpol.Peer
 	for _, src := range sources {
@@ -131,17 +135,20 @@ func (s *Sample) Pairs(from, to edge.Endpoint) ([][2]netpol.Peer, error) {
 	return pairs, nil
 }
 
-func (s *Sample) peers(e edge.Endpoint, suffix string) ([]netpol.Peer, error) {
+// Peers are what stands for an end, and what stands for it where the end itself is at the other side: the
+// twins of its pods. The error is that of Pairs.
+func (s *Sample) Peers(e edge.Endpoint) (peers, twins []netpol.Peer, err error) {
 	if !e.IsPod() {
-		return []netpol.Peer{{Addr: e.Addr}}, nil
+		address := []netpol.Peer{{Addr: e.Addr}}
+		return address, address, nil
 	}
-	var peers []netpol.Peer
 	for _, m := range s.members[e] {
-		m.Name += suffix
 		peers = append(peers, netpol.Peer{Pod: m})
+		m.Name += twin
+		twins = append(twins, netpol.Peer{Pod: m})
 	}
 	if len(peers) == 0 {
-		return nil, fmt.Errorf("%s is not in the inventory, or its pods are on their nodes' network", e)
+		return nil, nil, fmt.Errorf("%s is not in the inventory, or its pods are on their nodes' network", e)
 	}
-	return peers, nil
+	return peers, twins, nil
 }

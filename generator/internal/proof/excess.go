@@ -4,31 +4,34 @@ package proof
 
 import (
 	"fmt"
-	"math/big"
-	"net/netip"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
-	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
-// maxListed bounds the lists of a report; the counts are of all.
+// maxListed bounds each list of Excess; what is left out is counted.
 const maxListed = 1000
 
 // Excess is what the policies allow and nobody was seen to use. It does not count what the
 // baseline allows to everyone (DNS).
 type Excess struct {
 	// Count is the number of allowed, unseen (source workload, destination workload, protocol,
-	// range of ports) of the inventory.
+	// range of ports) of the inventory, as few ranges as there can be.
 	Count int      `json:"count"`
-	Pairs []Unseen `json:"pairs"` // the first 1000 of them
+	Pairs []Unseen `json:"pairs"` // the first 1000 of them, by source
+	// Open are workloads that no policy isolates in a direction. Anything is allowed there, and it is
+	// not among Count but where the other end has rules.
+	Open []Open `json:"open"`
+	// Future are the rules that allow pods that do not exist.
+	Future []Future `json:"future"`
 	// Ranges are the rules that allow more addresses than one at a time.
 	Ranges []Range `json:"ranges"`
+	// Omitted is how many Open, Future and Ranges there are beyond the first 1000 of each.
+	Omitted int `json:"omitted"`
 }
 
 // Unseen is something allowed between two workloads that was not observed.
@@ -39,172 +42,142 @@ type Unseen struct {
 	Ports    string          `json:"ports"` // "3000" or "1-65535"
 }
 
-// Range is a rule's peer that is a range of addresses, or everyone.
-type Range struct {
-	Rule      string `json:"rule"`
-	Range     string `json:"range"`     // a CIDR, or "everyone"
-	Addresses string `json:"addresses"` // how many, in decimal; empty for everyone
-	Seen      int    `json:"seen"`      // distinct addresses observed in it
+// Open is a workload that no policy isolates.
+type Open struct {
+	Workload  string           `json:"workload"`
+	Direction netpol.Direction `json:"direction"`
 }
 
-type ports struct{ from, to uint16 }
-
-func (p ports) String() string {
-	if p.from == p.to {
-		return fmt.Sprint(p.from)
-	}
-	return fmt.Sprintf("%d-%d", p.from, p.to)
+// resident is a workload of the sample.
+type resident struct {
+	edge.Endpoint
+	*end
+	judged bool // its namespace is
 }
 
-func excess(s *netpol.Snapshot, policies []*networkingv1.NetworkPolicy, seen []evidence.Connection, sample *inventory.Sample, namespaces []string) Excess {
-	out := Excess{Pairs: []Unseen{}, Ranges: []Range{}}
-	observed := map[edge.Key]bool{}
-	for _, c := range seen {
-		observed[edge.Key{From: c.From, To: c.To, Protocol: c.Protocol, Port: c.Port}] = true
+// excess is what the policies of some namespaces allow beyond what was seen.
+func (j *judge) excess(seen []evidence.Connection, namespaces map[string]bool) Excess {
+	x := Excess{Pairs: []Unseen{}}
+	all := j.residents(namespaces)
+	x.count(all, observed(seen))
+	x.Open = bound(open(all), &x.Omitted)
+	x.Future = bound(j.future(), &x.Omitted)
+	x.Ranges = bound(j.ranges(seen), &x.Omitted)
+	return x
+}
+
+// bound leaves the first of a list, which is never nil, and counts the others.
+func bound[T any](all []T, omitted *int) []T {
+	*omitted += max(0, len(all)-maxListed)
+	return append([]T{}, all[:min(len(all), maxListed)]...)
+}
+
+func (j *judge) residents(namespaces map[string]bool) []resident {
+	var all []resident
+	for _, e := range j.sample.Workloads() {
+		if found, err := j.end(e); err == nil {
+			all = append(all, resident{e, found, namespaces[e.Namespace]})
+		}
 	}
-	classes := portClasses(policies, seen, sample)
-	workloads := sample.Workloads()
-	for _, from := range workloads {
-		for _, to := range workloads {
-			if !slices.Contains(namespaces, from.Namespace) && !slices.Contains(namespaces, to.Namespace) {
+	return all
+}
+
+// pair is who opens a connection, and to whom.
+type pair struct{ from, to edge.Endpoint }
+
+func observed(seen []evidence.Connection) map[pair]netpol.PortSet {
+	ranges := map[pair][]netpol.PortRange{}
+	for i := range seen {
+		c := &seen[i]
+		p := pair{c.From, c.To}
+		ranges[p] = append(ranges[p], netpol.PortRange{Protocol: c.Protocol, From: c.Port, To: c.Port})
+	}
+	sets := make(map[pair]netpol.PortSet, len(ranges))
+	for p, r := range ranges {
+		sets[p] = netpol.Ports(r...)
+	}
+	return sets
+}
+
+// count finds what is allowed between workloads, at least one of which is judged, and was not observed.
+func (x *Excess) count(all []resident, observed map[pair]netpol.PortSet) {
+	judged := slices.DeleteFunc(slices.Clone(all), func(r resident) bool { return !r.judged })
+	for i := range all {
+		targets := judged
+		if all[i].judged {
+			targets = all
+		}
+		for k := range targets {
+			allowed := lets(&all[i], &targets[k])
+			if allowed.Empty() {
 				continue
 			}
-			for _, k := range unseen(s, sample, from, to, classes, observed) {
-				out.Count++
-				if len(out.Pairs) < maxListed {
-					out.Pairs = append(out.Pairs, k)
-				}
-			}
+			unseen := allowed.Subtract(observed[pair{all[i].Endpoint, targets[k].Endpoint}])
+			x.add(&all[i], &targets[k], unseen.Ranges())
 		}
 	}
-	for _, p := range policies {
-		out.Ranges = append(out.Ranges, ranges(p, seen)...)
-	}
-	out.Ranges = out.Ranges[:min(len(out.Ranges), maxListed)]
-	return out
 }
 
-func unseen(s *netpol.Snapshot, sample *inventory.Sample, from, to edge.Endpoint, classes map[corev1.Protocol][]ports, observed map[edge.Key]bool) []Unseen {
-	pairs, err := sample.Pairs(from, to)
-	if err != nil {
-		return nil // not in the sample: nothing can be allowed
+func (x *Excess) add(from, to *resident, ranges []netpol.PortRange) {
+	x.Count += len(ranges)
+	for _, r := range ranges[:min(len(ranges), maxListed-len(x.Pairs))] {
+		x.Pairs = append(x.Pairs, Unseen{from.String(), to.String(), r.Protocol, portsOf(r)})
 	}
-	var out []Unseen
-	for _, protocol := range protocols {
-		for _, class := range classes[protocol] {
-			if observed[edge.Key{From: from, To: to, Protocol: protocol, Port: class.from}] {
-				continue // the ports that were seen are classes of their own
-			}
-			if slices.ContainsFunc(pairs, func(pair [2]netpol.Peer) bool {
-				v := s.Evaluate(netpol.Connection{From: pair[0], To: pair[1], Protocol: protocol, Port: class.from})
-				return v.Allowed && !(v.Egress.Rule != nil && isBaseline(v.Egress.Rule.Name))
-			}) {
-				out = append(out, Unseen{from.String(), to.String(), protocol, class.String()})
-			}
-		}
-	}
-	return out
 }
 
-var protocols = []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP}
-
-// portClasses divides the ports of each protocol into ranges that every policy treats alike, so that
-// one port of a range answers for all.
-func portClasses(policies []*networkingv1.NetworkPolicy, seen []evidence.Connection, sample *inventory.Sample) map[corev1.Protocol][]ports {
-	edges := map[corev1.Protocol]map[int]bool{}
-	for _, p := range protocols {
-		edges[p] = map[int]bool{1: true}
+func portsOf(r netpol.PortRange) string {
+	if r.From == r.To {
+		return fmt.Sprint(r.From)
 	}
-	mark := func(p corev1.Protocol, from, to uint16) {
-		if edges[p] != nil {
-			edges[p][max(1, int(from))], edges[p][int(to)+1] = true, true
-		}
-	}
-	for _, p := range policies {
-		for _, rule := range netpol.View(p).Allows {
-			for _, port := range rule.Ports {
-				mark(corev1.Protocol(port.Protocol), port.From, port.To)
-			}
-		}
-	}
-	for _, c := range seen {
-		mark(c.Protocol, c.Port, c.Port)
-	}
-	for _, pod := range sample.Pods { // named ports stand for these
-		for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
-			for _, port := range c.Ports {
-				mark(protocolOf(port), uint16(port.ContainerPort), uint16(port.ContainerPort))
-			}
-		}
-	}
-	classes := map[corev1.Protocol][]ports{}
-	for p, set := range edges {
-		classes[p] = between(set)
-	}
-	return classes
+	return fmt.Sprintf("%d-%d", max(r.From, 1), r.To)
 }
 
-func protocolOf(p corev1.ContainerPort) corev1.Protocol {
-	if p.Protocol == "" {
-		return corev1.ProtocolTCP
+// lets is what rules let through between any pods of two workloads. Where there are no rules, because neither
+// end is isolated, it is nothing: that is said of each end.
+func lets(from, to *resident) netpol.PortSet {
+	destinations := to.points
+	if from.Endpoint == to.Endpoint {
+		destinations = to.twins
 	}
-	return p.Protocol
-}
-
-func between(edges map[int]bool) []ports {
-	starts := make([]int, 0, len(edges))
-	for e := range edges {
-		if e <= 65535 {
-			starts = append(starts, e)
-		}
-	}
-	slices.Sort(starts)
-	var out []ports
-	for i, from := range starts {
-		to := 65535
-		if i+1 < len(starts) {
-			to = starts[i+1] - 1
-		}
-		out = append(out, ports{uint16(from), uint16(to)})
-	}
-	return out
-}
-
-func ranges(p *networkingv1.NetworkPolicy, seen []evidence.Connection) []Range {
-	var out []Range
-	for _, rule := range netpol.View(p).Allows {
-		name := fmt.Sprintf("NetworkPolicy %s/%s %s", p.Namespace, p.Name, rule.Path)
-		if rule.Everyone {
-			out = append(out, Range{Rule: name, Range: "everyone", Seen: addressesIn(netip.Prefix{}, seen)})
-		}
-		for _, peer := range rule.Peers {
-			block, err := netip.ParsePrefix(peer.CIDR)
-			if err != nil || block.IsSingleIP() {
+	var all netpol.PortSet
+	for i := range from.points {
+		for k := range destinations {
+			src, dst := &from.points[i], &destinations[k]
+			egress, ingress := src.sides[netpol.Egress], dst.sides[netpol.Ingress]
+			if egress == nil && ingress == nil {
 				continue
 			}
-			out = append(out, Range{name, peer.CIDR, size(block, peer.Except).String(), addressesIn(block, seen)})
+			out := egress.lets(dst.Endpoint, dst.Endpoint)
+			if !out.Empty() {
+				all = all.Union(out.Intersect(ingress.lets(src.Endpoint, dst.Endpoint)))
+			}
 		}
 	}
-	return out
+	return all
 }
 
-// addressesIn counts the distinct observed addresses of a block; of any block for the zero Prefix.
-func addressesIn(block netip.Prefix, seen []evidence.Connection) int {
-	distinct := map[netip.Addr]bool{}
-	for end := range evidence.Ends(seen) {
-		if !end.IsPod() && (!block.IsValid() || block.Contains(end.Addr)) {
-			distinct[end.Addr] = true
+// lets is what one side allows, the baseline's part aside; everything where nothing isolates it.
+func (s *side) lets(peer, destination netpol.Endpoint) (all netpol.PortSet) {
+	if s == nil {
+		return netpol.AllPorts()
+	}
+	for _, r := range s.about(peer) {
+		if !r.baseline && r.compiled.MatchesPeer(peer) {
+			all = all.Union(r.compiled.PortsAt(destination))
 		}
 	}
-	return len(distinct)
+	return all
 }
 
-func size(block netip.Prefix, except []string) *big.Int {
-	n := new(big.Int).Lsh(big.NewInt(1), uint(block.Addr().BitLen()-block.Bits()))
-	for _, e := range except {
-		if hole, err := netip.ParsePrefix(e); err == nil {
-			n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(hole.Addr().BitLen()-hole.Bits())))
+// open lists the judged workloads that nothing isolates.
+func open(all []resident) (found []Open) {
+	for i := range all {
+		for _, d := range []netpol.Direction{netpol.Ingress, netpol.Egress} {
+			isOpen := slices.ContainsFunc(all[i].points, func(p point) bool { return p.sides[d] == nil })
+			if all[i].judged && isOpen {
+				found = append(found, Open{all[i].String(), d})
+			}
 		}
 	}
-	return n
+	return found
 }

@@ -3,40 +3,77 @@
 package proof
 
 import (
-	"fmt"
+	"maps"
 	"slices"
 
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
-	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
-// cut is one thing that can be taken away from a policy.
-type cut struct {
-	path string
-	take func(*networkingv1.NetworkPolicy)
+// Shadowed is a rule that connections match, and that other rules allow, all of them.
+type Shadowed struct {
+	Rule string   `json:"rule"`
+	By   []string `json:"by"` // rules that allow some of what it allows, ordered
 }
 
-// surplus takes away every rule, peer and port of every policy but the baseline's, one at a time,
-// and names those that no connection misses. A connection that is broken anyway misses nothing.
-func surplus(full *netpol.Snapshot, policies []*networkingv1.NetworkPolicy, connections []evidence.Connection, sample *inventory.Sample) []string {
-	var names []string
-	for _, p := range policies {
-		if isBaseline(p.Name) {
+// surplus names the rules, peers and ports that no connection misses when they alone are taken away. The
+// last peer or port of a rule is the rule itself: an empty list would mean everyone.
+func (j *judge) surplus() []string {
+	names := []string{}
+	for _, r := range j.rules {
+		if r.baseline {
 			continue
 		}
-		s := scopeOf(p, full, policies, connections, sample)
-		for _, c := range cuts(p) {
-			less := p.DeepCopy()
-			// What isolates must stay said: a policy that names no policyTypes and loses its
-			// last egress rule would stop isolating egress.
-			less.Spec.PolicyTypes = isolates(p)
-			c.take(less)
-			if s.enough(less) {
-				names = append(names, fmt.Sprintf("NetworkPolicy %s/%s %s", p.Namespace, p.Name, c.path))
+		if !r.isNeeded() {
+			names = append(names, r.name)
+		}
+		for l, parts := range r.lists {
+			for i := range parts {
+				if len(parts) > 1 && !r.needs(list(l), i) {
+					names = append(names, r.entry(list(l), i))
+				}
 			}
+		}
+	}
+	return names
+}
+
+// shadowed lists the rules that are only ever a second reason.
+func (j *judge) shadowed() []Shadowed {
+	all := []Shadowed{}
+	for _, r := range j.rules {
+		if r.baseline || len(r.whole.supports) == 0 || r.isNeeded() {
+			continue
+		}
+		by := map[string]bool{}
+		for _, s := range r.whole.supports {
+			for _, other := range s.demand.supports {
+				by[other.rule.name] = true
+			}
+		}
+		delete(by, r.name)
+		all = append(all, Shadowed{r.name, slices.Sorted(maps.Keys(by))})
+	}
+	return all
+}
+
+// idle names the policies that select no pod. The baseline waits for pods, and a staged policy takes no part.
+func (j *judge) idle() []string {
+	type name struct{ namespace, name string }
+	selecting := map[name]bool{}
+	for _, p := range j.sample.Pods {
+		for _, d := range []netpol.Direction{netpol.Ingress, netpol.Egress} {
+			for _, o := range j.snapshot.RuleSet(types.NamespacedName{Namespace: p.Namespace, Name: p.Name}, d).By {
+				selecting[name{o.Namespace, o.Name}] = true
+			}
+		}
+	}
+	names := []string{}
+	for _, p := range j.policies {
+		if !selecting[name{p.Namespace, p.Name}] && !selectsAll(p) && !netpol.IsStaged(p) {
+			names = append(names, "NetworkPolicy "+p.Namespace+"/"+p.Name)
 		}
 	}
 	return names
@@ -50,50 +87,10 @@ func isolates(p *networkingv1.NetworkPolicy) []networkingv1.PolicyType {
 	return types
 }
 
-// cuts lists what can be taken away. The last peer or port of a rule is the rule itself: an empty
-// list would mean everyone.
-func cuts(p *networkingv1.NetworkPolicy) []cut {
-	var out []cut
-	for i, r := range p.Spec.Ingress {
-		path := fmt.Sprintf("spec.ingress[%d]", i)
-		out = append(out, cut{path, func(p *networkingv1.NetworkPolicy) { p.Spec.Ingress = slices.Delete(p.Spec.Ingress, i, i+1) }})
-		out = append(out, parts(path, "from", len(r.From), len(r.Ports), func(p *networkingv1.NetworkPolicy) (*[]networkingv1.NetworkPolicyPeer, *[]networkingv1.NetworkPolicyPort) {
-			return &p.Spec.Ingress[i].From, &p.Spec.Ingress[i].Ports
-		})...)
-	}
-	for i, r := range p.Spec.Egress {
-		path := fmt.Sprintf("spec.egress[%d]", i)
-		out = append(out, cut{path, func(p *networkingv1.NetworkPolicy) { p.Spec.Egress = slices.Delete(p.Spec.Egress, i, i+1) }})
-		out = append(out, parts(path, "to", len(r.To), len(r.Ports), func(p *networkingv1.NetworkPolicy) (*[]networkingv1.NetworkPolicyPeer, *[]networkingv1.NetworkPolicyPort) {
-			return &p.Spec.Egress[i].To, &p.Spec.Egress[i].Ports
-		})...)
-	}
-	return out
-}
-
-type partsOf func(*networkingv1.NetworkPolicy) (*[]networkingv1.NetworkPolicyPeer, *[]networkingv1.NetworkPolicyPort)
-
-func parts(path, peerField string, peers, ports int, of partsOf) []cut {
-	var out []cut
-	for i := range peers {
-		if peers == 1 {
-			break
-		}
-		out = append(out, cut{fmt.Sprintf("%s.%s[%d]", path, peerField, i), func(p *networkingv1.NetworkPolicy) {
-			if list, _ := of(p); len(*list) > 1 {
-				*list = slices.Delete(*list, i, i+1)
-			}
-		}})
-	}
-	for i := range ports {
-		if ports == 1 {
-			break
-		}
-		out = append(out, cut{fmt.Sprintf("%s.ports[%d]", path, i), func(p *networkingv1.NetworkPolicy) {
-			if _, list := of(p); len(*list) > 1 {
-				*list = slices.Delete(*list, i, i+1)
-			}
-		}})
-	}
-	return out
+// isolated says whether a policy without any rule isolates all pods of a namespace in a direction, so that no
+// other policy need do it.
+func isolated(policies []*networkingv1.NetworkPolicy, namespace string, t networkingv1.PolicyType) bool {
+	return slices.ContainsFunc(policies, func(p *networkingv1.NetworkPolicy) bool {
+		return p.Namespace == namespace && selectsAll(p) && len(p.Spec.Ingress)+len(p.Spec.Egress) == 0 && slices.Contains(isolates(p), t)
+	})
 }

@@ -6,17 +6,16 @@ package proof
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
-	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
 // Report is what was proven.
@@ -29,74 +28,104 @@ type Report struct {
 	Policies int      `json:"policies"`
 	Broken   []Broken `json:"broken"`  // connections that are not allowed
 	Surplus  []string `json:"surplus"` // rules, peers and ports that no connection needs
-	Excess   Excess   `json:"excess"`  // what is allowed beyond what was seen
+	// Shadowed are those rules of Surplus that connections do match.
+	Shadowed []Shadowed `json:"shadowed"`
+	// SelectsNothing are the policies that select no pod of the inventory.
+	SelectsNothing []string `json:"selectsNothing"`
+	Excess         Excess   `json:"excess"` // what is allowed beyond what was seen
+	// Strays are pods that were left out of the proof, because the selector of their own workload does not
+	// select them: of the namespaces that were judged, and of those that they talk to.
+	Strays []string `json:"strays"`
+	// Rules are those that allow a connection, but the baseline's, in the order of the policies, ingress before
+	// egress, and by index.
+	Rules []Rule `json:"-"`
+}
+
+// Rule is one rule and the connections for which it is the reason.
+type Rule struct {
+	Policy      string // name
+	Path        string // spec.ingress[0]
+	Connections []evidence.Connection
 }
 
 // Broken is an observed connection that the policies deny.
 type Broken struct {
 	Connection string `json:"connection"`
 	Reason     string `json:"reason"`
+	// From and To are the first pods between which it is denied, as namespace/name; empty for what is no pod,
+	// and where a workload has none.
+	From string `json:"from,omitempty"`
+	To   string `json:"to,omitempty"`
 }
 
 // Prove judges the policies of some namespaces, baseline included. Connections that touch none of
-// those namespaces are left out. The error says that the policies themselves are invalid, which
-// is different from not being proven.
-func Prove(policies []*networkingv1.NetworkPolicy, connections []evidence.Connection, sample *inventory.Sample) (*Report, error) {
-	if err := validate(policies); err != nil {
+// those namespaces are left out. dns is where the cluster's DNS answers: rules that let every pod ask
+// it are the baseline's, so they need not be used, and are not in excess. The error says that the
+// policies themselves are invalid, which is different from not being proven.
+func Prove(policies []*networkingv1.NetworkPolicy, connections []evidence.Connection, sample *inventory.Sample, dns baseline.DNSTargets) (*Report, error) {
+	j, err := newJudge(policies, sample, dns)
+	if err != nil {
 		return nil, err
 	}
-	snapshot, err := sample.Compile(policies)
-	if err != nil {
-		return nil, fmt.Errorf("compile policies: %w", err)
+	namespaces := map[string]bool{}
+	for _, p := range policies {
+		namespaces[p.Namespace] = true
 	}
-	namespaces := Namespaces(policies)
+	r := &Report{Policies: len(policies), Broken: []Broken{}}
 	var relevant []evidence.Connection
 	for _, c := range connections {
-		if slices.ContainsFunc(namespaces, c.Touches) {
+		if c.From.IsPod() && namespaces[c.From.Namespace] || c.To.IsPod() && namespaces[c.To.Namespace] {
 			relevant = append(relevant, c)
 		}
 	}
-	r := &Report{Connections: len(relevant), Policies: len(policies), Broken: []Broken{}, Surplus: []string{}}
-	for _, c := range relevant {
-		if reason := denied(snapshot, sample, c); reason != "" {
-			r.Broken = append(r.Broken, Broken{c.String(), reason})
+	for i := range relevant {
+		if broken := j.denied(&relevant[i]); broken != nil {
+			r.Broken = append(r.Broken, *broken)
+			continue
 		}
+		j.weigh(i, &relevant[i])
 	}
-	r.Surplus = append(r.Surplus, surplus(snapshot, policies, relevant, sample)...)
-	r.Excess = excess(snapshot, policies, relevant, sample, namespaces)
+	r.Connections, r.Rules = len(relevant), j.explain(relevant)
+	r.Surplus, r.Shadowed, r.SelectsNothing = j.surplus(), j.shadowed(), j.idle()
+	r.Excess = j.excess(relevant, namespaces)
+	r.Strays = strays(sample, relevant, namespaces)
 	r.Proven = len(r.Broken) == 0 && len(r.Surplus) == 0
 	return r, nil
 }
 
-func validate(policies []*networkingv1.NetworkPolicy) error {
-	var faults []error
-	for _, p := range policies {
-		for _, f := range netpol.Validate(p) {
-			faults = append(faults, f)
+// explain names the connections for which each rule is the reason: of several the first that is asked.
+func (j *judge) explain(connections []evidence.Connection) []Rule {
+	var all []Rule
+	for _, r := range j.rules {
+		explained, last := Rule{Policy: j.policies[r.policy].Name, Path: r.path}, -1
+		for _, s := range r.whole.supports {
+			if s.demand.supports[0] == s && s.demand.connection != last {
+				last = s.demand.connection
+				explained.Connections = append(explained.Connections, connections[last])
+			}
+		}
+		if last >= 0 && !r.baseline {
+			all = append(all, explained)
 		}
 	}
-	return errors.Join(faults...)
+	return all
 }
 
-// denied says why a connection is not allowed between all pods that stand for it; empty: it is.
-func denied(s *netpol.Snapshot, sample *inventory.Sample, c evidence.Connection) string {
-	pairs, err := sample.Pairs(c.From, c.To)
-	if err != nil {
-		return err.Error()
+func strays(sample *inventory.Sample, connections []evidence.Connection, namespaces map[string]bool) []string {
+	words := []string{}
+	if len(sample.Strays) == 0 {
+		return words
 	}
-	for _, p := range pairs {
-		v := s.Evaluate(netpol.Connection{From: p[0], To: p[1], Protocol: c.Protocol, Port: c.Port})
-		if v.Allowed {
-			continue
-		}
-		side, decision := v.Decider()
-		reason := fmt.Sprintf("%s denied: %s", side, decision.Reason)
-		for _, by := range decision.By {
-			reason += ", isolated by " + by.String()
-		}
-		return reason
+	concerned := map[edge.Endpoint]bool{}
+	for e := range evidence.Ends(connections) {
+		concerned[e] = true
 	}
-	return ""
+	for _, s := range sample.Strays {
+		if concerned[s.Workload] || namespaces[s.Workload.Namespace] {
+			words = append(words, fmt.Sprintf("Pod %s is of %s, whose selector does not select it", s.Pod, s.Workload))
+		}
+	}
+	return words
 }
 
 // Namespaces are those of policies, ordered.
@@ -107,11 +136,6 @@ func Namespaces(policies []*networkingv1.NetworkPolicy) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-// isBaseline: the baseline is the same for every namespace, so it is neither minimal nor in excess.
-func isBaseline(name string) bool {
-	return name == baseline.DefaultDenyName || name == baseline.AllowDNSName
 }
 
 // Policies picks the NetworkPolicies out of objects, ordered by namespace and name. It is an error

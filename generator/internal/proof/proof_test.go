@@ -18,6 +18,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/manifest"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
+	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 )
 
 const testCase = "../proposal/testdata/three-tier/"
@@ -27,6 +28,7 @@ type world struct {
 	policies    []*networkingv1.NetworkPolicy
 	connections []evidence.Connection
 	sample      *inventory.Sample
+	dns         baseline.DNSTargets
 }
 
 func load(t *testing.T) world {
@@ -57,7 +59,7 @@ func load(t *testing.T) world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return world{policies, connections, inv.Sample()}
+	return world{policies, connections, inv.Sample(), baseline.DiscoverDNS(inv.DNSSources())}
 }
 
 func (w world) named(name string) *networkingv1.NetworkPolicy {
@@ -67,7 +69,7 @@ func (w world) named(name string) *networkingv1.NetworkPolicy {
 
 func (w world) prove(t *testing.T) *proof.Report {
 	t.Helper()
-	r, err := proof.Prove(w.policies, w.connections, w.sample)
+	r, err := proof.Prove(w.policies, w.connections, w.sample, w.dns)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +165,7 @@ func check(t *testing.T, what string, got []string, want string) {
 func TestInvalidPolicyIsAnError(t *testing.T) {
 	w := load(t)
 	w.named("api").Spec.Egress[1].To[0].IPBlock.CIDR = "203.0.113.7/33"
-	if _, err := proof.Prove(w.policies, w.connections, w.sample); err == nil || !strings.Contains(err.Error(), "NetworkPolicy shop/api") {
+	if _, err := proof.Prove(w.policies, w.connections, w.sample, w.dns); err == nil || !strings.Contains(err.Error(), "NetworkPolicy shop/api") {
 		t.Errorf("got %v, want an error that names shop/api", err)
 	}
 	if _, err := proof.Policies(append(objectsOf(w), w.policies[0])); err == nil {

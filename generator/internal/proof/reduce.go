@@ -3,107 +3,110 @@
 package proof
 
 import (
-	"cmp"
-	"fmt"
 	"slices"
 
 	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
+	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
 // Reduce takes away, last first, what no connection needs. Workloads whose selectors overlap (a
-// canary, replicas without an owner) make rules that another rule covers already. Policies that
-// keep no rule are left out; the given ones are not changed.
+// canary, replicas without an owner) make rules that another rule covers already. A policy that loses
+// its last rule is left out where another isolates all pods of the namespace; what isolates them stays.
+// The given policies are not changed. dns is as in Prove.
 //
-// Parts of a rule are listed after it, so going backwards no index shifts before it is used. One
-// pass is enough: what is needed beside many rules is needed beside fewer.
-func Reduce(policies []*networkingv1.NetworkPolicy, connections []evidence.Connection, sample *inventory.Sample) ([]*networkingv1.NetworkPolicy, error) {
-	full, err := sample.Compile(policies)
+// One pass is enough: what is needed beside many rules is needed beside fewer.
+func Reduce(policies []*networkingv1.NetworkPolicy, connections []evidence.Connection, sample *inventory.Sample, dns baseline.DNSTargets) ([]*networkingv1.NetworkPolicy, error) {
+	j, err := newJudge(policies, sample, dns)
 	if err != nil {
-		return nil, fmt.Errorf("compile policies: %w", err)
+		return nil, err
 	}
-	out := slices.Clone(policies)
-	for i, p := range slices.Backward(policies) {
-		if isBaseline(p.Name) {
-			continue
-		}
-		s := scopeOf(p, full, out, connections, sample)
-		for _, c := range slices.Backward(cuts(p)) {
-			less := out[i].DeepCopy()
-			if c.take(less); s.enough(less) {
-				out[i] = less
-			}
-		}
-		out[i] = named(out[i])
+	for i := range connections {
+		j.weigh(i, &connections[i])
 	}
-	return slices.DeleteFunc(out, func(p *networkingv1.NetworkPolicy) bool {
-		return !isBaseline(p.Name) && len(p.Spec.Ingress)+len(p.Spec.Egress) == 0
-	}), nil
+	rules := make([][]*rule, len(policies))
+	for _, r := range slices.Backward(j.rules) {
+		if !r.baseline {
+			r.reduce()
+		}
+		rules[r.policy] = append(rules[r.policy], r)
+	}
+	var out []*networkingv1.NetworkPolicy
+	for i, p := range policies {
+		if rest := j.rest(p, rules[i]); rest != nil {
+			out = append(out, rest)
+		}
+	}
+	return out, nil
 }
 
-// named keeps only the policyTypes that have rules.
-func named(p *networkingv1.NetworkPolicy) *networkingv1.NetworkPolicy {
+// reduce takes away the entries that are not needed, and then the rule if what is left is not.
+func (r *rule) reduce() {
+	for _, l := range []list{ports, peers} {
+		kept := len(r.lists[l])
+		for i := range slices.Backward(r.lists[l]) {
+			if kept > 1 && !r.needs(l, i) {
+				r.take(l, i)
+				kept--
+			}
+		}
+	}
+	if !r.isNeeded() {
+		r.takeWhole()
+	}
+}
+
+// rest is what is left of a policy; nil: nothing. Its rules are given last first.
+func (j *judge) rest(p *networkingv1.NetworkPolicy, rules []*rule) *networkingv1.NetworkPolicy {
 	out := p.DeepCopy()
-	out.Spec.PolicyTypes = slices.DeleteFunc(out.Spec.PolicyTypes, func(t networkingv1.PolicyType) bool {
-		return t == networkingv1.PolicyTypeIngress && len(p.Spec.Ingress) == 0 || t == networkingv1.PolicyTypeEgress && len(p.Spec.Egress) == 0
-	})
+	for _, r := range rules {
+		if r.direction == netpol.Ingress {
+			at := &out.Spec.Ingress[r.index]
+			at.From, at.Ports = kept(at.From, r.lists[peers]), kept(at.Ports, r.lists[ports])
+			if r.whole.gone {
+				out.Spec.Ingress = slices.Delete(out.Spec.Ingress, r.index, r.index+1)
+			}
+			continue
+		}
+		at := &out.Spec.Egress[r.index]
+		at.To, at.Ports = kept(at.To, r.lists[peers]), kept(at.Ports, r.lists[ports])
+		if r.whole.gone {
+			out.Spec.Egress = slices.Delete(out.Spec.Egress, r.index, r.index+1)
+		}
+	}
+	return j.settle(p, out)
+}
+
+func kept[T any](entries []T, parts []part) []T {
+	var out []T
+	for i, e := range entries {
+		if !parts[i].gone {
+			out = append(out, e)
+		}
+	}
 	return out
 }
 
-// Rule is one rule and the connections that it allows.
-type Rule struct {
-	Policy      string // name
-	Path        string // spec.ingress[0]
-	Connections []evidence.Connection
-}
-
-// Explain names, for each rule but the baseline's, the connections for which it is the reason. Rules
-// are ordered by policy, ingress before egress, and index.
-func Explain(policies []*networkingv1.NetworkPolicy, connections []evidence.Connection, sample *inventory.Sample) ([]Rule, error) {
-	snapshot, err := sample.Compile(policies)
-	if err != nil {
-		return nil, fmt.Errorf("compile policies: %w", err)
-	}
-	type place struct {
-		policy    string
-		direction netpol.Direction
-		index     int
-	}
-	rules := map[place]*Rule{}
-	for i, c := range connections {
-		pairs, err := sample.Pairs(c.From, c.To)
-		if err != nil {
-			return nil, err
+// settle says which directions a policy isolates after it lost rules: those of before, but for the ones in
+// which it has no rule any more and another policy isolates all pods.
+func (j *judge) settle(before, after *networkingv1.NetworkPolicy) *networkingv1.NetworkPolicy {
+	lost := func(t networkingv1.PolicyType) bool {
+		if t == networkingv1.PolicyTypeIngress {
+			return len(before.Spec.Ingress) > 0 && len(after.Spec.Ingress) == 0
 		}
-		for _, p := range pairs {
-			v := snapshot.Evaluate(netpol.Connection{From: p[0], To: p[1], Protocol: c.Protocol, Port: c.Port})
-			for _, o := range []*netpol.Origin{v.Egress.Rule, v.Ingress.Rule} {
-				if o == nil || isBaseline(o.Name) {
-					continue
-				}
-				at := place{o.Name, o.Direction, o.Index}
-				if rules[at] == nil {
-					rules[at] = &Rule{Policy: o.Name, Path: o.Path}
-				}
-				if r := rules[at]; len(r.Connections) == 0 || r.Connections[len(r.Connections)-1].String() != connections[i].String() {
-					r.Connections = append(r.Connections, c)
-				}
-			}
-		}
+		return len(before.Spec.Egress) > 0 && len(after.Spec.Egress) == 0
 	}
-	places := make([]place, 0, len(rules))
-	for at := range rules {
-		places = append(places, at)
+	if !lost(networkingv1.PolicyTypeIngress) && !lost(networkingv1.PolicyTypeEgress) {
+		return after
 	}
-	slices.SortFunc(places, func(a, b place) int {
-		return cmp.Or(cmp.Compare(a.policy, b.policy), cmp.Compare(a.direction, b.direction), cmp.Compare(a.index, b.index))
+	after.Spec.PolicyTypes = slices.DeleteFunc(isolates(before), func(t networkingv1.PolicyType) bool {
+		return lost(t) && isolated(j.policies, before.Namespace, t)
 	})
-	out := make([]Rule, 0, len(places))
-	for _, at := range places {
-		out = append(out, *rules[at])
+	if len(after.Spec.PolicyTypes) == 0 {
+		return nil
 	}
-	return out, nil
+	return after
 }

@@ -51,6 +51,7 @@ type Namespace struct {
 	Silent []string
 	Report *proof.Report // of the generated policies; always proven
 	sample *inventory.Sample
+	dns    baseline.DNSTargets
 }
 
 // Proposal is the outcome for a cluster.
@@ -161,7 +162,7 @@ func (in *Input) namespace(name string, found *evidence.Evidence, sample *invent
 	if err != nil {
 		return nil, fmt.Errorf("write policies of namespace %s: %w", name, err)
 	}
-	n := &Namespace{Namespace: written, sample: sample, Listed: decided.Listed, Unused: decided.Unused, Silent: in.silent(written)}
+	n := &Namespace{Namespace: written, sample: sample, dns: dns, Listed: decided.Listed, Unused: decided.Unused, Silent: in.silent(written)}
 	if err := n.prove(); err != nil {
 		return nil, err
 	}
@@ -205,20 +206,18 @@ func decide(name string, found *evidence.Evidence, existing tree.Files) (*eviden
 
 // prove takes away what other rules cover already, and proves what is left.
 func (n *Namespace) prove() error {
-	all, err := proof.Reduce(n.All(), n.Connections, n.sample)
+	all, err := proof.Reduce(n.All(), n.Connections, n.sample, n.dns)
 	if err != nil {
 		return fmt.Errorf("reduce policies of namespace %s: %w", n.Name, err)
 	}
 	n.Policies = all[len(n.Baseline):] // the baseline comes first and stays
-	if n.Report, err = proof.Prove(all, n.Connections, n.sample); err != nil {
+	if n.Report, err = proof.Prove(all, n.Connections, n.sample, n.dns); err != nil {
 		return fmt.Errorf("prove policies of namespace %s: %w", n.Name, err)
 	}
 	if !n.Report.Proven {
 		return &NotProvenError{n.Name, n.Report}
 	}
-	if n.Rules, err = proof.Explain(all, n.Connections, n.sample); err != nil {
-		return fmt.Errorf("explain policies of namespace %s: %w", n.Name, err)
-	}
+	n.Rules = n.Report.Rules
 	return nil
 }
 
@@ -252,7 +251,7 @@ func (n *Namespace) ProveFinal(files tree.Files) (*proof.Report, error) {
 		}
 		policies = append(policies, found...)
 	}
-	report, err := proof.Prove(policies, n.Connections, n.sample)
+	report, err := proof.Prove(policies, n.Connections, n.sample, n.dns)
 	if err != nil {
 		return nil, fmt.Errorf("policies of namespace %s: %w", n.Name, err)
 	}
