@@ -71,7 +71,7 @@ func (f *Fold) Edges() []Edge {
 	out := make([]Edge, 0, len(f.edges))
 	for _, e := range f.edges {
 		c := *e
-		c.Flows.hashes = slices.Clone(c.Flows.hashes)
+		c.Flows = c.Flows.clone()
 		c.Nodes, c.Names = slices.Clone(c.Nodes), slices.Clone(c.Names)
 		out = append(out, c)
 	}

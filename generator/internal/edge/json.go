@@ -75,19 +75,20 @@ type state struct {
 
 type saved struct {
 	Key         Key
-	Hashes      []uint64
+	Hashes      []uint64 `json:",omitempty"`
+	Ranks       []byte   `json:",omitempty"`
 	First, Last time.Time
 	Nodes       Set
 	Names       Set
 }
 
-const stateVersion = 1
+const stateVersion = 2
 
 // MarshalJSON writes all that UnmarshalJSON needs to go on folding where this Fold stopped.
 func (f *Fold) MarshalJSON() ([]byte, error) {
 	s := state{Version: stateVersion}
 	for _, e := range f.Edges() {
-		s.Edges = append(s.Edges, saved{e.Key, e.Flows.hashes, e.First, e.Last, e.Nodes, e.Names})
+		s.Edges = append(s.Edges, saved{e.Key, e.Flows.hashes, e.Flows.registers(), e.First, e.Last, e.Nodes, e.Names})
 	}
 	return json.Marshal(s)
 }
@@ -103,8 +104,8 @@ func (f *Fold) UnmarshalJSON(data []byte) error {
 	}
 	for _, in := range s.Edges {
 		other := Edge{Key: in.Key, First: in.First, Last: in.Last, Nodes: in.Nodes, Names: in.Names}
-		for _, h := range in.Hashes {
-			other.Flows.Add(h)
+		if err := other.Flows.restore(in.Hashes, in.Ranks); err != nil {
+			return err
 		}
 		if err := f.Put(in.Key, &other); err != nil {
 			return err
