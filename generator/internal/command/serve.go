@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/service"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/store"
 )
 
 func serve() *cobra.Command {
@@ -31,11 +32,13 @@ approved on another. Serves /healthz, /readyz and /metrics.
 An observer is followed at every address of its name, so the name of a headless Service is all of its
 nodes; addresses that come and go are noticed.
 
-What was observed is kept in --state over restarts. Without it, nothing is proposed before
---observe-for has passed since the start: a program that has seen little would take away rules.`,
+What was observed is kept in --state, a database in one file, and outlives a crash; each observer is then
+asked for what it saw since. Without the file, nothing is proposed before --observe-for has passed since
+the start: a program that has seen little would take away rules. A file that is damaged or in use is an
+error, never a start from nothing. An edge that was not seen for --retention is forgotten.`,
 		Example: `  bulkhead serve --hubble bulkhead-enforcer.bulkhead-system.svc:4244 --cluster prod \
     --hubble-ca /run/hubble/ca.crt --hubble-cert /run/hubble/tls.crt --hubble-key /run/hubble/tls.key \
-    --repo https://git.example.com/team/policies.git --git-token-file /run/token --state /var/lib/bulkhead/edges.json
+    --repo https://git.example.com/team/policies.git --git-token-file /run/token --state /var/lib/bulkhead/edges.db
   bulkhead serve --hubble localhost:4245 --cluster dev --repo ../policies.git --kubeconfig ~/.kube/config \
     --propose-every 1m --observe-for 5m`,
 		Args: cobra.NoArgs,
@@ -73,7 +76,8 @@ What was observed is kept in --state over restarts. Without it, nothing is propo
 	f.DurationVar(&cfg.ProposeEvery, "propose-every", time.Hour, "time between proposals")
 	f.DurationVar(&cfg.SyncEvery, "sync-every", time.Minute, "time between syncs")
 	f.DurationVar(&cfg.ObserveFor, "observe-for", 24*time.Hour, "observe at least this long before the first proposal, unless --state has earlier observations")
-	f.StringVar(&cfg.State, "state", "", "file that keeps what was observed (empty: memory only)")
+	f.StringVar(&cfg.State, "state", "", "file that keeps what was observed, made if it is not there (empty: memory only)")
+	f.DurationVar(&cfg.Retention, "retention", store.MaxRetention, "forget what was not seen for this long (0: never)")
 	f.StringVar(&cfg.BodyDir, "body-dir", "", "directory for the texts of the pull requests, <namespace>.md (empty: not written)")
 	f.StringVar(&listen, "listen", ":8082", "address for /healthz, /readyz and /metrics")
 	return cmd
@@ -86,6 +90,8 @@ func checkService(cfg service.Config) error {
 		return errors.New("serve: --hubble is missing: give the host:port of each observer")
 	case cfg.ProposeEvery <= 0 || cfg.SyncEvery <= 0:
 		return fmt.Errorf("--propose-every %s, --sync-every %s: give times above zero", cfg.ProposeEvery, cfg.SyncEvery)
+	case cfg.Retention < 0 || cfg.Retention > store.MaxRetention:
+		return fmt.Errorf("--retention %s: give a time up to %s (400 days), or 0 to forget nothing", cfg.Retention, store.MaxRetention)
 	case cfg.ObserveFor < 0:
 		return fmt.Errorf("--observe-for %s: give a time of zero or above", cfg.ObserveFor)
 	}

@@ -12,32 +12,36 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 )
 
-// BenchmarkFold adds observations of edges that are known already, in random order: of a cluster with
-// 5,000 workloads, and of a namespace.
+// BenchmarkFold adds observations of edges that are known already, in random order: of a namespace, and of
+// a cluster with 5,000 workloads where few edges have most of the flows (Zipf), as is usual.
 func BenchmarkFold(b *testing.B) {
 	for _, size := range []struct{ workloads, edges int }{{100, 1000}, {5000, 100_000}} {
 		b.Run(fmt.Sprintf("edges=%d", size.edges), func(b *testing.B) {
 			keys := talk(size.workloads, size.edges)
-			f := edge.NewFold(len(keys))
+			f := edge.NewSample(edge.DefaultLimits)
 			r := rand.New(rand.NewPCG(1, 1))
 			at := time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
-			order := r.Perm(len(keys))
-			add := func() {
-				for _, i := range order {
+			popular := rand.NewZipf(r, 1.1, 1, uint64(len(keys)-1))
+			order, input := r.Perm(len(keys)), make([]edge.Key, 1<<14)
+			for i := range input {
+				input[i] = keys[order[popular.Uint64()]]
+			}
+			add := func(keys []edge.Key) {
+				for i, k := range keys {
 					at = at.Add(time.Microsecond)
-					if err := f.Add(keys[i], edge.Observation{ID: r.Uint64(), Time: at, Node: nodes[i%3]}); err != nil {
+					if err := f.Add(k, edge.Observation{ID: r.Uint64(), Time: at, Node: nodes[i%3]}); err != nil {
 						b.Fatal(err)
 					}
 				}
 			}
 			for range 40 { // more flows than are counted exactly
-				add()
+				add(keys)
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				add()
+				add(input)
 			}
-			b.ReportMetric(float64(len(keys))*float64(b.N)/b.Elapsed().Seconds(), "observations/s")
+			b.ReportMetric(float64(len(input))*float64(b.N)/b.Elapsed().Seconds(), "observations/s")
 		})
 	}
 }

@@ -3,7 +3,6 @@
 package edge
 
 import (
-	"fmt"
 	"math"
 	"math/bits"
 	"slices"
@@ -146,27 +145,6 @@ func tau(x float64) float64 {
 			return z / 3
 		}
 	}
-}
-
-// registers are the estimate's; nil while the count is exact.
-func (c *Count) registers() []byte {
-	if c.ranks == nil {
-		return nil
-	}
-	return c.ranks[:]
-}
-
-// restore adds what was saved. Neither has more than it had when it was saved, or it is damaged.
-func (c *Count) restore(hashes []uint64, ranks []byte) error {
-	if len(hashes) > exact || len(ranks) != 0 && len(ranks) != registers || slices.ContainsFunc(ranks, func(r byte) bool { return r > maxRank }) {
-		return fmt.Errorf("count of %d hashes and %d registers is damaged", len(hashes), len(ranks))
-	}
-	saved := Count{hashes: hashes}
-	if len(ranks) > 0 {
-		saved.ranks = (*[registers]uint8)(ranks)
-	}
-	c.Merge(&saved)
-	return nil
 }
 
 func (c Count) clone() Count {

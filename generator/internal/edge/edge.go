@@ -10,6 +10,8 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -91,40 +93,77 @@ type Observation struct {
 	Name []string // DNS names of the destination; usually nil
 }
 
-// Edge is a key with the evidence for it.
-type Edge struct {
-	Key
+// Evidence is what is known of an edge, or of several together. Adding to it is a set union.
+type Evidence struct {
 	Flows       Count
-	First, Last time.Time // UTC
+	Last, First time.Time // UTC
+	Days        Days      // on which it was seen
 	Nodes       Set       // that saw it
 	Names       Set       // DNS names of the destination
 }
 
-func (e *Edge) observe(o Observation) {
-	e.Flows.Add(o.ID)
-	e.span(o.Time, o.Time)
-	e.Nodes.Add(o.Node)
-	for _, n := range o.Name {
-		e.Names.Add(n)
-	}
+// Edge is a key with the evidence for it.
+type Edge struct {
+	Key
+	Evidence
 }
 
-func (e *Edge) merge(o *Edge) {
+// observe reports whether the observation says anything new.
+func (e *Evidence) observe(o Observation) bool {
+	changed := e.Flows.Add(o.ID)
+	changed = e.span(o.Time, o.Time) || changed
+	changed = e.Days.add(dayOf(o.Time)) || changed
+	changed = e.Nodes.Add(bounded(o.Node)) || changed
+	for _, n := range o.Name {
+		changed = e.Names.Add(bounded(n)) || changed
+	}
+	return changed
+}
+
+func (e *Evidence) merge(o *Evidence) {
 	e.Flows.Merge(&o.Flows)
-	e.span(o.First, o.Last)
+	if !o.Last.IsZero() {
+		e.span(o.First, o.Last)
+	}
+	e.Days.merge(o.Days)
 	for _, n := range o.Nodes {
-		e.Nodes.Add(n)
+		e.Nodes.Add(bounded(n))
 	}
 	for _, n := range o.Names {
-		e.Names.Add(n)
+		e.Names.Add(bounded(n))
 	}
 }
 
-func (e *Edge) span(first, last time.Time) {
-	if e.First.IsZero() || first.Before(e.First) {
-		e.First = first
-	}
+func (e *Evidence) span(first, last time.Time) (changed bool) {
 	if last.After(e.Last) {
-		e.Last = last
+		e.Last, changed = last, true
 	}
+	if e.First.IsZero() || first.Before(e.First) {
+		e.First, changed = first, true
+	}
+	return changed
+}
+
+func (e Evidence) clone() Evidence {
+	e.Flows = e.Flows.clone()
+	e.Nodes, e.Names = slices.Clone(e.Nodes), slices.Clone(e.Names)
+	return e
+}
+
+// maxWord bounds every string of a key and of its evidence. No name in Kubernetes or DNS is longer, so
+// what is cut off belongs to no real one.
+const maxWord = 253
+
+func bounded(word string) string {
+	if len(word) > maxWord {
+		return strings.Clone(word[:maxWord]) // so that the rest is not kept with it
+	}
+	return word
+}
+
+func (e Endpoint) bounded() Endpoint {
+	if max(len(e.Kind), len(e.Namespace), len(e.Name), len(e.Entity)) > maxWord {
+		e.Kind, e.Namespace, e.Name, e.Entity = bounded(e.Kind), bounded(e.Namespace), bounded(e.Name), bounded(e.Entity)
+	}
+	return e
 }

@@ -76,12 +76,11 @@ func (s *server) dropOthers(followed map[flows.Address]context.CancelFunc, addre
 }
 
 // followAddress reads one address until the context ends, and comes back to it when it fails, which it
-// tells failed. Asking again from the last flow on reads some twice, which folding does not mind.
+// tells failed. Asking again from shortly before the last flow reads some twice, which folding does not mind.
 func (s *server) followAddress(ctx context.Context, a flows.Address, failed chan<- struct{}) {
-	var latest time.Time
 	backoff := minBackoff
 	for {
-		answered, err := s.read(ctx, a, &latest)
+		answered, err := s.read(ctx, a)
 		if ctx.Err() != nil {
 			return
 		}
@@ -102,8 +101,9 @@ func (s *server) followAddress(ctx context.Context, a flows.Address, failed chan
 
 // read folds the flows of one stream until it fails; the error is never nil. answered says
 // whether there was a stream at all.
-func (s *server) read(ctx context.Context, a flows.Address, latest *time.Time) (answered bool, err error) {
-	stream, err := s.cfg.Dialer.Open(ctx, a, flows.Query{Since: *latest, Follow: true})
+func (s *server) read(ctx context.Context, a flows.Address) (answered bool, err error) {
+	observer := a.String()
+	stream, err := s.cfg.Dialer.Open(ctx, a, flows.Query{Since: s.seen.since(observer), Follow: true})
 	if err != nil {
 		return false, err
 	}
@@ -111,11 +111,8 @@ func (s *server) read(ctx context.Context, a flows.Address, latest *time.Time) (
 	s.cfg.Log.Info("following observer", "observer", a.Observer, "address", a.IP.String())
 	var stats, counted flows.Stats
 	err = stream.Receive(ctx, &stats, func(r *flows.Record) error {
-		if r.Time.After(*latest) {
-			*latest = r.Time
-		}
 		s.meter.flows.Inc()
-		s.seen.add(r)
+		s.seen.add(observer, r)
 		s.seen.missed(counted, stats)
 		counted = stats
 		return nil

@@ -11,13 +11,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/apply"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/store"
 )
 
 // meter counts what the service does, and knows whether it is ready.
 type meter struct {
 	registry               *prometheus.Registry
 	flows, malformed, lost prometheus.Counter
-	edges                  prometheus.Gauge
+	edges, leftOut         prometheus.Gauge
+	expired, changes       prometheus.Counter
+	commits                *prometheus.CounterVec
 	proposals, rounds      *prometheus.CounterVec
 	policies, drift        *prometheus.CounterVec
 	failures               *prometheus.CounterVec
@@ -30,8 +33,12 @@ func newMeter() *meter {
 		registry:  prometheus.NewRegistry(),
 		flows:     counter("flows_total", "Flows read from observers."),
 		malformed: counter("flows_malformed_total", "Flows that could not be read."),
-		lost:      counter("flows_lost_total", "Flows that observers lost, or that did not fit."),
-		edges:     prometheus.NewGauge(prometheus.GaugeOpts{Name: prefix + "edges", Help: "Distinct edges seen."}),
+		lost:      counter("flows_lost_total", "Flows that observers lost."),
+		edges:     gauge("edges", "Distinct edges kept."),
+		leftOut:   gauge("edges_left_out", "Edges seen that are not kept because there are too many of their kind, about. The log says which."),
+		expired:   counter("edges_expired_total", "Edges forgotten because they were not seen for the retention."),
+		changes:   counter("state_changes_total", "Edges written to the state file."),
+		commits:   vector("state_commits_total", "Commits to the state file by result: ok or failed.", "result"),
 		proposals: vector("proposals_total", "Proposals by result: committed, unchanged or failed.", "result"),
 		rounds:    vector("rounds_total", "Rounds of proposing and syncing by result: ok or failed.", "round", "result"),
 		policies:  vector("synced_policies_total", "Policies synced by what was done: applied, pruned or unchanged.", "action"),
@@ -39,11 +46,15 @@ func newMeter() *meter {
 		roster:    newRoster(),
 		drift:     vector("drift_total", "Differences found between the cluster and Git, by kind.", "what"),
 	}
-	m.registry.MustRegister(m.flows, m.malformed, m.lost, m.edges, m.proposals, m.rounds, m.policies, m.drift, m.failures, m.roster.up)
+	m.registry.MustRegister(m.flows, m.malformed, m.lost, m.edges, m.leftOut, m.expired, m.changes, m.commits, m.proposals, m.rounds, m.policies, m.drift, m.failures, m.roster.up)
 	return m
 }
 
 const prefix = "bulkhead_generator_"
+
+func gauge(name, help string) prometheus.Gauge {
+	return prometheus.NewGauge(prometheus.GaugeOpts{Name: prefix + name, Help: help})
+}
 
 func counter(name, help string) prometheus.Counter {
 	return prometheus.NewCounter(prometheus.CounterOpts{Name: prefix + name, Help: help})
@@ -53,12 +64,24 @@ func vector(name, help string, labels ...string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + name, Help: help}, labels)
 }
 
-func (m *meter) round(name string, err error) {
-	result := "ok"
+// committed takes the store's figures, before a commit and after it.
+func (m *meter) committed(before, after store.Stats, err error) {
+	m.edges.Set(float64(after.Edges))
+	m.leftOut.Set(float64(after.LeftOut))
+	m.expired.Add(float64(after.Expired - before.Expired))
+	m.changes.Add(float64(after.Changes - before.Changes))
+	m.commits.WithLabelValues(resultOf(err)).Inc()
+}
+
+func resultOf(err error) string {
 	if err != nil {
-		result = "failed"
+		return "failed"
 	}
-	m.rounds.WithLabelValues(name, result).Inc()
+	return "ok"
+}
+
+func (m *meter) round(name string, err error) {
+	m.rounds.WithLabelValues(name, resultOf(err)).Inc()
 	if name == "sync" && err == nil {
 		m.ready.Store(true)
 	}

@@ -3,102 +3,102 @@
 package service
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"sync"
+	"context"
+	"sync/atomic"
+	"time"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/store"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/tree"
+)
+
+const (
+	// commitEvery is how much of what was seen a crash may have to read again at the least. A commit that takes
+	// long is followed by a pause of ten times as long.
+	commitEvery = time.Second
+	// commitRetry is the pause after one that failed.
+	commitRetry = 30 * time.Second
+	expireEvery = time.Hour
+	// overlap is how far before its position an observer is read again: flows are not quite in the order of time.
+	overlap = time.Minute
+	// lockWait is how long the state file may still be held by the process before this one.
+	lockWait = 10 * time.Second
 )
 
 // observations is everything seen so far. It is safe for concurrent use.
 type observations struct {
-	mu       sync.Mutex
-	fold     *edge.Fold
-	inv      *inventory.Inventory
-	loss     tree.Loss
-	meter    *meter
-	recalled bool // something was seen before this start
+	store *store.Store
+	inv   atomic.Pointer[inventory.Inventory]
+	meter *meter
 }
 
-// saved is the state file.
-type saved struct {
-	Edges *edge.Fold `json:"edges"`
-	Loss  tree.Loss  `json:"loss"`
-}
-
-// recall goes on from a state file. One that is not there yet is no error, a damaged one is: going
-// on without it would propose to take away rules.
+// recall goes on from a state file (empty: memory only). A damaged one is an error: going on without it
+// would propose to take away rules.
 func recall(file string, inv *inventory.Inventory, m *meter) (*observations, error) {
-	o := &observations{fold: edge.NewFold(edge.DefaultLimit), inv: inv, meter: m}
-	if file == "" {
-		return o, nil
-	}
-	data, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return o, nil
-	}
-	state := saved{Edges: o.fold}
-	if err == nil {
-		err = json.Unmarshal(data, &state)
-	}
+	s, err := store.Open(file, store.Options{Limits: edge.DefaultLimits, Wait: lockWait})
 	if err != nil {
-		return nil, fmt.Errorf("state file %s: %w (move it away to start from nothing)", file, err)
+		return nil, err
 	}
-	o.loss, o.recalled = state.Loss, o.fold.Len() > 0
+	o := &observations{store: s, meter: m}
+	o.inv.Store(inv)
 	return o, nil
 }
 
-func (o *observations) save(file string) error {
-	if file == "" {
-		return nil
-	}
-	o.mu.Lock()
-	data, err := json.Marshal(saved{o.fold, o.loss})
-	o.mu.Unlock()
-	if err == nil {
-		err = replace(file, data)
-	}
-	if err != nil {
-		return fmt.Errorf("state file %s: %w", file, err)
-	}
-	return nil
-}
-
 // use switches to a newer inventory and returns what was seen.
-func (o *observations) use(inv *inventory.Inventory) ([]edge.Edge, tree.Loss) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.inv = inv
-	return o.fold.Edges(), o.loss
+func (o *observations) use(inv *inventory.Inventory) ([]edge.Edge, []edge.Overflow, tree.Loss) {
+	o.inv.Store(inv)
+	edges, overflows := o.store.Edges()
+	return edges, overflows, tree.Loss(o.store.Tally())
 }
 
-// add folds one flow. A full fold does not end the service: it is counted as a loss, and the
-// proposals say so.
-func (o *observations) add(r *flows.Record) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if err := o.fold.Add(o.inv.Key(r), inventory.Observe(r)); err != nil {
-		o.loss.Lost++
-		o.meter.lost.Inc()
-	} else {
-		o.loss.Flows++
+// since is from when on an observer's flows are not known to be there; zero: ever.
+func (o *observations) since(observer string) time.Time {
+	at := o.store.Position(observer)
+	if at.IsZero() {
+		return at
 	}
-	o.meter.edges.Set(float64(o.fold.Len()))
+	return at.Add(-overlap)
+}
+
+// add folds one flow. A flow of the future does not take the observer's position there, or those that come
+// before it would not be asked for.
+func (o *observations) add(observer string, r *flows.Record) {
+	at := r.Time
+	if now := time.Now(); at.After(now) {
+		at = now
+	}
+	o.store.Add(observer, at, o.inv.Load().Key(r), inventory.Observe(r))
 }
 
 // missed adds what an observer reported since the last call.
 func (o *observations) missed(before, now flows.Stats) {
 	lost, malformed := now.Lost-before.Lost, now.Malformed-before.Malformed
-	o.mu.Lock()
-	o.loss.Lost += lost
-	o.loss.Malformed += malformed
-	o.mu.Unlock()
+	if lost+malformed == 0 {
+		return
+	}
+	o.store.Miss(lost, malformed)
 	o.meter.lost.Add(float64(lost))
 	o.meter.malformed.Add(float64(malformed))
+}
+
+// keep commits what was seen, and forgets what is too old, until the context ends.
+func (s *server) keep(ctx context.Context) {
+	expire := time.Time{}
+	for wait := commitEvery; ctx.Err() == nil; {
+		pause(ctx, wait, nil)
+		before, began := s.seen.store.Stats(), time.Now()
+		if s.cfg.Retention > 0 && !began.Before(expire) {
+			s.seen.store.Expire(began, s.cfg.Retention)
+			expire = began.Add(expireEvery)
+		}
+		err := s.seen.store.Commit()
+		s.meter.committed(before, s.seen.store.Stats(), err)
+		wait = max(commitEvery, 10*time.Since(began))
+		if err != nil {
+			s.cfg.Log.Error("what was seen is in memory only", "error", err)
+			wait = max(wait, commitRetry)
+		}
+	}
 }

@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/apply"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proposal"
@@ -30,7 +31,7 @@ import (
 const roundTimeout = 10 * time.Minute
 
 // Config says what the service watches and how often it acts. All times are above zero, but ObserveFor
-// may be zero.
+// and Retention may be zero.
 type Config struct {
 	Observers    []string // host:port of Hubble APIs; each is followed at all addresses of its name
 	Dialer       flows.Dialer
@@ -39,6 +40,7 @@ type Config struct {
 	SyncEvery    time.Duration
 	ObserveFor   time.Duration // before the first proposal, unless State has earlier observations
 	State        string        // file; empty: memory only
+	Retention    time.Duration // edges not seen for this long are forgotten; zero: none is
 	BodyDir      string        // directory; empty: texts are in the commits only
 	Listener     net.Listener  // for /healthz, /readyz and /metrics; closed at the end
 	Log          *slog.Logger
@@ -56,7 +58,7 @@ type server struct {
 
 // Run observes, proposes and syncs until the context ends. A round that fails is logged and
 // counted, and the next one tries again; Run itself fails only where waiting cannot help.
-func Run(ctx context.Context, cfg Config, client kubernetes.Interface, r *repo.Repository) error {
+func Run(ctx context.Context, cfg Config, client kubernetes.Interface, r *repo.Repository) (err error) {
 	if err := tree.ValidCluster(cfg.Proposal.Cluster); err != nil {
 		return err
 	}
@@ -68,19 +70,20 @@ func Run(ctx context.Context, cfg Config, client kubernetes.Interface, r *repo.R
 	if s.seen, err = recall(cfg.State, inv, s.meter); err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, s.seen.store.Close()) }()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.listen(ctx) })
+	group.Go(func() error { s.keep(ctx); return nil })
 	for _, observer := range slices.Compact(slices.Sorted(slices.Values(cfg.Observers))) {
 		group.Go(func() error { s.follow(ctx, observer); return nil })
 	}
 	first := cfg.ObserveFor
-	if s.seen.recalled {
+	if s.seen.store.Found() {
 		first = min(first, cfg.ProposeEvery)
 	}
 	group.Go(func() error { return s.every(ctx, first, cfg.ProposeEvery, "propose", s.propose) })
 	group.Go(func() error { return s.every(ctx, 0, cfg.SyncEvery, "sync", s.sync) })
-	err = group.Wait()
-	return errors.Join(err, s.seen.save(cfg.State))
+	return group.Wait()
 }
 
 // every runs a round after the first wait and then once a period, until the context ends.
@@ -117,10 +120,8 @@ func (s *server) propose(ctx context.Context) error {
 	if answering, all := s.meter.roster.count(); answering < all || all == 0 {
 		s.cfg.Log.Warn("some observers do not answer: what only they saw is not proposed", "answering", answering, "observers", all)
 	}
-	edges, loss := s.seen.use(inv)
-	if err := s.seen.save(s.cfg.State); err != nil {
-		return err
-	}
+	edges, overflows, loss := s.seen.use(inv)
+	s.warn(overflows)
 	in := s.cfg.Proposal
 	in.Edges, in.Inventory, in.Loss, in.Existing = edges, inv, loss, s.approved
 	p, err := proposal.Make(in)
@@ -154,6 +155,21 @@ func (s *server) approved(namespace string) (tree.Files, error) {
 		return nil, err
 	}
 	return repo.Files(base, tree.Dir(s.cfg.Proposal.Cluster, namespace))
+}
+
+// maxWarnings bounds the lines of log for one round.
+const maxWarnings = 20
+
+// warn says what is not in the proposals because it is not in the edges.
+func (s *server) warn(overflows []edge.Overflow) {
+	for i, o := range overflows {
+		if i == maxWarnings {
+			s.cfg.Log.Warn("more edges are left out", "groups", len(overflows)-i)
+			return
+		}
+		n, _ := o.Edges.Value()
+		s.cfg.Log.Warn("too many edges of a kind to keep all: policies may not allow what the others do", "kind", o.String(), "leftOut", n, "lastSeen", o.Last)
+	}
 }
 
 func (s *server) reproduce(namespace string) string {

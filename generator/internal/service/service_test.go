@@ -20,11 +20,13 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows/flowstest"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/gittest"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proposal"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/repo"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/service"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/store"
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 	"github.com/bulkhead-dev/bulkhead/test/cluster"
 )
@@ -64,7 +66,7 @@ func TestLoop(t *testing.T) {
 		Observers:    []string{flowstest.Serve(t, flowstest.Flow("a"), flowstest.Lost(3), flowstest.Flow("b"), flowstest.Flow("b"))},
 		Proposal:     proposal.Input{Cluster: "prod", MaxLoss: 1, DNS: proposal.DNS{NodeLocal: []netip.Addr{netip.MustParseAddr("169.254.20.10")}}},
 		ProposeEvery: 200 * time.Millisecond, SyncEvery: 200 * time.Millisecond, ObserveFor: time.Second,
-		State: filepath.Join(dir, "edges.json"), BodyDir: dir, Listener: listener,
+		State: filepath.Join(dir, "edges.db"), Retention: store.MaxRetention, BodyDir: dir, Listener: listener,
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -90,11 +92,11 @@ func TestLoop(t *testing.T) {
 	})
 	until(t, "it is ready", func() bool { return strings.Contains(get("http://"+listener.Addr().String()+"/readyz"), "ok") })
 	metrics := ""
-	until(t, "the sync is counted, which comes after it", func() bool {
+	until(t, "the sync and the edges are counted, which comes after them", func() bool {
 		metrics = get("http://" + listener.Addr().String() + "/metrics")
-		return strings.Contains(metrics, `synced_policies_total{action="applied"}`)
+		return strings.Contains(metrics, `synced_policies_total{action="applied"}`) && strings.Contains(metrics, "state_changes_total 1")
 	})
-	for _, want := range []string{"bulkhead_generator_flows_total 3", "bulkhead_generator_flows_lost_total 3", "bulkhead_generator_edges 1", `bulkhead_generator_proposals_total{result="committed"} 1`, `bulkhead_generator_synced_policies_total{action="applied"} 4`, `bulkhead_generator_observer_up{address="` + cfg.Observers[0]} {
+	for _, want := range []string{"bulkhead_generator_flows_total 3", "bulkhead_generator_flows_lost_total 3", "bulkhead_generator_edges 1", "bulkhead_generator_edges_left_out 0", `bulkhead_generator_state_commits_total{result="ok"} `, `bulkhead_generator_proposals_total{result="committed"} 1`, `bulkhead_generator_synced_policies_total{action="applied"} 4`, `bulkhead_generator_observer_up{address="` + cfg.Observers[0]} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("metrics lack %q:\n%s", want, metrics)
 		}
@@ -103,8 +105,8 @@ func TestLoop(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if state, err := os.ReadFile(cfg.State); err != nil || !strings.Contains(string(state), `"web"`) {
-		t.Errorf("state %.200s, %v", state, err)
+	if edges := kept(t, cfg.State); len(edges) != 1 || edges[0].From.Name != "web" {
+		t.Errorf("the state has the edges %v", edges)
 	}
 	// Started again with a damaged state, it refuses rather than forget what it saw.
 	if err := os.WriteFile(cfg.State, []byte("{"), 0o600); err != nil {
@@ -113,6 +115,18 @@ func TestLoop(t *testing.T) {
 	if err := service.Run(t.Context(), cfg, client, repository); err == nil || !strings.Contains(err.Error(), cfg.State) {
 		t.Errorf("a damaged state file: %v", err)
 	}
+}
+
+// kept are the edges of a state file.
+func kept(t *testing.T, file string) []edge.Edge {
+	t.Helper()
+	s, err := store.Open(file, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	edges, _ := s.Edges()
+	return edges
 }
 
 func deploy(t *testing.T, client kubernetes.Interface, name string) {
