@@ -18,6 +18,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/plan"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proposal"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/readiness"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/tree"
 	"github.com/bulkhead-dev/bulkhead/policies/wording"
 )
@@ -33,6 +34,7 @@ type writing struct {
 	dns        proposal.DNS // what the two say; filled by checkTarget
 	criteria   evidence.Criteria
 	maxLoss    float64 // in percent
+	thresholds readiness.Thresholds
 	widen      uint64
 }
 
@@ -48,6 +50,8 @@ func (w *writing) target(f *pflag.FlagSet) {
 	w.criteria = evidence.DefaultCriteria()
 	minFlowsFlag(f, &w.criteria.MinFlows)
 	f.Float64Var(&w.maxLoss, "max-loss", defaultMaxLoss, "refuse when more than this percentage of all flows is missing")
+	w.thresholds = readiness.DefaultThresholds()
+	f.IntVar(&w.thresholds.Days, "ready-days", w.thresholds.Days, "call a namespace ready only when it was observed on so many days")
 	f.Uint64Var(&w.widen, "widen", 0, "addresses that were not seen and that one rule may allow, so that it lists fewer blocks")
 	f.StringVar(&w.dnsService, "dns-service", "", "namespace/name of the cluster's DNS Service (empty, or it is not there: detected)")
 	f.StringSliceVar(&w.nodeLocal, "dns-node-local", nil, "addresses of node-local DNS caches, e.g. 169.254.20.10; separated by commas (empty: detected)")
@@ -90,7 +94,7 @@ func (w *writing) check() error {
 func (w *writing) input(existing func(namespace string) (tree.Files, error)) proposal.Input {
 	return proposal.Input{
 		Cluster: w.name, Namespaces: w.namespaces, DNS: w.dns,
-		MaxLoss: w.maxLoss / 100, Criteria: w.criteria, Widen: w.widen, Existing: existing,
+		MaxLoss: w.maxLoss / 100, Criteria: w.criteria, Thresholds: w.thresholds, Widen: w.widen, Existing: existing,
 	}
 }
 
@@ -128,8 +132,9 @@ func notices(errOut io.Writer, p *proposal.Proposal) {
 		fmt.Fprintf(errOut, "%s: left out, because no connection was learned: default-deny alone would isolate all of its pods\n", n.Name)
 	}
 	for _, n := range p.Namespaces {
-		if len(n.Silent) > 0 {
-			fmt.Fprintf(errOut, "%s: no connection was learned of %s: once enforced, the baseline isolates what was silent\n", n.Name, printable(wording.Some(n.Silent)))
+		fmt.Fprintf(errOut, "%s: %s\n", n.Name, printable(n.Readiness.Summary()))
+		if silent := n.Readiness.Silent(); len(silent) > 0 {
+			fmt.Fprintf(errOut, "%s: no connection was learned of %s: once enforced, the baseline isolates what was silent\n", n.Name, printable(wording.Some(silent)))
 		}
 		for _, u := range n.Unused {
 			fmt.Fprintf(errOut, "%s: %s speaks of no connection: %s\n", n.Name, plan.File, printable(u))

@@ -36,8 +36,17 @@ type Workload struct {
 	Template corev1.PodTemplateSpec
 	// Pods that are in the inventory, ordered by name.
 	Pods []*corev1.Pod
+	// Schedule is when a CronJob runs; nil: the workload is no CronJob.
+	Schedule *Schedule
 
 	selects labels.Selector // Selector, compiled; nil when there is none, or it is not valid
+}
+
+// Schedule is a CronJob's, as its spec has it.
+type Schedule struct {
+	Cron      string // five fields, or a word such as @daily
+	TimeZone  string // empty: that of the controller, which is UTC as a rule
+	Suspended bool
 }
 
 // Endpoint is the workload as the end of an edge.
@@ -145,6 +154,9 @@ func (inv *Inventory) add(object runtime.Object) {
 		inv.addWorkload("DaemonSet", o, o.Spec.Selector, o.Spec.Template)
 	case *batchv1.CronJob:
 		inv.addWorkload("CronJob", o, nil, o.Spec.JobTemplate.Spec.Template)
+		inv.workloads[edge.Endpoint{Kind: "CronJob", Namespace: o.Namespace, Name: o.Name}].Schedule = &Schedule{
+			Cron: o.Spec.Schedule, TimeZone: deref(o.Spec.TimeZone), Suspended: deref(o.Spec.Suspend),
+		}
 	case *corev1.ReplicationController:
 		if o.Spec.Template != nil {
 			inv.addWorkload("ReplicationController", o, &metav1.LabelSelector{MatchLabels: o.Spec.Selector}, *o.Spec.Template)

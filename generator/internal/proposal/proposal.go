@@ -17,6 +17,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/manifest"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/plan"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/readiness"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/synth"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/tree"
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
@@ -34,6 +35,8 @@ type Input struct {
 	// MaxLoss is the part of all flows, from 0 to 1, of which more must not be missing.
 	MaxLoss  float64
 	Criteria evidence.Criteria
+	// Thresholds are what a namespace must be past to be ready.
+	Thresholds readiness.Thresholds
 	// Widen is how many addresses that were not seen a rule may allow, so that it has fewer blocks.
 	Widen uint64
 	// Existing returns the files that a namespace has; nil: none has any. Its plan is in them, and what was approved.
@@ -47,11 +50,11 @@ type Namespace struct {
 	Files  tree.Files
 	Listed []evidence.Listed // not learned; at least one end is in the namespace
 	Unused []string          // decisions of the plan that speak of no connection
-	// Silent are workloads without a connection that was learned, ordered: only the baseline speaks of them.
-	Silent []string
-	Report *proof.Report // of the generated policies; always proven
-	sample *inventory.Sample
-	dns    baseline.DNSTargets
+	// Readiness says how completely it was observed.
+	Readiness *readiness.Report
+	Report    *proof.Report // of the generated policies; always proven
+	sample    *inventory.Sample
+	dns       baseline.DNSTargets
 }
 
 // Proposal is the outcome for a cluster.
@@ -127,9 +130,9 @@ func Make(in Input) (*Proposal, error) {
 		}
 		return missing
 	})
-	sample := in.Inventory.Sample()
+	sample, span := in.Inventory.Sample(), readiness.SpanOf(in.Edges)
 	for _, name := range names {
-		n, err := in.namespace(name, &found, sample, dns)
+		n, err := in.namespace(name, &found, sample, dns, span)
 		if err != nil {
 			return nil, err
 		}
@@ -146,7 +149,7 @@ func Make(in Input) (*Proposal, error) {
 	return p, nil
 }
 
-func (in *Input) namespace(name string, found *evidence.Evidence, sample *inventory.Sample, dns baseline.DNSTargets) (*Namespace, error) {
+func (in *Input) namespace(name string, found *evidence.Evidence, sample *inventory.Sample, dns baseline.DNSTargets, span readiness.Span) (*Namespace, error) {
 	var existing tree.Files
 	if in.Existing != nil {
 		var err error
@@ -162,27 +165,13 @@ func (in *Input) namespace(name string, found *evidence.Evidence, sample *invent
 	if err != nil {
 		return nil, fmt.Errorf("write policies of namespace %s: %w", name, err)
 	}
-	n := &Namespace{Namespace: written, sample: sample, dns: dns, Listed: decided.Listed, Unused: decided.Unused, Silent: in.silent(written)}
+	n := &Namespace{Namespace: written, sample: sample, dns: dns, Listed: decided.Listed, Unused: decided.Unused}
+	n.Readiness = readiness.Judge(name, n.Connections, in.Inventory, span, in.Thresholds)
 	if err := n.prove(); err != nil {
 		return nil, err
 	}
 	n.Files, err = tree.Render(in.Cluster, written, n.Rules, n.Listed, in.Loss)
 	return n, err
-}
-
-// silent are the workloads of a namespace that nothing was learned of; those on their nodes' network no policy governs.
-func (in *Input) silent(n *synth.Namespace) []string {
-	heard := map[edge.Endpoint]bool{}
-	for end := range evidence.Ends(n.Connections) {
-		heard[end] = true
-	}
-	var out []string
-	for _, w := range in.Inventory.Workloads() {
-		if w.Namespace == n.Name && !heard[w.Endpoint()] && !w.HostNetwork() {
-			out = append(out, w.Endpoint().String())
-		}
-	}
-	return out
 }
 
 // decide sorts the connections of a namespace by its plan and by what was approved before.

@@ -17,6 +17,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proposal"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/readiness"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/review"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/tree"
 )
@@ -48,7 +49,7 @@ func load(t *testing.T, dir string, keep func(line string) bool) proposal.Input 
 		t.Fatal(err)
 	}
 	return proposal.Input{
-		Cluster: "demo", Edges: fold.Edges(), Inventory: inv, MaxLoss: 0.2,
+		Cluster: "demo", Edges: fold.Edges(), Inventory: inv, MaxLoss: 0.2, Thresholds: readiness.DefaultThresholds(),
 		Criteria: evidence.Criteria{MinFlows: 1, ScanPorts: 10, ScanTargets: 50},
 		Loss:     tree.Loss{Flows: stats.Flows, Lost: stats.Lost, Malformed: stats.Malformed},
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proposal"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/readiness"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/tree"
 )
 
@@ -40,6 +41,7 @@ func Body(c *Change) string {
 	fmt.Fprintf(&b, "%d connections were observed; %d policies allow them. Proven: every observed connection is allowed, and removing any rule, peer or port of a generated policy breaks one.\n\n",
 		len(c.Namespace.Connections), len(c.Namespace.Policies))
 	list(&b, "Risks", risks(c), "None found.")
+	readyText(&b, c.Namespace.Readiness)
 	added, removed := diff(c)
 	list(&b, "Connections added", added, "None.")
 	list(&b, "Connections removed", removed, "None.")
@@ -47,6 +49,30 @@ func Body(c *Change) string {
 	list(&b, "What would break", breaks(c), "Nothing that was observed.")
 	fmt.Fprintf(&b, "## Reproduce\n\n    %s\n", strings.Join(strings.Fields(c.Command), " "))
 	return b.String()
+}
+
+// readyText says how completely the workloads were observed.
+func readyText(b *strings.Builder, r *readiness.Report) {
+	fmt.Fprintf(b, "## Readiness\n\n%s\n\n", code(r.Summary()))
+	if len(r.Workloads) == 0 {
+		return
+	}
+	b.WriteString("| workload | observed since | connections | new | estimated coverage | estimated unseen | waits for |\n| --- | --- | --- | --- | --- | --- | --- |\n")
+	for _, w := range r.Workloads[:min(len(r.Workloads), maxRows)] {
+		since := "never"
+		if !w.Since.IsZero() {
+			since = stamp(w.Since)
+		}
+		waits := "nothing"
+		if !w.Ready {
+			waits = code(strings.Join(w.Why, "; "))
+		}
+		fmt.Fprintf(b, "| %s | %s | %d | %d | %.0f %% | %.0f | %s |\n", code(w.Workload), since, w.Connections, w.New, 100*w.Coverage, w.Unseen, waits)
+	}
+	if more := len(r.Workloads) - maxRows; more > 0 {
+		fmt.Fprintf(b, "\n… and %d more\n", more)
+	}
+	b.WriteString("\n")
 }
 
 func list(b *strings.Builder, title string, items []string, none string) {

@@ -5,7 +5,6 @@ package review
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/plan"
@@ -15,8 +14,7 @@ import (
 
 // What makes evidence thin or a connection odd.
 const (
-	shortObservation = 24 * time.Hour
-	manyPorts        = 10 // between two workloads; more looks like a scan
+	manyPorts = 10 // between two workloads; more looks like a scan
 )
 
 // risks lists what a reviewer must not overlook, worst first.
@@ -41,8 +39,8 @@ func risks(c *Change) []string {
 			out = append(out, fmt.Sprintf("Not learned, %s: %s (%s).", l.Reason, code(l.Edge.Key.String()), code(l.Detail)))
 		}
 	}
-	if len(n.Silent) > 0 {
-		out = append(out, fmt.Sprintf("No connection was learned of %s: once enforced, the baseline isolates what was silent.", code(wording.Some(n.Silent))))
+	if silent := n.Readiness.Silent(); len(silent) > 0 {
+		out = append(out, fmt.Sprintf("No connection was learned of %s: once enforced, the baseline isolates what was silent.", code(wording.Some(silent))))
 	}
 	for _, u := range n.Unused {
 		out = append(out, fmt.Sprintf("A decision of %s speaks of no connection: %s.", code(plan.File), code(u)))
@@ -102,10 +100,6 @@ func connectionRisks(connections []evidence.Connection) []string {
 
 func evidenceRisks(c *Change) []string {
 	var out []string
-	first, last := evidence.Span(c.Namespace.Connections)
-	if span := last.Sub(first); span < shortObservation {
-		out = append(out, fmt.Sprintf("Observed for %s only: what happens once a day or a month was not seen.", span.Round(time.Second)))
-	}
 	record := tree.ReadRecord(c.Namespace.Files)
 	if record == nil {
 		return out
