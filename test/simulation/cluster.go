@@ -85,6 +85,9 @@ func (c *cluster) numberServices() {
 	}
 }
 
+// firstRange is the second byte of the first node's range of addresses for pods: 10.100.0.0/16.
+const firstRange = 100
+
 // reuse is how soon an address is given to another pod.
 const reuse = time.Second
 
@@ -96,7 +99,7 @@ func (c *cluster) assignAddresses() {
 			p.addr = p.node.addr
 			continue
 		}
-		addr := netip.AddrFrom4([4]byte{10, 244, byte(p.node.index), 10})
+		addr := netip.AddrFrom4([4]byte{10, byte(firstRange + p.node.index), 0, 10})
 		for taken[addr].After(p.start) {
 			addr = addr.Next()
 		}

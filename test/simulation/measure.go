@@ -16,13 +16,16 @@ import (
 )
 
 // Result is how policies compare with the truth, for the next pods of each workload: those after one more rollout,
-// run or replica. Only what a pod of the application's own namespaces is part of counts; DNS aside.
+// run or replica. Only what a pod of the application's own namespaces is part of counts; DNS aside. Where a namespace
+// has no policy at all, nothing was said of its pods: what is allowed between them is no excess.
 type Result struct {
 	True    int // edges that were exercised
 	Allowed int // triples of two ends, protocol and port that are allowed, whether true or not
 	Missing []string
 	Excess  []string // what is allowed and not true, even unexercised: "FROM → TO TCP/80,90-99"
 	excess  int      // triples
+	// NoPolicy are the application's namespaces that have none.
+	NoPolicy []string
 	// NoDNS are workloads that cannot ask the cluster's DNS.
 	NoDNS []string
 }
@@ -48,14 +51,14 @@ func (r Result) String() string {
 
 // Measure judges policies by the pods that they would meet next.
 func (t *Trace) Measure(policies []*networkingv1.NetworkPolicy) (Result, error) {
-	m := measure{trace: t, possible: map[[2]string]netpol.PortSet{}}
+	m := measure{trace: t, possible: map[[2]string]netpol.PortSet{}, own: map[string]bool{}, governed: map[string]bool{}}
 	if err := m.compile(policies); err != nil {
 		return Result{}, fmt.Errorf("measure: %w", err)
 	}
-	var r Result
+	r := Result{NoPolicy: m.withoutPolicy(policies)}
 	for _, e := range t.truth.Exercised {
 		m.enter(e)
-		if !m.counts(e.From, e.To) {
+		if !m.own[e.From] && !m.own[e.To] {
 			continue
 		}
 		r.True++
@@ -68,7 +71,7 @@ func (t *Trace) Measure(policies []*networkingv1.NetworkPolicy) (Result, error) 
 	}
 	for from := range m.ends {
 		for to := range m.ends {
-			if m.counts(from, to) {
+			if m.governed[from] || m.governed[to] {
 				r.add(from, to, m.allowed(from, to), m.possible[[2]string{from, to}])
 			}
 		}
@@ -104,7 +107,8 @@ type measure struct {
 	trace    *Trace
 	snapshot *netpol.Snapshot
 	ends     map[string][2]netpol.Endpoint // a workload's next two pods; an address, twice
-	governed map[string]bool               // workloads of the application's namespaces
+	own      map[string]bool               // workloads of the application's namespaces
+	governed map[string]bool               // those of them whose namespaces have policies
 	possible map[[2]string]netpol.PortSet  // by both ends
 }
 
@@ -112,8 +116,6 @@ func (m *measure) enter(e Edge) {
 	k := [2]string{e.From, e.To}
 	m.possible[k] = m.possible[k].Union(netpol.Ports(netpol.PortRange{Protocol: e.Protocol, From: e.Port, To: e.Port}))
 }
-
-func (m *measure) counts(from, to string) bool { return m.governed[from] || m.governed[to] }
 
 // allowed is what may pass from one end's pod to the other's: another pod, if they are of one workload.
 func (m *measure) allowed(from, to string) netpol.PortSet {
@@ -137,11 +139,26 @@ func (m *measure) questions() netpol.PortSet {
 func (m *measure) withoutDNS() (words []string) {
 	server := m.ends[m.dns().String()][1]
 	for _, word := range sortedKeys(m.governed) {
-		if !m.questions().Subtract(m.snapshot.Allowed(m.ends[word][0], server)).Empty() {
+		if m.governed[word] && !m.questions().Subtract(m.snapshot.Allowed(m.ends[word][0], server)).Empty() {
 			words = append(words, word)
 		}
 	}
 	return words
+}
+
+// withoutPolicy are the application's namespaces with a workload and without a policy.
+func (m *measure) withoutPolicy(policies []*networkingv1.NetworkPolicy) (names []string) {
+	for _, w := range m.trace.cluster.app.workloads {
+		if !w.isSystem() && !w.hostNetwork() && !hasPolicy(policies, w.namespace) {
+			names = append(names, w.namespace)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func hasPolicy(policies []*networkingv1.NetworkPolicy, namespace string) bool {
+	return slices.ContainsFunc(policies, func(p *networkingv1.NetworkPolicy) bool { return p.Namespace == namespace })
 }
 
 func (m *measure) compile(policies []*networkingv1.NetworkPolicy) (err error) {
@@ -151,7 +168,6 @@ func (m *measure) compile(policies []*networkingv1.NetworkPolicy) (err error) {
 		objects.Nodes = append(objects.Nodes, n.object())
 	}
 	names := map[string][2]types.NamespacedName{}
-	m.governed = map[string]bool{}
 	for _, w := range c.app.workloads {
 		if w.hostNetwork() {
 			continue
@@ -163,9 +179,8 @@ func (m *measure) compile(policies []*networkingv1.NetworkPolicy) (err error) {
 			pair[i] = types.NamespacedName{Namespace: p.Namespace, Name: p.Name}
 		}
 		names[w.String()] = pair
-		if !w.isSystem() {
-			m.governed[w.String()] = true
-		}
+		m.own[w.String()] = !w.isSystem()
+		m.governed[w.String()] = !w.isSystem() && hasPolicy(policies, w.namespace)
 	}
 	if m.snapshot, err = netpol.Compile(objects); err != nil {
 		return err

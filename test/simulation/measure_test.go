@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	"sigs.k8s.io/yaml"
@@ -36,6 +37,8 @@ func buildAndRun(m *testing.M) int {
 
 // Ways to observe an application.
 var (
+	busy        = simulation.Options{Seed: 9, Rollouts: 1, Loss: simulation.Loss{BusyNode: true}}
+	churn       = simulation.Options{Seed: 10, Duration: time.Hour, Rollouts: 150} // 10,000 pod starts
 	full        = simulation.Options{Seed: 1, Rollouts: 2}
 	lossy       = simulation.Options{Seed: 2, Rollouts: 2, Loss: simulation.Loss{Rate: 0.3, Handshakes: true}}
 	kubeProxy   = simulation.Options{Seed: 3, Rollouts: 2, KubeProxy: true}
@@ -43,6 +46,7 @@ var (
 	allPoints   = simulation.Options{Seed: 5, AllPoints: true}
 	disorderly  = simulation.Options{Seed: 6, Rollouts: 2, Duplicates: 0.2, Disorder: 20e9, Skew: 0.5e9}
 	denied      = simulation.Options{Seed: 7, Noise: simulation.Noise{Denied: 40, ICMP: 40}}
+	noChurn     = simulation.Options{Seed: 11}
 	scanned     = simulation.Options{Seed: 8, Noise: simulation.Noise{Scans: 1}}
 	hubble      = simulation.Form{}
 	bare        = simulation.Form{Bare: true}
@@ -85,6 +89,22 @@ func TestGenerate(t *testing.T) {
 		{"spread", "full", full, hubble, nil, nil},
 		{"spread", "lossy", lossy, hubble, nil, nil},
 		{"spread", "kube-proxy", kubeProxy, hubble, nil, nil},
+		{"spread", "disorderly", disorderly, hubble, nil, nil},
+		{"spread", "busy", busy, hubble, nil, nil},
+		{"spread", "churn", churn, hubble, nil, nil},
+		{"spread", "all points", allPoints, hubble, nil, nil},
+		// Where nobody says what a reply is, the point of observation does, together with the direction.
+		{"spread", "no reply", full, noReply, []string{
+			"Deployment api/gateway → Deployment data/directory UDP/3389", "Deployment frontend/admin → Deployment data/directory UDP/3389",
+			"Deployment api/gateway → Deployment observability/statsd UDP/9125", "Deployment frontend/web → Deployment observability/statsd UDP/9125",
+			"Deployment api/signalling → StatefulSet data/subscribers SCTP/2905",
+		}, nil},
+		// The status of a completed pod says from when to when it had its address.
+		{"queue", "no pods", noChurn, noPods, []string{
+			"CronJob orders/cleanup → 172.18.0.5 TCP/6443", "CronJob orders/cleanup → StatefulSet orders/postgres TCP/5432",
+			"CronJob orders/nightly-report → Deployment orders/mail-relay TCP/2525", "CronJob orders/nightly-report → StatefulSet orders/postgres TCP/5432",
+			"CronJob orders/nightly-report → StatefulSet orders/rabbitmq TCP/15672",
+		}, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.app+"/"+tt.how, func(t *testing.T) {
@@ -92,6 +112,7 @@ func TestGenerate(t *testing.T) {
 			t.Log(got)
 			compare(t, "denied, and true", got.Missing, tt.missing)
 			compare(t, "allowed, and not true", got.Excess, tt.excess)
+			compare(t, "namespaces without a policy", got.NoPolicy, nil)
 			compare(t, "without DNS", got.NoDNS, nil)
 		})
 	}

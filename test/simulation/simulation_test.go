@@ -176,7 +176,7 @@ func TestMeasureCanFail(t *testing.T) {
 		return &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "deny"}, Spec: spec}
 	}
 	all := []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress}
-	postgres := networkingv1.NetworkPolicySpec{Ingress: []networkingv1.NetworkPolicyIngressRule{{}}, PolicyTypes: all[:1]}
+	anyIngress := networkingv1.NetworkPolicySpec{Ingress: []networkingv1.NetworkPolicyIngressRule{{}}, PolicyTypes: all[:1]}
 	tests := []struct {
 		name     string
 		policies []*networkingv1.NetworkPolicy
@@ -184,9 +184,10 @@ func TestMeasureCanFail(t *testing.T) {
 		excess   string // one of them
 		noDNS    int
 	}{
-		{"no policies", nil, 0, "Deployment shop/api → Deployment shop/api all", 0},
+		{"no policies", nil, 0, "", 0},
 		{"nothing allowed", []*networkingv1.NetworkPolicy{deny(networkingv1.NetworkPolicySpec{PolicyTypes: all})}, 4, "", 3},
-		{"only ingress governed", []*networkingv1.NetworkPolicy{deny(postgres)}, 0, "192.0.2.52 → Deployment shop/web all", 0},
+		{"all ingress allowed", []*networkingv1.NetworkPolicy{deny(anyIngress)}, 0, "192.0.2.52 → Deployment shop/web all", 0},
+		{"a pod to its like", []*networkingv1.NetworkPolicy{deny(anyIngress)}, 0, "Deployment shop/api → Deployment shop/api all", 0},
 	}
 	for _, tt := range tests {
 		got, err := trace.Measure(tt.policies)
@@ -195,6 +196,9 @@ func TestMeasureCanFail(t *testing.T) {
 		}
 		if len(got.Missing) != tt.missing || len(got.NoDNS) != tt.noDNS || tt.excess != "" && !slices.Contains(got.Excess, tt.excess) {
 			t.Errorf("%s: %s\nmissing %q\nexcess %q\nwithout DNS %q", tt.name, got, got.Missing, got.Excess, got.NoDNS)
+		}
+		if (len(tt.policies) == 0) != slices.Equal(got.NoPolicy, []string{"shop"}) {
+			t.Errorf("%s: namespaces without a policy: %q", tt.name, got.NoPolicy)
 		}
 		if (tt.excess == "") != (got.Precision() == 1) || (tt.missing == 0) != (got.Recall() == 1) {
 			t.Errorf("%s: %s", tt.name, got)
