@@ -135,14 +135,10 @@ func portsOf(r netpol.PortRange) string {
 // lets is what rules let through between any pods of two workloads. Where there are no rules, because neither
 // end is isolated, it is nothing: that is said of each end.
 func lets(from, to *resident) netpol.PortSet {
-	destinations := to.points
-	if from.Endpoint == to.Endpoint {
-		destinations = to.twins
-	}
 	var all netpol.PortSet
 	for i := range from.points {
-		for k := range destinations {
-			src, dst := &from.points[i], &destinations[k]
+		for k := range to.points {
+			src, dst := &from.points[i], &to.points[k] // of the same workload: rules treat its twin like it
 			egress, ingress := src.sides[netpol.Egress], dst.sides[netpol.Ingress]
 			if egress == nil && ingress == nil {
 				continue

@@ -198,6 +198,5 @@ func (r *rule) takeWhole() {
 		if s.holds() {
 			s.demand.left--
 		}
-		s.left = [2]int{}
 	}
 }
