@@ -25,7 +25,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/policies/netpol/random"
 )
 
-const clusters = 300
+const clusters = 150
 
 // TestAgreesWithOracle compares the proof of random policies for random connections with one that takes
 // every part away and compiles what is left.
