@@ -87,11 +87,7 @@ func (l *large) prove(b *testing.B, namespace int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	reduced, err := proof.Reduce(written.All(), written.Connections, l.sample, dns)
-	if err != nil {
-		b.Fatal(err)
-	}
-	report, err := proof.Prove(reduced, written.Connections, l.sample, dns)
+	_, report, err := proof.Reduce(written.All(), written.Connections, l.sample, dns)
 	if err != nil || !report.Proven || report.Excess.Count+len(report.Excess.Future) > 0 || len(report.Rules) < edges {
 		b.Fatalf("%+v, %v", report, err)
 	}

@@ -56,9 +56,9 @@ type resident struct {
 }
 
 // excess is what the policies of some namespaces allow beyond what was seen.
-func (j *judge) excess(seen []evidence.Connection, namespaces map[string]bool) Excess {
+func (j *judge) excess(seen []evidence.Connection) Excess {
 	x := Excess{Pairs: []Unseen{}}
-	all := j.residents(namespaces)
+	all := j.residents()
 	x.count(all, observed(seen))
 	x.Open = bound(open(all), &x.Omitted)
 	x.Future = bound(j.future(), &x.Omitted)
@@ -72,11 +72,11 @@ func bound[T any](all []T, omitted *int) []T {
 	return append([]T{}, all[:min(len(all), maxListed)]...)
 }
 
-func (j *judge) residents(namespaces map[string]bool) []resident {
+func (j *judge) residents() []resident {
 	var all []resident
 	for _, e := range j.sample.Workloads() {
 		if found, err := j.end(e); err == nil {
-			all = append(all, resident{e, found, namespaces[e.Namespace]})
+			all = append(all, resident{e, found, j.namespaces[e.Namespace]})
 		}
 	}
 	return all

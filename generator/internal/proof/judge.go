@@ -18,13 +18,14 @@ import (
 
 // judge is policies compiled over a sample, and their rules by the pods that they govern.
 type judge struct {
-	sample   *inventory.Sample
-	snapshot *netpol.Snapshot
-	policies []*networkingv1.NetworkPolicy
-	rules    []*rule // in the order of policies, ingress before egress
-	byPlace  map[place]*rule
-	sides    map[string]*side
-	ends     map[edge.Endpoint]*end
+	sample     *inventory.Sample
+	snapshot   *netpol.Snapshot
+	policies   []*networkingv1.NetworkPolicy
+	namespaces map[string]bool // of policies
+	rules      []*rule         // in the order of policies, ingress before egress
+	byPlace    map[place]*rule
+	sides      map[string]*side
+	ends       map[edge.Endpoint]*end
 }
 
 // place is where a rule stands.
@@ -34,10 +35,11 @@ type place struct {
 	index             int
 }
 
-// side is what governs pods in one direction in which they are isolated.
+// side is what governs pods in one direction in which they are isolated: their rules, in the order in which they
+// are asked.
 type side struct {
-	rules []*rule            // in the order in which they are asked
-	near  map[string][]*rule // those that can match a pod of a namespace; of none: an address
+	far  []*rule            // that can match addresses, or pods of any namespace
+	near map[string][]*rule // that can match pods of a namespace, those of far included; none: only far can
 }
 
 // end is a workload's pods, or an address.
@@ -57,9 +59,10 @@ func newJudge(policies []*networkingv1.NetworkPolicy, sample *inventory.Sample, 
 	}
 	j := &judge{
 		sample: sample, snapshot: snapshot, policies: policies,
-		byPlace: map[place]*rule{}, sides: map[string]*side{}, ends: map[edge.Endpoint]*end{},
+		namespaces: map[string]bool{}, byPlace: map[place]*rule{}, sides: map[string]*side{}, ends: map[edge.Endpoint]*end{},
 	}
 	for i, p := range policies {
+		j.namespaces[p.Namespace] = true
 		j.rules = append(j.rules, rulesOf(i, p, dns)...)
 	}
 	for _, r := range j.rules {
@@ -112,36 +115,50 @@ func (j *judge) side(e netpol.Endpoint, d netpol.Direction) *side {
 		o := &compiled.Origin
 		r := j.byPlace[place{o.Namespace, o.Name, d, o.Index}]
 		r.compiled = compiled
-		s.rules = append(s.rules, r)
+		s.add(r)
 	}
 	j.sides[key] = s
 	return s
 }
 
-// about are the rules that can match an endpoint, in the order in which they are asked.
-func (s *side) about(e netpol.Endpoint) []*rule {
-	namespace := e.Pod().Namespace
-	rules, known := s.near[namespace]
-	if !known {
-		for _, r := range s.rules {
-			if r.isAbout(namespace) {
-				rules = append(rules, r)
-			}
+func (s *side) add(r *rule) {
+	names, everywhere := r.namespaces()
+	if everywhere {
+		s.far = append(s.far, r)
+		for name := range s.near {
+			s.near[name] = append(s.near[name], r)
 		}
-		s.near[namespace] = rules
+		return
 	}
-	return rules
+	for _, name := range names {
+		if _, known := s.near[name]; !known {
+			s.near[name] = slices.Clone(s.far)
+		}
+		s.near[name] = append(s.near[name], r)
+	}
 }
 
-// isAbout is false only where no peer of the rule matches any pod of the namespace; of none: any address.
-func (r *rule) isAbout(namespace string) bool {
-	return len(r.compiled.Peers) == 0 || slices.ContainsFunc(r.compiled.Peers, func(m netpol.PeerMatch) bool {
-		if m.Pods == nil {
-			return true // a range can have the addresses of pods
+// about are the rules that can match an endpoint, in the order in which they are asked.
+func (s *side) about(e netpol.Endpoint) []*rule {
+	if rules, known := s.near[e.Pod().Namespace]; known {
+		return rules
+	}
+	return s.far
+}
+
+// namespaces are those in which the rule can match pods, each once; true where it can do so everywhere: a range can
+// have the addresses of pods.
+func (r *rule) namespaces() (names []string, everywhere bool) {
+	for i := range r.compiled.Peers {
+		name, one := namespaceOf(&r.compiled.Peers[i])
+		if r.compiled.Peers[i].Pods == nil || !one {
+			return nil, true
 		}
-		name, only := namespaceOf(&m)
-		return namespace != "" && (!only || name == namespace)
-	})
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names, len(names) == 0
 }
 
 // namespaceOf is the only namespace in which a peer can match pods; false when there is more than one.
@@ -152,54 +169,54 @@ func namespaceOf(m *netpol.PeerMatch) (string, bool) {
 	return m.Namespaces.RequiresExactMatch(corev1.LabelMetadataName)
 }
 
-// pairs are the points between which a connection is judged.
-func (j *judge) pairs(from, to edge.Endpoint) ([][2]*point, error) {
-	source, err := j.end(from)
+// between are the points between which a connection is judged: each source and each destination. The error says
+// that an end has none.
+func (j *judge) between(c *evidence.Connection) (sources, destinations []point, err error) {
+	from, err := j.end(c.From)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	target, err := j.end(to)
+	to, err := j.end(c.To)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	destinations := target.points
 	if from == to {
-		destinations = target.twins
+		return from.points, to.twins, nil
 	}
-	pairs := make([][2]*point, 0, len(source.points)*len(destinations))
-	for i := range source.points {
-		for k := range destinations {
-			pairs = append(pairs, [2]*point{&source.points[i], &destinations[k]})
-		}
-	}
-	return pairs, nil
+	return from.points, to.points, nil
 }
 
-// denied says between whom and why a connection is not allowed; nil: it is, between all pods that stand for it.
-func (j *judge) denied(c *evidence.Connection) *Broken {
-	pairs, err := j.pairs(c.From, c.To)
+// broken says between whom and why a connection is not allowed; nil: it is, between all pods that stand for it.
+func (j *judge) broken(c *evidence.Connection) *Broken {
+	sources, destinations, err := j.between(c)
 	if err != nil {
 		return &Broken{Connection: c.String(), Reason: err.Error()}
 	}
-	for _, p := range pairs {
-		v := j.snapshot.Evaluate(netpol.Connection{From: p[0].peer, To: p[1].peer, Protocol: c.Protocol, Port: c.Port})
-		if v.Allowed {
-			continue
+	for i := range sources {
+		for k := range destinations {
+			from, to := sources[i].peer, destinations[k].peer
+			v := j.snapshot.Evaluate(netpol.Connection{From: from, To: to, Protocol: c.Protocol, Port: c.Port})
+			if !v.Allowed {
+				return &Broken{c.String(), reason(&v), podOf(from), podOf(to)}
+			}
 		}
-		side, decision := v.Decider()
-		reason := fmt.Sprintf("%s denied: %s", side, decision.Reason)
-		for _, by := range decision.By {
-			reason += ", isolated by " + by.String()
-		}
-		return &Broken{Connection: c.String(), Reason: reason, From: pod(p[0]), To: pod(p[1])}
 	}
 	return nil
 }
 
-// pod is the point's pod as namespace/name; empty when it is none.
-func pod(p *point) string {
-	if p.peer.Pod.Name == "" {
+func reason(v *netpol.Verdict) string {
+	side, decision := v.Decider()
+	text := fmt.Sprintf("%s denied: %s", side, decision.Reason)
+	for _, by := range decision.By {
+		text += ", isolated by " + by.String()
+	}
+	return text
+}
+
+// podOf is a peer's pod as namespace/name; empty when it is none.
+func podOf(p netpol.Peer) string {
+	if p.Pod.Name == "" {
 		return ""
 	}
-	return p.peer.Pod.String()
+	return p.Pod.String()
 }

@@ -67,30 +67,37 @@ func Prove(policies []*networkingv1.NetworkPolicy, connections []evidence.Connec
 	if err != nil {
 		return nil, err
 	}
-	namespaces := map[string]bool{}
-	for _, p := range policies {
-		namespaces[p.Namespace] = true
-	}
-	r := &Report{Policies: len(policies), Broken: []Broken{}}
-	var relevant []evidence.Connection
-	for _, c := range connections {
-		if c.From.IsPod() && namespaces[c.From.Namespace] || c.To.IsPod() && namespaces[c.To.Namespace] {
-			relevant = append(relevant, c)
+	return j.report(j.weighAll(connections)), nil
+}
+
+// weighAll notes what allows each connection that touches a judged namespace. It returns those, and the ones of them
+// that are not allowed.
+func (j *judge) weighAll(connections []evidence.Connection) (relevant []evidence.Connection, broken []Broken) {
+	for i := range connections {
+		if c := &connections[i]; c.From.IsPod() && j.namespaces[c.From.Namespace] || c.To.IsPod() && j.namespaces[c.To.Namespace] {
+			relevant = append(relevant, *c)
 		}
 	}
+	broken = []Broken{}
 	for i := range relevant {
-		if broken := j.denied(&relevant[i]); broken != nil {
-			r.Broken = append(r.Broken, *broken)
+		if b := j.broken(&relevant[i]); b != nil {
+			broken = append(broken, *b)
 			continue
 		}
 		j.weigh(i, &relevant[i])
 	}
-	r.Connections, r.Rules = len(relevant), j.explain(relevant)
-	r.Surplus, r.Shadowed, r.SelectsNothing = j.surplus(), j.shadowed(), j.idle()
-	r.Excess = j.excess(relevant, namespaces)
-	r.Strays = strays(sample, relevant, namespaces)
+	return relevant, broken
+}
+
+// report says what was found of the connections that were weighed.
+func (j *judge) report(connections []evidence.Connection, broken []Broken) *Report {
+	r := &Report{
+		Connections: len(connections), Policies: len(j.policies), Broken: broken,
+		Surplus: j.surplus(), Shadowed: j.shadowed(), SelectsNothing: j.idle(),
+		Excess: j.excess(connections), Strays: j.strays(connections), Rules: j.explain(connections),
+	}
 	r.Proven = len(r.Broken) == 0 && len(r.Surplus) == 0
-	return r, nil
+	return r
 }
 
 // explain names the connections for which each rule is the reason: of several the first that is asked.
@@ -111,17 +118,18 @@ func (j *judge) explain(connections []evidence.Connection) []Rule {
 	return all
 }
 
-func strays(sample *inventory.Sample, connections []evidence.Connection, namespaces map[string]bool) []string {
+// strays are the pods that do not stand for their workloads, of the namespaces and of the connections' ends.
+func (j *judge) strays(connections []evidence.Connection) []string {
 	words := []string{}
-	if len(sample.Strays) == 0 {
+	if len(j.sample.Strays) == 0 {
 		return words
 	}
 	concerned := map[edge.Endpoint]bool{}
 	for e := range evidence.Ends(connections) {
 		concerned[e] = true
 	}
-	for _, s := range sample.Strays {
-		if concerned[s.Workload] || namespaces[s.Workload.Namespace] {
+	for _, s := range j.sample.Strays {
+		if concerned[s.Workload] || j.namespaces[s.Workload.Namespace] {
 			words = append(words, fmt.Sprintf("Pod %s is of %s, whose selector does not select it", s.Pod, s.Workload))
 		}
 	}

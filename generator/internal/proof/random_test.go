@@ -102,9 +102,12 @@ func (w world) concerns(e edge.Endpoint) bool {
 // checkReduced compares what is left, and says how many parts went.
 func (w world) checkReduced(t *testing.T, cluster uint64) int {
 	t.Helper()
-	reduced, err := proof.Reduce(w.policies, w.connections, w.sample, w.dns)
+	reduced, r, err := proof.Reduce(w.policies, w.connections, w.sample, w.dns)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(r.Surplus) > 0 {
+		t.Errorf("cluster %d: not needed, and not taken away: %q", cluster, r.Surplus)
 	}
 	want, got := w.reduced(), map[string]*networkingv1.NetworkPolicy{}
 	for _, p := range reduced {

@@ -13,34 +13,41 @@ import (
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
-// Reduce takes away, last first, what no connection needs. Workloads whose selectors overlap (a
-// canary, replicas without an owner) make rules that another rule covers already. A policy that loses
-// its last rule is left out where another isolates all pods of the namespace; what isolates them stays.
-// The given policies are not changed. dns is as in Prove.
+// Reduce takes away, last first, what no connection needs, and proves what is left as Prove does. Workloads whose
+// selectors overlap (a canary, replicas without an owner) make rules that another rule covers already. A policy
+// that loses its last rule is left out where another isolates all pods of the namespace; what isolates them
+// stays. The given policies are not changed.
 //
 // One pass is enough: what is needed beside many rules is needed beside fewer.
-func Reduce(policies []*networkingv1.NetworkPolicy, connections []evidence.Connection, sample *inventory.Sample, dns baseline.DNSTargets) ([]*networkingv1.NetworkPolicy, error) {
+func Reduce(policies []*networkingv1.NetworkPolicy, connections []evidence.Connection, sample *inventory.Sample, dns baseline.DNSTargets) ([]*networkingv1.NetworkPolicy, *Report, error) {
 	j, err := newJudge(policies, sample, dns)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	for i := range connections {
-		j.weigh(i, &connections[i])
+	relevant, broken := j.weighAll(connections)
+	if len(j.surplus()) == 0 {
+		return policies, j.report(relevant, broken), nil
 	}
-	rules := make([][]*rule, len(policies))
+	left := j.reduce()
+	r, err := Prove(left, connections, sample, dns)
+	return left, r, err
+}
+
+// reduce takes away what is not needed, and returns what is left of the policies.
+func (j *judge) reduce() (left []*networkingv1.NetworkPolicy) {
+	rules := make([][]*rule, len(j.policies))
 	for _, r := range slices.Backward(j.rules) {
 		if !r.baseline {
 			r.reduce()
 		}
 		rules[r.policy] = append(rules[r.policy], r)
 	}
-	var out []*networkingv1.NetworkPolicy
-	for i, p := range policies {
+	for i, p := range j.policies {
 		if rest := j.rest(p, rules[i]); rest != nil {
-			out = append(out, rest)
+			left = append(left, rest)
 		}
 	}
-	return out, nil
+	return left
 }
 
 // reduce takes away the entries that are not needed, and then the rule if what is left is not.

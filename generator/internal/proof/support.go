@@ -4,8 +4,8 @@ package proof
 
 import (
 	"fmt"
+	"slices"
 
-	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
@@ -107,30 +107,25 @@ func (j *judge) weigh(number int, c *evidence.Connection) {
 
 // demands are what a connection asks of the rules, and whether they allow it.
 func (j *judge) demands(c *evidence.Connection) (demands []*demand, allowed bool) {
-	pairs, err := j.pairs(c.From, c.To)
+	sources, destinations, err := j.between(c)
 	if err != nil {
 		return nil, false
 	}
-	allowed = true
-	for _, p := range pairs {
-		if p[0].Pod() == p[1].Pod() && p[0].Pod().Name != "" {
-			continue // a pod always reaches itself
-		}
-		for _, s := range [2]struct {
-			self, peer *point
-			direction  netpol.Direction
-		}{{p[0], p[1], netpol.Egress}, {p[1], p[0], netpol.Ingress}} {
-			if side := s.self.sides[s.direction]; side != nil {
-				d := side.demand(s.peer.Endpoint, p[1].Endpoint, c.Protocol, c.Port)
-				demands = append(demands, d)
-				allowed = allowed && len(d.supports) > 0
+	for i := range sources {
+		for k := range destinations {
+			from, to := &sources[i], &destinations[k]
+			if side := from.sides[netpol.Egress]; side != nil {
+				demands = append(demands, side.demand(to.Endpoint, to.Endpoint, c))
+			}
+			if side := to.sides[netpol.Ingress]; side != nil {
+				demands = append(demands, side.demand(from.Endpoint, to.Endpoint, c))
 			}
 		}
 	}
-	return demands, allowed
+	return demands, !slices.ContainsFunc(demands, func(d *demand) bool { return len(d.supports) == 0 })
 }
 
-func (s *side) demand(peer, destination netpol.Endpoint, protocol corev1.Protocol, port uint16) *demand {
+func (s *side) demand(peer, destination netpol.Endpoint, c *evidence.Connection) *demand {
 	d := &demand{}
 	for _, r := range s.about(peer) {
 		match, left := [2][]int{}, [2]int{}
@@ -140,7 +135,7 @@ func (s *side) demand(peer, destination netpol.Endpoint, protocol corev1.Protoco
 			}
 		}
 		for i := range r.compiled.Ports {
-			if m := &r.compiled.Ports[i]; m.Matches(protocol, port, destination) {
+			if m := &r.compiled.Ports[i]; m.Matches(c.Protocol, c.Port, destination) {
 				match[ports] = append(match[ports], m.Index)
 			}
 		}

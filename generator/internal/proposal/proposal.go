@@ -195,14 +195,11 @@ func decide(name string, found *evidence.Evidence, existing tree.Files) (*eviden
 
 // prove takes away what other rules cover already, and proves what is left.
 func (n *Namespace) prove() error {
-	all, err := proof.Reduce(n.All(), n.Connections, n.sample, n.dns)
+	all, report, err := proof.Reduce(n.All(), n.Connections, n.sample, n.dns)
 	if err != nil {
-		return fmt.Errorf("reduce policies of namespace %s: %w", n.Name, err)
-	}
-	n.Policies = all[len(n.Baseline):] // the baseline comes first and stays
-	if n.Report, err = proof.Prove(all, n.Connections, n.sample, n.dns); err != nil {
 		return fmt.Errorf("prove policies of namespace %s: %w", n.Name, err)
 	}
+	n.Policies, n.Report = all[len(n.Baseline):], report // the baseline comes first and stays
 	if !n.Report.Proven {
 		return &NotProvenError{n.Name, n.Report}
 	}
