@@ -90,7 +90,7 @@ func (d *decoder) calico(line []byte, v *fastjson.Value, rec *Record) (weight ui
 // stands for several pods.
 func (d *decoder) calicoEnd(v *fastjson.Value, side string, e *Endpoint) (err error) {
 	if ip := v.Get(side + "_ip"); ip != nil && ip.Type() != fastjson.TypeNull {
-		if e.Addr, err = address(ip.GetStringBytes()); err != nil {
+		if e.Addr, err = d.address(ip.GetStringBytes()); err != nil {
 			return fmt.Errorf("%s_ip: %w", side, err)
 		}
 	}

@@ -122,7 +122,7 @@ func (d *Dialer) Open(ctx context.Context, a Address, q Query) (_ *Stream, err e
 	if _, err := client.ServerStatus(probe, &observer.ServerStatusRequest{}, grpc.WaitForReady(false)); err != nil {
 		return nil, fmt.Errorf("observer %s does not answer (give the Hubble API's host:port; with TLS also --hubble-ca, and --hubble-cert and --hubble-key if it asks for them): %w", a, err)
 	}
-	stream, err := client.GetFlows(ctx, q.request())
+	stream, err := getFlows(ctx, conn, q)
 	if err != nil {
 		return nil, fmt.Errorf("get flows from observer %s: %w", a, err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cilium/cilium/api/v1/observer"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 )
 
 const sample = "../proposal/testdata/three-tier/flows.jsonl"
@@ -41,7 +42,7 @@ func TestSameAsProtojson(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, wantErr := FromProto(response.GetFlow(), response.GetNodeName())
+		want, wantErr := fromProto(response.GetFlow(), response.GetNodeName())
 		for _, text := range []string{line, string(camel)} {
 			var got Record
 			_, gotErr := newDecoder().decode([]byte(text), &got)
@@ -52,10 +53,41 @@ func TestSameAsProtojson(t *testing.T) {
 				t.Errorf("line %d:\n got %+v\nwant %+v", i+1, got, *want)
 			}
 		}
+		wire, err := proto.Marshal(&response)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameAsLibrary(t, wire)
 		compared++
 	}
 	if compared < 30 {
 		t.Errorf("only %d lines compared", compared)
+	}
+}
+
+// sameAsLibrary compares the reading of a message with that of the protobuf library, if that takes it.
+func sameAsLibrary(t *testing.T, message []byte) {
+	t.Helper()
+	var (
+		response observer.GetFlowsResponse
+		got      Record
+	)
+	lost, gotErr := newDecoder().response(message, &got)
+	if proto.Unmarshal(message, &response) != nil {
+		return // the library also looks at what is not read here
+	}
+	if l := response.GetLostEvents(); l != nil {
+		if gotErr != nil || lost.flows != l.GetNumEventsLost() || lost.queue != l.GetSource().String() || lost.node != response.GetNodeName() {
+			t.Errorf("loss %+v, %v; want %v", lost, gotErr, &response)
+		}
+		return
+	}
+	want, wantErr := fromProto(response.GetFlow(), response.GetNodeName())
+	if !sameError(gotErr, wantErr) {
+		t.Errorf("error %v, the library's reading has %v", gotErr, wantErr)
+	}
+	if wantErr == nil && !reflect.DeepEqual(&got, want) {
+		t.Errorf("\n got %+v\nwant %+v", got, *want)
 	}
 }
 
@@ -193,45 +225,4 @@ func TestCraftedNames(t *testing.T) {
 			}
 		}
 	}
-}
-
-// FuzzDecode: no line makes the decoder panic, and what it accepts is usable.
-func FuzzDecode(f *testing.F) {
-	for _, line := range sampleLines(f) {
-		f.Add([]byte(line))
-	}
-	f.Add([]byte(`{"flow":{"verdict":1,"IP":{"source":"::ffff:1.2.3.4","destination":"fe80::1%eth0"},"l4":{"SCTP":null}}}`))
-	f.Fuzz(func(t *testing.T, line []byte) {
-		var rec Record
-		_, err := newDecoder().decode(line, &rec)
-		if err != nil {
-			if strings.ContainsAny(err.Error(), "\n\r") {
-				t.Errorf("error of several lines: %q", err)
-			}
-			return
-		}
-		if rec.Verdict == "" {
-			return // a report of a loss
-		}
-		if !rec.Source.Addr.IsValid() || !rec.Destination.Addr.IsValid() || rec.Time.IsZero() && !strings.Contains(string(line), "0001-01-01") {
-			t.Errorf("accepted %+v", rec)
-		}
-		if rec.Protocol != "TCP" && rec.Protocol != "UDP" && rec.Protocol != "SCTP" {
-			t.Errorf("protocol %q", rec.Protocol)
-		}
-	})
-}
-
-func BenchmarkDecode(b *testing.B) {
-	lines := sampleLines(b)
-	d := newDecoder()
-	var rec Record
-	i := 0
-	for b.Loop() {
-		if _, err := d.decode([]byte(lines[i%30]), &rec); err != nil {
-			b.Fatal(err)
-		}
-		i++
-	}
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "flows/s")
 }

@@ -27,56 +27,59 @@ const (
 	ignoredOther       ignored = "of another kind" // node status, agent events, other protocols
 )
 
-// Bounds of the interned strings, so that a stream of ever new names cannot fill memory.
-const (
-	maxNames = 1 << 16
-	maxName  = 512 // bytes of each
-)
-
-// decoder reads one line at a time. It reads only the fields that are needed, because protojson
+// decoder reads one line or message at a time. It reads only the fields that are needed, because protojson
 // takes ten times as long; a test holds it to protojson's reading.
 type decoder struct {
-	parser fastjson.Parser
-	names  map[string]string
-	weight uint64 // connections that the last record stands for
+	parser    fastjson.Parser
+	wire      wireFlow
+	names     map[string]string
+	addresses map[string]netip.Addr
+	weight    uint64 // connections that the last record stands for
 }
 
-func newDecoder() *decoder { return &decoder{names: map[string]string{}} }
+func newDecoder() *decoder {
+	return &decoder{names: map[string]string{}, addresses: map[string]netip.Addr{}}
+}
 
-// decode reads a line into rec and returns the number of lost flows if the line reports a loss.
-// The error is of type ignored or says what is wrong and in which field.
-func (d *decoder) decode(line []byte, rec *Record) (lost uint64, err error) {
+// loss is an observer's report that it lost flows.
+type loss struct {
+	node, queue string // empty: not known
+	flows       uint64
+}
+
+// decode reads a line into rec, or returns the loss that the line reports: then rec is as it was. The error is of type ignored or says what is wrong and in which field.
+func (d *decoder) decode(line []byte, rec *Record) (*loss, error) {
 	v, err := d.parser.ParseBytes(line)
 	if err != nil {
-		return 0, fmt.Errorf("not JSON: %s", firstLine(err.Error()))
+		return nil, fmt.Errorf("not JSON: %s", firstLine(err.Error()))
 	}
 	if v.Type() != fastjson.TypeObject {
-		return 0, fmt.Errorf("a JSON %s, not an object", v.Type())
+		return nil, fmt.Errorf("a JSON %s, not an object", v.Type())
 	}
 	d.weight = 1
 	if f := v.Get("flow"); f != nil {
-		return 0, d.flow(f, rec, member(v, "node_name", "nodeName"))
+		return nil, d.flow(f, rec, member(v, "node_name", "nodeName"))
 	}
 	if l := member(v, "lost_events", "lostEvents"); l != nil {
 		n, err := number(member(l, "num_events_lost", "numEventsLost"))
 		if err != nil {
-			return 0, fmt.Errorf("num_events_lost: %w", err)
+			return nil, fmt.Errorf("num_events_lost: %w", err)
 		}
-		return n, nil
+		return &loss{d.text(member(v, "node_name", "nodeName")), d.text(l.Get("source")), n}, nil
 	}
 	for _, other := range []string{"node_status", "agent_event", "debug_event", "nodeStatus", "agentEvent", "debugEvent"} {
 		if v.Exists(other) {
-			return 0, ignoredOther
+			return nil, ignoredOther
 		}
 	}
 	if isCalico(v) {
 		d.weight, err = d.calico(line, v, rec)
-		return 0, err
+		return nil, err
 	}
 	if !v.Exists("verdict") && !v.Exists("IP") {
-		return 0, errors.New("neither a flow of Hubble or Calico nor a report of lost flows")
+		return nil, errors.New("neither a flow of Hubble or Calico nor a report of lost flows")
 	}
-	return 0, d.flow(v, rec, nil)
+	return nil, d.flow(v, rec, nil)
 }
 
 func (d *decoder) flow(f *fastjson.Value, rec *Record, node *fastjson.Value) error {
@@ -163,10 +166,10 @@ func (d *decoder) ports(l4 *fastjson.Value, rec *Record, s *state) (err error) {
 
 func (d *decoder) ends(f *fastjson.Value, rec *Record) (err error) {
 	ip := f.Get("IP")
-	if rec.Source.Addr, err = address(ip.GetStringBytes("source")); err != nil {
+	if rec.Source.Addr, err = d.address(ip.GetStringBytes("source")); err != nil {
 		return fmt.Errorf("flow.IP.source: %w", err)
 	}
-	if rec.Destination.Addr, err = address(ip.GetStringBytes("destination")); err != nil {
+	if rec.Destination.Addr, err = d.address(ip.GetStringBytes("destination")); err != nil {
 		return fmt.Errorf("flow.IP.destination: %w", err)
 	}
 	d.endpoint(f.Get("source"), &rec.Source)
@@ -199,17 +202,7 @@ func (e *Endpoint) setLabels(labels []string) {
 	}
 }
 
-func (d *decoder) text(v *fastjson.Value) string {
-	b := v.GetStringBytes()
-	if s, ok := d.names[string(b)]; ok {
-		return s
-	}
-	s := string(b)
-	if len(d.names) < maxNames && len(s) <= maxName {
-		d.names[s] = s
-	}
-	return s
-}
+func (d *decoder) text(v *fastjson.Value) string { return d.intern(v.GetStringBytes()) }
 
 func (d *decoder) texts(v *fastjson.Value) []string {
 	list := v.GetArray()
@@ -230,17 +223,6 @@ func member(v *fastjson.Value, proto, json string) *fastjson.Value {
 		return m
 	}
 	return v.Get(json)
-}
-
-func address(b []byte) (netip.Addr, error) {
-	if len(b) == 0 {
-		return netip.Addr{}, errors.New("missing")
-	}
-	a, err := netip.ParseAddr(string(b))
-	if err != nil || a.Zone() != "" {
-		return netip.Addr{}, fmt.Errorf("%q is not an IP address", clip(string(b)))
-	}
-	return a.Unmap(), nil
 }
 
 func port(v *fastjson.Value) (uint16, error) {

@@ -7,14 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"time"
 
-	"github.com/cilium/cilium/api/v1/flow"
 	"github.com/cilium/cilium/api/v1/observer"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
-	corev1 "k8s.io/api/core/v1"
 )
 
 // Query says which flows an observer is asked for.
@@ -47,24 +44,45 @@ func (d *Dialer) Observe(ctx context.Context, observer string, q Query, stats *S
 type Stream struct {
 	address Address
 	conn    *grpc.ClientConn
-	flows   observer.Observer_GetFlowsClient
+	flows   grpc.ClientStream
 }
 
 // Receive gives each flow to each until the observer has no more, or ctx ends, with which the stream was
-// opened; both are nil. It returns each's error as it is.
+// opened; both are nil. It returns each's error as it is. The Record given to each is valid during the
+// call only.
 func (s *Stream) Receive(ctx context.Context, stats *Stats, each func(*Record) error) error {
+	var (
+		d       = newDecoder()
+		message []byte
+		rec     Record
+	)
 	for {
-		response, err := s.flows.Recv()
+		err := s.flows.RecvMsg(&message)
 		if errors.Is(err, io.EOF) || ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("get flows from observer %s: %w", s.address, err)
 		}
-		if err := stats.receive(response, each); err != nil {
+		if err := stats.receive(d, message, &rec, each); err != nil {
 			return err
 		}
 	}
+}
+
+func (s *Stats) receive(d *decoder, message []byte, rec *Record, each func(*Record) error) error {
+	d.weight = 1
+	lost, err := d.response(message, rec)
+	err = s.add(d, lost, err, rec, each)
+	var stop *stopError
+	if errors.As(err, &stop) {
+		return stop.cause
+	}
+	if err != nil {
+		s.Malformed++
+		s.problem(fmt.Sprintf("flow of %s: %v", rec.Node, err))
+	}
+	return nil
 }
 
 // Close ends the stream and its connection.
@@ -79,115 +97,4 @@ func (q Query) request() *observer.GetFlowsRequest {
 		req.Since = timestamppb.New(time.Unix(1, 0)) // neither bound means "the last 0" to an observer
 	}
 	return req
-}
-
-func (s *Stats) receive(response *observer.GetFlowsResponse, each func(*Record) error) error {
-	if l := response.GetLostEvents(); l != nil {
-		s.Lost += l.GetNumEventsLost()
-		return nil
-	}
-	rec, err := FromProto(response.GetFlow(), response.GetNodeName())
-	var why ignored
-	switch {
-	case errors.As(err, &why):
-		s.ignore(why, rec)
-	case err != nil:
-		s.Malformed++
-	default:
-		s.Flows++
-		return each(rec)
-	}
-	return nil
-}
-
-// FromProto reads one flow as an observer sends it. node is the name in the envelope; empty: the
-// flow's own. With an error the record is nil, or of ICMP, of which only the ends are read.
-func FromProto(f *flow.Flow, node string) (*Record, error) {
-	switch {
-	case f == nil:
-		return nil, ignoredOther
-	case f.GetType() == flow.FlowType_L7:
-		return nil, ignoredApplication
-	case f.GetType() == flow.FlowType_SOCK:
-		return nil, ignoredSocket
-	}
-	rec := &Record{Node: node}
-	ok := false
-	if rec.Verdict, ok = verdictOf(f.GetVerdict()); !ok {
-		return nil, ignoredVerdict(f.GetVerdict())
-	}
-	var s state
-	if err := rec.protoPorts(f.GetL4(), &s); err != nil {
-		if endsErr := rec.protoEnds(f); err == ignoredICMP && endsErr != nil {
-			return nil, endsErr
-		}
-		return rec, err
-	}
-	if !f.GetTime().IsValid() || f.GetTime() == nil {
-		return nil, errors.New("flow.time: missing or out of range")
-	}
-	rec.Time = f.GetTime().AsTime()
-	if rec.Node == "" {
-		rec.Node = f.GetNodeName()
-	}
-	if err := rec.protoEnds(f); err != nil {
-		return nil, err
-	}
-	s.direction = f.GetTrafficDirection()
-	s.known, s.reply = f.GetIsReply() != nil, f.GetIsReply().GetValue()
-	if err := rec.check(); err != nil {
-		return nil, fmt.Errorf("flow.%w", err)
-	}
-	rec.identify([]byte(f.GetUuid()))
-	rec.orient(s)
-	return rec, nil
-}
-
-func (r *Record) protoPorts(l4 *flow.Layer4, s *state) error {
-	var from, to uint32
-	switch {
-	case l4.GetTCP() != nil:
-		t := l4.GetTCP()
-		r.Protocol, from, to = corev1.ProtocolTCP, t.GetSourcePort(), t.GetDestinationPort()
-		s.tcp, s.syn, s.ack = true, t.GetFlags().GetSYN(), t.GetFlags().GetACK()
-	case l4.GetUDP() != nil:
-		r.Protocol, from, to = corev1.ProtocolUDP, l4.GetUDP().GetSourcePort(), l4.GetUDP().GetDestinationPort()
-	case l4.GetSCTP() != nil:
-		r.Protocol, from, to = corev1.ProtocolSCTP, l4.GetSCTP().GetSourcePort(), l4.GetSCTP().GetDestinationPort()
-	case l4.GetICMPv4() != nil, l4.GetICMPv6() != nil:
-		return ignoredICMP
-	default:
-		return ignoredOther
-	}
-	r.SourcePort, r.DestinationPort = uint16(from), uint16(to)
-	if from > 65535 || to > 65535 {
-		return fmt.Errorf("flow.l4.%s: %d or %d is not a port number", r.Protocol, from, to)
-	}
-	return nil
-}
-
-func (r *Record) protoEnds(f *flow.Flow) (err error) {
-	if r.Source.Addr, err = address([]byte(f.GetIP().GetSource())); err != nil {
-		return fmt.Errorf("flow.IP.source: %w", err)
-	}
-	if r.Destination.Addr, err = address([]byte(f.GetIP().GetDestination())); err != nil {
-		return fmt.Errorf("flow.IP.destination: %w", err)
-	}
-	r.Source = protoEndpoint(f.GetSource(), r.Source.Addr, f.GetSourceNames())
-	r.Destination = protoEndpoint(f.GetDestination(), r.Destination.Addr, f.GetDestinationNames())
-	return nil
-}
-
-func protoEndpoint(p *flow.Endpoint, addr netip.Addr, names []string) Endpoint {
-	e := Endpoint{Addr: addr, Pod: p.GetPodName(), Names: dnsNames(names)}
-	if e.Pod != "" {
-		e.Namespace = p.GetNamespace()
-		if w := p.GetWorkloads(); len(w) > 0 {
-			e.Kind, e.Workload = w[0].GetKind(), w[0].GetName()
-		}
-	}
-	if e.Workload == "" {
-		e.setLabels(p.GetLabels())
-	}
-	return e
 }

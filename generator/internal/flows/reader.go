@@ -60,9 +60,7 @@ func Read(in io.Reader, name string, maxMalformed uint64, each func(*Record) err
 			continue
 		}
 		stats.Malformed++
-		if len(stats.Problems) < maxProblems {
-			stats.Problems = append(stats.Problems, fmt.Sprintf("%s:%d: %v", name, number, err))
-		}
+		stats.problem(fmt.Sprintf("%s:%d: %v", name, number, err))
 		if stats.Malformed > maxMalformed {
 			return stats, fmt.Errorf("%s (%d malformed lines; allowed are %d, see --max-malformed)",
 				stats.Problems[0], stats.Malformed, maxMalformed)
@@ -79,8 +77,13 @@ func (s *Stats) take(d *decoder, line []byte, rec *Record, each func(*Record) er
 	if len(line) == 0 {
 		return nil
 	}
-	rec.Verdict = "" // a line without a flow leaves rec as it is
 	lost, err := d.decode(line, rec)
+	return s.add(d, lost, err, rec, each)
+}
+
+// add counts what a decoder read, and gives a record to each. The error is of what could not be read, or
+// each's, as a stopError.
+func (s *Stats) add(d *decoder, lost *loss, err error, rec *Record, each func(*Record) error) error {
 	var why ignored
 	switch {
 	case errors.As(err, &why):
@@ -88,8 +91,8 @@ func (s *Stats) take(d *decoder, line []byte, rec *Record, each func(*Record) er
 		return nil
 	case err != nil:
 		return err
-	case rec.Verdict == "":
-		s.Lost += lost
+	case lost != nil:
+		s.lose(lost)
 		return nil
 	}
 	s.Flows++

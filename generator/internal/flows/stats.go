@@ -10,6 +10,7 @@ import (
 const (
 	maxProblems = 20   // malformed lines that are remembered with what is wrong
 	maxPairs    = 1000 // pairs of ends with ICMP that are counted each for itself
+	maxSources  = 1000 // places where flows were lost, as well
 )
 
 // Stats counts what was read. It says how complete the evidence is.
@@ -25,6 +26,39 @@ type Stats struct {
 	Problems []string `json:"problems,omitempty"`
 
 	icmp map[Pair]uint64
+	lost map[Source]uint64
+}
+
+// Source is where flows were lost. Empty: not known.
+type Source struct {
+	Node  string `json:"node,omitempty"`
+	Queue string `json:"queue,omitempty"` // the observer's word, e.g. PERF_EVENT_RING_BUFFER
+}
+
+// SourceLoss is how many flows were lost in one place.
+type SourceLoss struct {
+	Source
+	Lost uint64 `json:"lost"`
+}
+
+// LostAt says where flows were lost, the worst place first. The sum is Lost.
+func (s *Stats) LostAt() []SourceLoss {
+	var out []SourceLoss
+	for from, n := range s.lost {
+		out = append(out, SourceLoss{from, n})
+	}
+	slices.SortFunc(out, func(a, b SourceLoss) int {
+		return cmp.Or(cmp.Compare(b.Lost, a.Lost), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Queue, b.Queue))
+	})
+	return out
+}
+
+// LostPart is the part of all flows that was lost, from 0 to 1; 0 where there are none.
+func (s *Stats) LostPart() float64 {
+	if s.Lost == 0 {
+		return 0
+	}
+	return float64(s.Lost) / (float64(s.Lost) + float64(s.Flows) + float64(s.Ignored))
 }
 
 // Reasons are numbers of records that say nothing about policies.
@@ -69,6 +103,9 @@ func (s *Stats) Add(o Stats) {
 	s.IgnoredAs.Socket += o.IgnoredAs.Socket
 	s.IgnoredAs.Other += o.IgnoredAs.Other
 	s.Problems = append(s.Problems, o.Problems[:min(len(o.Problems), maxProblems-len(s.Problems))]...)
+	for from, n := range o.lost {
+		s.countLoss(from, n)
+	}
 	for p, n := range o.icmp {
 		s.count(p, n)
 	}
@@ -88,6 +125,27 @@ func (s *Stats) ignore(why ignored, rec *Record) {
 	default:
 		s.IgnoredAs.Other++
 	}
+}
+
+func (s *Stats) problem(what string) {
+	if len(s.Problems) < maxProblems {
+		s.Problems = append(s.Problems, what)
+	}
+}
+
+func (s *Stats) lose(l *loss) {
+	s.Lost += l.flows
+	s.countLoss(Source{l.node, l.queue}, l.flows)
+}
+
+func (s *Stats) countLoss(from Source, n uint64) {
+	if _, known := s.lost[from]; !known && len(s.lost) >= maxSources {
+		from = Source{}
+	}
+	if s.lost == nil {
+		s.lost = map[Source]uint64{}
+	}
+	s.lost[from] += n
 }
 
 func (s *Stats) count(p Pair, n uint64) {
