@@ -162,6 +162,9 @@ func calicoTime(v *fastjson.Value) (time.Time, error) {
 
 // calicoProtocol reads a name or a number of a protocol.
 func calicoProtocol(v *fastjson.Value) (corev1.Protocol, error) {
+	if v == nil {
+		return "", errors.New("proto: missing")
+	}
 	switch name := strings.ToLower(strings.Trim(v.String(), `"`)); name {
 	case "tcp", "6":
 		return corev1.ProtocolTCP, nil

@@ -91,6 +91,7 @@ func TestCalicoRefused(t *testing.T) {
 		{`"source_type":"wep"`, `"source_type":"pod"`, "source_type"},
 		{`"web-5d8c7-abcde","source_name_aggr":"web-5d8c7-*"`, `"-","source_name_aggr":"-"`, "source_name"},
 		{`3000`, `70000`, "dest_port"},
+		{`"proto"`, `"roto"`, "proto"},
 		{`"num_flows_started":2`, `"num_flows_started":-2`, "num_flows_started"},
 	} {
 		var rec Record

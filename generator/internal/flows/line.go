@@ -253,14 +253,14 @@ func enum(v *fastjson.Value, values map[string]int32) (int32, error) {
 	if v == nil {
 		return 0, nil
 	}
-	if n, err := v.Int(); err == nil {
+	if v.Type() == fastjson.TypeString {
+		if n, ok := values[string(v.GetStringBytes())]; ok {
+			return n, nil
+		}
+	} else if n, err := v.Int(); err == nil {
 		return int32(n), nil
 	}
-	n, ok := values[string(v.GetStringBytes())]
-	if !ok {
-		return 0, fmt.Errorf("%s is not a known word", clip(v.String()))
-	}
-	return n, nil
+	return 0, fmt.Errorf("%s is not a known word", clip(v.String()))
 }
 
 func firstLine(s string) string {

@@ -71,9 +71,8 @@ func (s *Stream) Receive(ctx context.Context, stats *Stats, each func(*Record) e
 }
 
 func (s *Stats) receive(d *decoder, message []byte, rec *Record, each func(*Record) error) error {
-	d.weight = 1
 	lost, err := d.response(message, rec)
-	err = s.add(d, lost, err, rec, each)
+	err = s.take(rec, lost, 1, err, each)
 	var stop *stopError
 	if errors.As(err, &stop) {
 		return stop.cause

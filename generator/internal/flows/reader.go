@@ -4,6 +4,7 @@ package flows
 
 import (
 	"bufio"
+	"compress/flate"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -33,39 +34,48 @@ func ReadFile(path string, maxMalformed uint64, each func(*Record) error) (Stats
 func Read(in io.Reader, name string, maxMalformed uint64, each func(*Record) error) (Stats, error) {
 	r, err := unzip(bufio.NewReaderSize(in, 1<<18))
 	if err != nil {
-		return Stats{}, fmt.Errorf("read flows from %s: %w", name, err)
+		return Stats{}, fmt.Errorf("read flows from %s: %w", name, explain(err))
 	}
-	var (
-		stats Stats
-		rec   Record
-		d     = newDecoder()
-		buf   []byte
-	)
-	for number := 1; ; number++ {
-		line, err := readLine(r, &buf)
-		if errors.Is(err, io.EOF) {
-			return stats, nil
+	var stats Stats
+	number := 0
+	err = startPipeline(r).each(func(b *batch) error {
+		for i := range b.lines {
+			number = b.first + i
+			if err := stats.takeLine(&b.lines[i], name, number, maxMalformed, each); err != nil {
+				return &stopError{err}
+			}
 		}
-		if err != nil && !errors.Is(err, errLongLine) {
-			return stats, fmt.Errorf("read flows from %s, line %d, after %d flows: %w", name, number, stats.Flows, explain(err))
-		}
-		if err == nil {
-			err = stats.take(d, line, &rec, each)
-		}
-		var stop *stopError
-		if errors.As(err, &stop) {
-			return stats, stop.cause
-		}
-		if err == nil {
-			continue
-		}
-		stats.Malformed++
-		stats.problem(fmt.Sprintf("%s:%d: %v", name, number, err))
-		if stats.Malformed > maxMalformed {
-			return stats, fmt.Errorf("%s (%d malformed lines; allowed are %d, see --max-malformed)",
-				stats.Problems[0], stats.Malformed, maxMalformed)
-		}
+		return nil
+	})
+	var stop *stopError
+	switch {
+	case errors.Is(err, io.EOF):
+		return stats, nil
+	case errors.As(err, &stop):
+		return stats, stop.cause
 	}
+	return stats, fmt.Errorf("read flows from %s, line %d, after %d flows: %w", name, number+1, stats.Flows, explain(err))
+}
+
+// takeLine counts a line. The error is each's, or says that too many lines are malformed.
+func (s *Stats) takeLine(l *line, name string, number int, maxMalformed uint64, each func(*Record) error) error {
+	if l.err == errBlank {
+		return nil
+	}
+	err := s.take(&l.rec, l.lost, l.weight, l.err, each)
+	var stop *stopError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &stop):
+		return stop.cause
+	}
+	s.Malformed++
+	s.problem(fmt.Sprintf("%s:%d: %v", name, number, err))
+	if s.Malformed > maxMalformed {
+		return fmt.Errorf("%s (%d malformed lines; allowed are %d, see --max-malformed)", s.Problems[0], s.Malformed, maxMalformed)
+	}
+	return nil
 }
 
 // stopError carries the consumer's error past the counting of malformed lines.
@@ -73,31 +83,24 @@ type stopError struct{ cause error }
 
 func (e *stopError) Error() string { return e.cause.Error() }
 
-func (s *Stats) take(d *decoder, line []byte, rec *Record, each func(*Record) error) error {
-	if len(line) == 0 {
-		return nil
-	}
-	lost, err := d.decode(line, rec)
-	return s.add(d, lost, err, rec, each)
-}
-
-// add counts what a decoder read, and gives a record to each. The error is of what could not be read, or
+// take counts what a decoder read, and gives a record to each. The error is of what could not be read, or
 // each's, as a stopError.
-func (s *Stats) add(d *decoder, lost *loss, err error, rec *Record, each func(*Record) error) error {
-	var why ignored
-	switch {
-	case errors.As(err, &why):
-		s.ignore(why, rec)
-		return nil
-	case err != nil:
+func (s *Stats) take(rec *Record, lost *loss, weight uint64, err error, each func(*Record) error) error {
+	if err != nil {
+		var why ignored
+		if errors.As(err, &why) {
+			s.ignore(why, rec)
+			return nil
+		}
 		return err
-	case lost != nil:
+	}
+	if lost != nil {
 		s.lose(lost)
 		return nil
 	}
 	s.Flows++
 	id := rec.ID
-	for i := range d.weight {
+	for i := range weight {
 		rec.ID = part(id, i)
 		if err := each(rec); err != nil {
 			return &stopError{err}
@@ -121,7 +124,8 @@ func unzip(r *bufio.Reader) (*bufio.Reader, error) {
 
 // explain says what to do about a file that is damaged as a whole.
 func explain(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, gzip.ErrChecksum) {
+	var corrupt flate.CorruptInputError
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, &corrupt) {
 		return fmt.Errorf("the gzip data is cut off or damaged, copy the file again (what can be saved: gzip -dc FILE | bulkhead … --flows -): %w", err)
 	}
 	return err

@@ -56,10 +56,10 @@ func (f *fields) next() bool {
 	return false
 }
 
-// text is whether the field is the one with that number, of type bytes.
+// is reports whether the field is the one with that number, of type bytes.
 func (f *fields) is(number protowire.Number) bool { return f.number == number && f.bytes != nil }
 
-// value is whether the field is the one with that number, of type varint.
+// value reports whether the field is the one with that number, of type varint.
 func (f *fields) value(number protowire.Number) bool { return f.number == number && f.bytes == nil }
 
 // wireFlow is a flow.Flow, as far as it is read. It points into the message.
@@ -133,7 +133,10 @@ func (l *loss) read(message []byte) error {
 	for f.next() {
 		switch {
 		case f.value(1):
-			l.queue = flow.LostEventSource(int32(f.varint)).String()
+			l.queue = ""
+			if source := flow.LostEventSource(int32(f.varint)); source != flow.LostEventSource_UNKNOWN_LOST_EVENT_SOURCE {
+				l.queue = source.String()
+			}
 		case f.value(2):
 			l.flows = f.varint
 		}

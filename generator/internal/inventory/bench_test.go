@@ -33,11 +33,12 @@ func BenchmarkReadAndFold(b *testing.B) {
 	flowCount := uint64(0)
 	b.SetBytes(int64(input.Len()))
 	for b.Loop() {
-		fold := edge.NewFold(edge.DefaultLimit)
-		stats, err := flows.Read(bytes.NewReader(input.Bytes()), "flows", 0, func(r *flows.Record) error {
-			return fold.Add(inv.Key(r), inventory.Observe(r))
-		})
+		attribution := inv.Attribute(edge.DefaultLimit)
+		stats, err := flows.Read(bytes.NewReader(input.Bytes()), "flows", 0, attribution.Add)
 		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := attribution.Settle(); err != nil {
 			b.Fatal(err)
 		}
 		flowCount += stats.Flows
