@@ -111,6 +111,47 @@ func TestEdges(t *testing.T) {
 	}
 }
 
+// TestState: a run that stops is gone on with, in parts and with inputs read again, and in the end it is as if
+// all was read at once.
+func TestState(t *testing.T) {
+	dir := t.TempDir()
+	content, err := os.ReadFile(flowsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(strings.TrimSpace(string(content)), "\n")
+	monday := write(t, filepath.Join(dir, "monday.jsonl"), strings.Join(lines[:len(lines)/2], ""))
+	tuesday, state := filepath.Join(dir, "tuesday.jsonl"), filepath.Join(dir, "state.db")
+	edges := func(files ...string) []string {
+		args := []string{"edges", "-o", "json", "--inventory", inventory, "--state", state}
+		for _, f := range files {
+			args = append(args, "--flows", f)
+		}
+		return args
+	}
+	if _, _, failure := bulkhead(t, edges(monday, tuesday)...); !strings.Contains(failure, "tuesday.jsonl: no such file") {
+		t.Fatalf("without Tuesday it says %q", failure)
+	}
+	write(t, tuesday, strings.Join(lines[len(lines)/2:], ""))
+	info, err := os.Stat(monday)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, monday, strings.Repeat("x", int(info.Size()))) // it has been read, and is not read again
+	if err := os.Chtimes(monday, time.Time{}, info.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	want := mustRun(t, "edges", "-o", "json", "--inventory", inventory, "--flows", flowsFile)
+	for _, files := range [][]string{{tuesday, monday}, {tuesday}, {flowsFile}} {
+		if got := mustRun(t, edges(files...)...); got != want {
+			t.Errorf("with %v it prints\n%s\nwant\n%s", files, got, want)
+		}
+	}
+	if _, errOut, _ := bulkhead(t, edges(tuesday)...); strings.Contains(errOut, "there were no flows") {
+		t.Errorf("what is in the state is not counted: %s", errOut)
+	}
+}
+
 // TestGenerateThenVerify: what is written is proven by the other command, from the files alone.
 func TestGenerateThenVerify(t *testing.T) {
 	out := t.TempDir()
@@ -344,6 +385,9 @@ func TestBadInput(t *testing.T) {
 		{"--hubble-ca: open nope", []string{"serve", "--cluster", "c", "--repo", dir, "--hubble", "x:1", "--hubble-ca", "nope"}},
 		{"--listen x: ", serve("--listen", "x")},
 		{"--state: no file can be made in /proc/x", serve("--state", "/proc/x/y")},
+		{"--state: no file can be made in /proc/x", []string{"edges", "--flows", flowsFile, "--state", "/proc/x/y"}},
+		{"is JSON, as earlier versions wrote it", []string{"edges", "--flows", flowsFile, "--state", flowsFile}},
+		{"--retention 9601h0m0s: give a time up to", serve("--retention", "9601h")},
 		{"--body-dir: no file can be made in /proc", serve("--body-dir", "/proc")},
 		{"--observe-for -1s", serve("--observe-for", "-1s")},
 		{`--dns-node-local "169.254" is not an address`, generateArgs(out, "--dns-node-local", "fd00::a,169.254")},

@@ -25,6 +25,7 @@ type source struct {
 	since        time.Duration
 	last         uint64
 	maxMalformed uint64
+	state        string // file; empty: none
 }
 
 func (s *source) fileFlags(f *pflag.FlagSet) {
@@ -38,6 +39,7 @@ func (s *source) flags(f *pflag.FlagSet) {
 	tlsFlags(f, &s.dialer.TLS)
 	f.DurationVar(&s.since, "since", 0, "with --hubble: only flows of this last time, e.g. 1h (0: all it still has)")
 	f.Uint64Var(&s.last, "last", 0, "with --hubble: only this many newest flows (0: all it still has)")
+	f.StringVar(&s.state, "state", "", "file that keeps what was read, one --flows or --hubble after the other, made if it is not there; a run goes on where the one before it stopped, and its result is that of all runs (empty: none)")
 }
 
 // tlsFlags are the same wherever an observer is reached.
@@ -62,11 +64,23 @@ func (s *source) check() error {
 	case s.since < 0:
 		return fmt.Errorf("--since %s: give a time back from now, e.g. 1h", s.since)
 	}
+	if s.state != "" {
+		if err := writableFile("state", s.state); err != nil {
+			return err
+		}
+	}
 	return s.dialer.Check(s.hubble)
 }
 
-// read folds all flows of the source, attributed by the inventory. The source was checked.
+// read folds all flows of the source, and of its state, attributed by the inventory. The source was checked.
 func (s *source) read(ctx context.Context, inv *inventory.Inventory) (*edge.Fold, flows.Stats, error) {
+	if s.state != "" {
+		return s.resume(ctx, inv)
+	}
+	return s.readAll(ctx, inv)
+}
+
+func (s *source) readAll(ctx context.Context, inv *inventory.Inventory) (*edge.Fold, flows.Stats, error) {
 	stats, attribution := flows.Stats{}, inv.Attribute(edge.DefaultLimit)
 	q := flows.Query{Last: s.last}
 	if s.since > 0 {
@@ -107,6 +121,9 @@ func (s *source) words() []string {
 	}
 	for _, word := range s.dialer.TLS.Words() {
 		out = append(out, quote(word))
+	}
+	if s.state != "" {
+		out = append(out, "--state", quote(s.state))
 	}
 	return out
 }

@@ -44,8 +44,9 @@ type Stats struct {
 
 // Store keeps edges. It is safe for concurrent use.
 type Store struct {
-	path string
-	db   *bbolt.DB // nil: memory only
+	path   string
+	limits edge.Limits
+	db     *bbolt.DB // nil: memory only
 
 	mu    sync.Mutex // of all below
 	fold  *edge.Fold
@@ -74,7 +75,7 @@ type meta struct {
 // Open opens the Store of a file, which is made if it is not there. A file that is damaged, of another kind
 // or in use is an error that says what to do, never an empty Store. An empty path is a Store in memory.
 func Open(path string, o Options) (*Store, error) {
-	s := &Store{path: path, fold: edge.NewSample(o.Limits), meta: meta{Positions: map[string]time.Time{}}}
+	s := &Store{path: path, limits: o.Limits, fold: edge.NewSample(o.Limits), meta: meta{Positions: map[string]time.Time{}}}
 	if path == "" {
 		return s, nil
 	}
@@ -100,6 +101,11 @@ func (s *Store) Add(observer string, at time.Time, k edge.Key, o edge.Observatio
 	defer s.mu.Unlock()
 	_ = s.fold.Add(k, o) // a sample never fails
 	s.meta.Tally.Flows++
+	s.advance(observer, at)
+}
+
+// advance takes an observer's position forward.
+func (s *Store) advance(observer string, at time.Time) {
 	positions := s.meta.Positions
 	last, known := positions[observer]
 	if !at.After(last) {
@@ -111,6 +117,27 @@ func (s *Store) Add(observer string, at time.Time, k edge.Key, o edge.Observatio
 		}))
 	}
 	positions[observer] = at
+}
+
+// Merge adds a whole input, such as a file: what was folded from it, and the counts. The input is known by a
+// name and a time, as an observer is.
+func (s *Store) Merge(input string, at time.Time, f *edge.Fold, t Tally) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.fold.Merge(f) // a sample never fails
+	s.meta.Tally.Flows += t.Flows
+	s.meta.Tally.Lost += t.Lost
+	s.meta.Tally.Malformed += t.Malformed
+	s.advance(input, at)
+}
+
+// Fold returns a copy of everything.
+func (s *Store) Fold() *edge.Fold {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := edge.NewSample(s.limits)
+	_ = out.Merge(s.fold)
+	return out
 }
 
 // Position is up to when the observer was read; zero when it never was.
