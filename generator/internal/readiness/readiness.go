@@ -73,7 +73,7 @@ type Workload struct {
 	Connections int       `json:"connections"`
 	New         int       `json:"new"` // connections that were first seen within a day of the end
 	// Coverage estimates how much of what the workload does on a day is of connections that were seen, from 0 to 1
-	// (Good–Turing, by days); Unseen how many connections were not seen yet (a lower bound, Chao2).
+	// (Good–Turing, by days; of one day it says nothing, and is 0); Unseen how many connections were not seen yet (a lower bound, Chao2).
 	Coverage float64 `json:"coverage"`
 	Unseen   float64 `json:"unseen"`
 }
@@ -83,7 +83,7 @@ type Workload struct {
 func Judge(namespace string, connections []evidence.Connection, inv *inventory.Inventory, span Span, t Thresholds) *Report {
 	r := &Report{Why: []string{}, Days: span.Days(), Workloads: []Workload{}}
 	if r.Days < t.Days {
-		r.Why = append(r.Why, fmt.Sprintf("observed on %d days of %d", r.Days, t.Days))
+		r.Why = append(r.Why, fmt.Sprintf("observed on %d of %d days", r.Days, t.Days))
 	}
 	by := map[edge.Endpoint][]evidence.Connection{}
 	for _, c := range connections {
@@ -143,7 +143,7 @@ func judge(w *inventory.Workload, connections []evidence.Connection, span Span, 
 		out.Why = append(out.Why, notRunYet(w.Schedule, span.Last))
 	case len(connections) == 0 && len(w.Pods) > 0:
 		out.Why = append(out.Why, "no connection was learned of it: the baseline would isolate it")
-	case len(connections) > 0 && out.Coverage < t.Coverage:
+	case len(connections) > 0 && out.Coverage < t.Coverage && span.Days() > 1:
 		out.Why = append(out.Why, fmt.Sprintf("an estimated %.0f %% of what it does was seen, %.0f %% are wanted; about %.0f connections are unseen", 100*out.Coverage, 100*t.Coverage, out.Unseen))
 	}
 	if out.New > 0 && span.Days() > 1 {
