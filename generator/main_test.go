@@ -229,6 +229,11 @@ func TestPropose(t *testing.T) {
 	}
 }
 
+// newConnection is a flow that the case does not have, hours later.
+const newConnection = `{"flow":{"time":"2026-11-21T00:00:00Z","uuid":"new","verdict":"AUDIT","IP":{"source":"10.0.1.50","destination":"10.0.1.30"},` +
+	`"l4":{"TCP":{"source_port":1,"destination_port":5432}},"source":{"namespace":"shop","pod_name":"silent-1","workloads":[{"kind":"Deployment","name":"silent"}]},` +
+	`"destination":{"namespace":"shop","pod_name":"database-0"},"Type":"L3_L4","traffic_direction":"EGRESS","is_reply":false}}` + "\n"
+
 // TestProposeKeepsAPersonsEdit: what a person changed in an approved file stays, comments included,
 // and the pull request says what it denies.
 func TestProposeKeepsAPersonsEdit(t *testing.T) {
@@ -249,9 +254,7 @@ func TestProposeKeepsAPersonsEdit(t *testing.T) {
 	git(t, clone, "commit", "-q", "-m", "approved, with an edit")
 	git(t, clone, "push", "-q", "origin", "HEAD")
 
-	more := write(t, filepath.Join(dir, "more.jsonl"), `{"flow":{"time":"2026-11-21T00:00:00Z","uuid":"new","verdict":"AUDIT","IP":{"source":"10.0.1.50","destination":"10.0.1.30"},`+
-		`"l4":{"TCP":{"source_port":1,"destination_port":5432}},"source":{"namespace":"shop","pod_name":"silent-1","workloads":[{"kind":"Deployment","name":"silent"}]},`+
-		`"destination":{"namespace":"shop","pod_name":"database-0"},"Type":"L3_L4","traffic_direction":"EGRESS","is_reply":false}}`+"\n")
+	more := write(t, filepath.Join(dir, "more.jsonl"), newConnection)
 	mustRun(t, "propose", "--flows", flowsFile, "--flows", more, "--inventory", inventory, "--cluster", "demo", "-n", "shop", "--repo", bare, "--body", body)
 	if got := git(t, bare, "show", "bulkhead/demo/shop:clusters/demo/shop/api.yaml"); got != edited {
 		t.Errorf("the person's file became\n%s", got)
@@ -547,6 +550,35 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestRetire: what is not seen any more stays until its removal is asked for, alone.
+func TestRetire(t *testing.T) {
+	out := t.TempDir()
+	mustRun(t, generateArgs(out, "-n", "shop")...)
+	policy := func(name string) string {
+		content, err := os.ReadFile(filepath.Join(out, "clusters/demo/shop", name))
+		if err != nil {
+			return ""
+		}
+		return string(content)
+	}
+	before := policy("frontend.yaml")
+	later := write(t, filepath.Join(out, "later.jsonl"), newConnection)
+	args := []string{"generate", "--flows", later, "--inventory", inventory, "--cluster", "demo", "--out", out, "-n", "shop", "--min-flows", "1"}
+	_, errOut, failure := bulkhead(t, append(args, "--retire-after", "1h")...)
+	if failure != "" || policy("frontend.yaml") != before || policy("silent.yaml") == "" || !strings.Contains(errOut, "connections were not seen for long and stay allowed") {
+		t.Fatalf("%s\n%s\nfrontend:\n%s\nsilent:\n%s", failure, errOut, policy("frontend.yaml"), policy("silent.yaml"))
+	}
+	if mustRun(t, append(args, "--retire", "--retire-after", "99h")...); policy("frontend.yaml") != before {
+		t.Error("what is not old enough is retired")
+	}
+	if mustRun(t, append(args, "--retire", "--retire-after", "1h")...); policy("frontend.yaml") != "" || policy("silent.yaml") == "" {
+		t.Errorf("what is old is there still, or what is new is not:\n%s", policy("frontend.yaml"))
+	}
+	if _, _, failure := bulkhead(t, append(args, "--retire-after", "0s")...); !strings.Contains(failure, "--retire-after 0s: give a time") {
+		t.Error(failure)
+	}
+}
+
 // TestTooLittleWasSeen: what is only missing from the flows is not denied.
 func TestTooLittleWasSeen(t *testing.T) {
 	out := t.TempDir()
@@ -558,8 +590,8 @@ func TestTooLittleWasSeen(t *testing.T) {
 		{generateArgs(out, "--min-flows", "1"), "12.8 % of the flows are missing (34 read, 5 lost by the observers, 0 malformed)", ""},
 		{generateArgs(out, "--min-flows", "1", "--max-loss", "101"), "--max-loss 101: give a percentage", ""},
 		{generateArgs(out, "--min-flows", "1", "--max-loss", "13"), "", "shop: no connection was learned of Deployment shop/silent"},
-		{generateArgs(out, "--min-flows", "9", "--max-loss", "13", "-n", "shop,monitoring"), "", "monitoring: left out, because no connection was learned"},
-		{generateArgs(out, "--min-flows", "99", "--max-loss", "13", "-n", "shop"), "default-deny alone would isolate its pods", ""},
+		{generateArgs(t.TempDir(), "--min-flows", "9", "--max-loss", "13", "-n", "shop,monitoring"), "", "monitoring: left out, because no connection was learned"},
+		{generateArgs(t.TempDir(), "--min-flows", "99", "--max-loss", "13", "-n", "shop"), "default-deny alone would isolate its pods", ""},
 	} {
 		_, errOut, failure := bulkhead(t, c.args...)
 		if !strings.Contains(failure, c.failure) || c.failure == "" && failure != "" || !strings.Contains(errOut, c.told) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -36,9 +37,12 @@ type writing struct {
 	maxLoss    float64 // in percent
 	thresholds readiness.Thresholds
 	widen      uint64
+	retire     bool
+	retireAge  time.Duration
 }
 
 func (w *writing) flags(f *pflag.FlagSet) {
+	f.BoolVar(&w.retire, "retire", false, "take away what was not seen for --retire-after, and change nothing else")
 	w.source.flags(f)
 	w.inventory.flags(f)
 	w.target(f)
@@ -50,6 +54,7 @@ func (w *writing) target(f *pflag.FlagSet) {
 	w.criteria = evidence.DefaultCriteria()
 	minFlowsFlag(f, &w.criteria.MinFlows)
 	f.Float64Var(&w.maxLoss, "max-loss", defaultMaxLoss, "refuse when more than this percentage of all flows is missing")
+	f.DurationVar(&w.retireAge, "retire-after", 90*24*time.Hour, "call an approved connection unused when it was not seen for so long")
 	w.thresholds = readiness.DefaultThresholds()
 	f.IntVar(&w.thresholds.Days, "ready-days", w.thresholds.Days, "call a namespace ready only when it was observed on so many days")
 	f.Uint64Var(&w.widen, "widen", 0, "addresses that were not seen and that one rule may allow, so that it lists fewer blocks")
@@ -74,6 +79,9 @@ func (w *writing) checkTarget() error {
 			return fmt.Errorf("--namespace %q: %s", n, problems[0])
 		}
 	}
+	if w.retireAge <= 0 {
+		return fmt.Errorf("--retire-after %s: give a time above zero, e.g. 2160h", w.retireAge)
+	}
 	if w.maxLoss < 0 || w.maxLoss > 100 {
 		return fmt.Errorf("--max-loss %g: give a percentage from 0 to 100", w.maxLoss)
 	}
@@ -94,7 +102,7 @@ func (w *writing) check() error {
 func (w *writing) input(existing func(namespace string) (tree.Files, error)) proposal.Input {
 	return proposal.Input{
 		Cluster: w.name, Namespaces: w.namespaces, DNS: w.dns,
-		MaxLoss: w.maxLoss / 100, Criteria: w.criteria, Thresholds: w.thresholds, Widen: w.widen, Existing: existing,
+		MaxLoss: w.maxLoss / 100, Criteria: w.criteria, Thresholds: w.thresholds, Widen: w.widen, Retire: w.retire, RetireAfter: w.retireAge, Existing: existing,
 	}
 }
 
@@ -136,6 +144,9 @@ func notices(errOut io.Writer, p *proposal.Proposal) {
 		if silent := n.Readiness.Silent(); len(silent) > 0 {
 			fmt.Fprintf(errOut, "%s: no connection was learned of %s: once enforced, the baseline isolates what was silent\n", n.Name, printable(wording.Some(silent)))
 		}
+		if len(n.Aged) > 0 {
+			fmt.Fprintf(errOut, "%s: %d approved connections were not seen for long and stay allowed; --retire proposes to remove them\n", n.Name, len(n.Aged))
+		}
 		for _, u := range n.Unused {
 			fmt.Fprintf(errOut, "%s: %s speaks of no connection: %s\n", n.Name, plan.File, printable(u))
 		}
@@ -160,6 +171,9 @@ func (w *writing) criteriaWords() []string {
 	}
 	if w.maxLoss != defaultMaxLoss {
 		out = append(out, "--max-loss", fmt.Sprint(w.maxLoss))
+	}
+	if w.retire {
+		out = append(out, "--retire", "--retire-after", w.retireAge.String())
 	}
 	if w.widen != 0 {
 		out = append(out, "--widen", fmt.Sprint(w.widen))

@@ -55,6 +55,9 @@ bulkhead/<cluster>/<namespace> of a Git repository, on top of --base. The text o
 to --body: risks first, then what changes, the evidence for each rule, what would break, and the
 command that reproduces it.
 
+What is approved stays, seen again or not. With --retire only what was not seen for long is taken away, on the
+branch bulkhead/<cluster>/<namespace>.retire.
+
 Policies that mean the same as on --base are not committed. Files that a person edited are kept. A branch
 that carries a person's commit is left alone, and the exit status is 1.`,
 		Example: `  bulkhead propose --flows flows.json --inventory dump --cluster prod --repo ../policies.git --body pr.md

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/plan"
 )
 
@@ -16,51 +17,124 @@ type Decided struct {
 	Listed      []Listed
 	// Unused are decisions of the plan that speak of no connection, in its order.
 	Unused []string
+	// Gone are approved connections of workloads that are not in the inventory any more, in phrases.
+	Gone []string
 }
 
-// Decide sorts the connections of a namespace by its plan; nil: it has none. known are the namespaces that approved
-// connections come from; nil: nothing is approved yet, and nobody is new.
-func (e *Evidence) Decide(namespace string, p *plan.Plan, known map[string]bool) (*Decided, error) {
-	out := &Decided{}
-	fold, learned := edge.NewFold(len(e.Connections)), map[edge.Key]Connection{}
-	used := map[*plan.Decision]bool{}
+// Approved are connections that a namespace's policies allow already, with their evidence at that time. Nil: nothing is
+// approved yet, and nobody is new.
+type Approved map[edge.Key]edge.Edge
+
+// Decide sorts the connections of a namespace by its plan; nil: it has none. What is approved stays, seen again or
+// not, unless the plan rejects it or its workload is gone.
+func (e *Evidence) Decide(namespace string, p *plan.Plan, approved Approved) (*Decided, error) {
+	d := decision{namespace: namespace, plan: p, approved: approved, fold: edge.NewFold(len(e.Connections) + len(approved)), learned: map[edge.Key]Connection{}, used: map[*plan.Decision]bool{}}
 	for _, c := range e.Connections {
 		if !c.Touches(namespace) {
 			continue
 		}
-		d := p.Decide(c.From, c.To, c.Protocol, c.Port)
-		used[d] = true
-		if doubt, detail := c.against(namespace, d, known); doubt != "" {
-			out.Listed = append(out.Listed, Listed{c.Evidence, doubt, detail})
+		if err := d.about(c); err != nil {
+			return nil, err
+		}
+	}
+	for k, old := range approved {
+		if _, seen := d.learned[k]; seen {
 			continue
 		}
-		k := c.Evidence.Key
-		k.Verdict = ""
-		if err := fold.Put(k, &c.Evidence); err != nil {
-			return nil, fmt.Errorf("decide about the connections of namespace %s: %w", namespace, err)
+		oriented := old
+		oriented.Side = flows.Egress // it was, when it was learned
+		if reason, _ := e.judge(oriented); reason != "" {
+			d.Gone = append(d.Gone, k.String())
+			continue
 		}
-		c.Accepted, c.Audited = d, c.Audited || learned[k].Audited
-		learned[k] = c.Connection
+		if err := d.about(Candidate{Connection: Connection{From: k.From, To: k.To, Protocol: k.Protocol, Port: k.Port, Evidence: old}}); err != nil {
+			return nil, err
+		}
 	}
-	for _, merged := range fold.Edges() {
-		c := learned[merged.Key]
+	for _, merged := range d.fold.Edges() {
+		c := d.learned[merged.Key]
 		c.Evidence = merged
-		out.Connections = append(out.Connections, c)
+		d.Connections = append(d.Connections, c)
 	}
 	for _, l := range e.Listed {
 		if l.Touches(namespace) {
-			out.Listed = append(out.Listed, l)
+			d.Listed = append(d.Listed, l)
 		}
 	}
-	slices.SortStableFunc(out.Listed, func(a, b Listed) int { return a.Edge.Compare(b.Edge.Key) })
-	if p != nil {
-		for i := range p.Decisions {
-			if !used[&p.Decisions[i]] {
-				out.Unused = append(out.Unused, p.Decisions[i].String())
-			}
+	slices.SortStableFunc(d.Listed, func(a, b Listed) int { return a.Edge.Compare(b.Edge.Key) })
+	slices.Sort(d.Gone)
+	d.unused()
+	return &d.Decided, nil
+}
+
+// decision is Decide's work.
+type decision struct {
+	Decided
+	namespace string
+	plan      *plan.Plan
+	approved  Approved
+	fold      *edge.Fold
+	learned   map[edge.Key]Connection
+	used      map[*plan.Decision]bool
+}
+
+func (d *decision) about(c Candidate) error {
+	said := d.plan.Decide(c.From, c.To, c.Protocol, c.Port)
+	d.used[said] = true
+	if doubt, detail := d.against(c, said); doubt != "" {
+		d.Listed = append(d.Listed, Listed{c.Evidence, doubt, detail})
+		return nil
+	}
+	k := c.Evidence.Key
+	k.Verdict = ""
+	if err := d.fold.Put(k, &c.Evidence); err != nil {
+		return fmt.Errorf("decide about the connections of namespace %s: %w", d.namespace, err)
+	}
+	c.Accepted, c.Audited = said, c.Audited || d.learned[k].Audited
+	d.learned[k] = c.Connection
+	return nil
+}
+
+// against is why a connection is not learned; empty: it is.
+func (d *decision) against(c Candidate, said *plan.Decision) (Reason, string) {
+	k := c.Evidence.Key
+	k.Verdict = ""
+	_, approved := d.approved[k]
+	switch {
+	case said != nil && said.Accept:
+		return "", ""
+	case said != nil:
+		return Rejected, said.Reason
+	case c.Doubt == Denied:
+		return c.Doubt, c.Detail
+	case approved:
+		return "", ""
+	case c.Doubt != "":
+		return c.Doubt, c.Detail
+	case d.approved != nil && c.From.IsPod() && c.To.Namespace == d.namespace && c.From.Namespace != d.namespace && !d.knows(c.From.Namespace):
+		return NewPeer, fmt.Sprintf("no connection from namespace %s was approved before: accept it in the plan", c.From.Namespace)
+	}
+	return "", ""
+}
+
+func (d *decision) knows(namespace string) bool {
+	for k := range d.approved {
+		if k.From.Namespace == namespace {
+			return true
 		}
 	}
-	return out, nil
+	return false
+}
+
+func (d *decision) unused() {
+	if d.plan == nil {
+		return
+	}
+	for i := range d.plan.Decisions {
+		if !d.used[&d.plan.Decisions[i]] {
+			d.Unused = append(d.Unused, d.plan.Decisions[i].String())
+		}
+	}
 }
 
 // Agreed are the connections that every namespace at their ends learns, of these namespaces and by these plans. Those
@@ -107,19 +181,4 @@ func (e *Evidence) Elsewhere(in func(namespace string) bool) []Listed {
 	})
 	slices.SortStableFunc(out, func(a, b Listed) int { return a.Edge.Compare(b.Edge.Key) })
 	return out
-}
-
-// against is why a connection is not learned; empty: it is.
-func (c *Candidate) against(namespace string, d *plan.Decision, known map[string]bool) (Reason, string) {
-	switch {
-	case d != nil && d.Accept:
-		return "", ""
-	case d != nil:
-		return Rejected, d.Reason
-	case c.Doubt != "":
-		return c.Doubt, c.Detail
-	case known != nil && c.From.IsPod() && c.To.IsPod() && c.To.Namespace == namespace && c.From.Namespace != namespace && !known[c.From.Namespace]:
-		return NewPeer, fmt.Sprintf("no connection from namespace %s was approved before: accept it in the plan", c.From.Namespace)
-	}
-	return "", ""
 }

@@ -96,6 +96,7 @@ type Evidence struct {
 	// dropped is there twice.
 	Connections []Candidate
 	Listed      []Listed // nothing can be learned of these; the same order
+	inv         *inventory.Inventory
 }
 
 // Candidate is a connection that may be learned.
@@ -118,10 +119,10 @@ func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria) (Evide
 	if err != nil {
 		return Evidence{}, fmt.Errorf("sort edges: %w", err)
 	}
-	var out Evidence
+	out := Evidence{inv: inv}
 	audited := map[edge.Key]bool{}
 	for _, e := range settled.Edges() {
-		if reason, detail := judge(e, inv); reason != "" {
+		if reason, detail := out.judge(e); reason != "" {
 			if e.Verdict == flows.Dropped && reason != NoPod {
 				reason, detail = Denied, fmt.Sprintf("%s: %s", reason, detail)
 			}
@@ -146,7 +147,9 @@ func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria) (Evide
 	return out, nil
 }
 
-func judge(e edge.Edge, inv *inventory.Inventory) (Reason, string) {
+// judge says why nothing can be learned of an edge; empty: something can.
+func (ev *Evidence) judge(e edge.Edge) (Reason, string) {
+	inv := ev.inv
 	switch {
 	case e.From.Entity == flows.EntityAggregated || e.To.Entity == flows.EntityAggregated || e.Port == 0 && e.Side != flows.SideUnknown:
 		return LeftOut, "have the source of the flows write addresses and ports: less aggregation of flow logs"

@@ -79,9 +79,9 @@ func parse(t *testing.T, decisions string) *plan.Plan {
 }
 
 // decide returns what is learned for the shop, and the reasons of what is not.
-func decide(t *testing.T, e evidence.Evidence, p *plan.Plan, known map[string]bool) (learned []string, listed map[string]evidence.Reason, d *evidence.Decided) {
+func decide(t *testing.T, e evidence.Evidence, p *plan.Plan, approved evidence.Approved) (learned []string, listed map[string]evidence.Reason, d *evidence.Decided) {
 	t.Helper()
-	d, err := e.Decide("shop", p, known)
+	d, err := e.Decide("shop", p, approved)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,10 +109,10 @@ func TestDoubts(t *testing.T) {
 	ports := func(i int) (edge.Endpoint, uint16) { return api, uint16(1000 + i) }
 	targets := func(i int) (edge.Endpoint, uint16) { return address(fmt.Sprintf("203.0.113.%d", i)), 22 }
 	for name, c := range map[string]struct {
-		all     []seen
-		known   map[string]bool
-		learned int
-		reason  evidence.Reason // of all that is not learned
+		all      []seen
+		approved evidence.Approved
+		learned  int
+		reason   evidence.Reason // of all that is not learned
 	}{
 		"seen often":              {[]seen{everyday}, nil, 1, ""},
 		"seen once":               {[]seen{everyday, {web, api, 81, 1, pass}}, nil, 1, evidence.OneOff},
@@ -126,15 +126,18 @@ func TestDoubts(t *testing.T) {
 		"from the outside":        {[]seen{{address("203.0.113.1"), web, 443, 99, pass}}, nil, 0, evidence.Outside},
 		"from a node":             {[]seen{{edge.Endpoint{Addr: netip.MustParseAddr("10.0.0.9"), Entity: inventory.EntityRemoteNode}, web, 443, 9, pass}}, nil, 1, ""},
 		"from elsewhere":          {[]seen{{other, api, 80, 9, pass}}, nil, 1, ""},
-		"from elsewhere, new":     {[]seen{{other, api, 80, 9, pass}}, map[string]bool{"shop": true}, 0, evidence.NewPeer},
-		"from elsewhere, known":   {[]seen{{other, api, 80, 9, pass}}, map[string]bool{"bank": true}, 1, ""},
-		"to elsewhere, new":       {[]seen{{api, other, 80, 9, pass}}, map[string]bool{"shop": true}, 1, ""},
+		"from elsewhere, new":     {[]seen{{other, api, 80, 9, pass}}, approved(), 0, evidence.NewPeer},
+		"from elsewhere, known":   {[]seen{{other, api, 80, 9, pass}}, approved(seen{other, web, 80, 9, pass}), 2, ""},
+		"to elsewhere, new":       {[]seen{{api, other, 80, 9, pass}}, approved(), 1, ""},
+		"approved, seen once":     {[]seen{{web, api, 80, 1, pass}}, approved(seen{web, api, 80, 9, pass}), 1, ""},
+		"approved, not seen":      {nil, approved(seen{web, api, 80, 9, pass}), 1, ""},
+		"approved, dropped":       {[]seen{{web, api, 80, 9, drop}}, approved(seen{web, api, 80, 9, pass}), 1, evidence.Denied},
 		"not of the namespace":    {[]seen{{other, address("203.0.113.1"), 80, 1, drop}}, nil, 0, ""},
 		"of an unknown workload":  {[]seen{{workload("shop", "ghost"), api, 80, 9, pass}}, nil, 0, evidence.NoWorkload},
 		"dropped, of an unknown":  {[]seen{{workload("shop", "ghost"), api, 80, 9, drop}}, nil, 0, evidence.Denied},
 		"to a Service, unsettled": {[]seen{{web, edge.Endpoint{Addr: netip.MustParseAddr("10.96.0.1"), Entity: inventory.EntityService}, 80, 9, pass}}, nil, 0, evidence.ServiceAddress},
 	} {
-		learned, listed, _ := decide(t, sort(t, c.all...), nil, c.known)
+		learned, listed, _ := decide(t, sort(t, c.all...), nil, c.approved)
 		if len(learned) != c.learned {
 			t.Errorf("%s: learned %q, want %d", name, learned, c.learned)
 		}
@@ -146,6 +149,29 @@ func TestDoubts(t *testing.T) {
 		if (len(listed) > 0) != (c.reason != "") {
 			t.Errorf("%s: listed %v", name, listed)
 		}
+	}
+}
+
+// approved is what a namespace's evidence.json says of connections.
+func approved(all ...seen) evidence.Approved {
+	out := evidence.Approved{}
+	for _, s := range all {
+		k := edge.Key{From: s.from, To: s.to, Protocol: corev1.ProtocolTCP, Port: s.port}
+		out[k] = edge.Edge{Key: k, Evidence: edge.Evidence{First: time.Unix(1, 0), Last: time.Unix(2, 0)}}
+	}
+	return out
+}
+
+// TestApprovedStays: what was approved needs no second proof, and goes when its workload or the plan says so.
+func TestApprovedStays(t *testing.T) {
+	ghost := workload("shop", "ghost")
+	before := approved(seen{web, api, 80, 9, ""}, seen{web, api, 81, 9, ""}, seen{ghost, api, 80, 9, ""})
+	learned, listed, d := decide(t, sort(t, seen{web, api, 80, 9, flows.Forwarded}), parse(t, "- {reject: {from: shop/web, to: shop/api, ports: [TCP/81]}, reason: no}\n"), before)
+	if len(learned) != 1 || len(listed) != 1 || !slices.Equal(d.Gone, []string{"Deployment shop/ghost → Deployment shop/api TCP/80"}) {
+		t.Errorf("learned %q, listed %v, gone %q", learned, listed, d.Gone)
+	}
+	if e := d.Connections[0].Evidence; !e.First.Equal(time.Unix(0, 0)) || !e.Last.Equal(time.Unix(8, 0)) {
+		t.Errorf("seen from %s to %s: newer evidence counts", e.First, e.Last)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	networkingv1 "k8s.io/api/networking/v1"
 
@@ -39,6 +40,10 @@ type Input struct {
 	Thresholds readiness.Thresholds
 	// Widen is how many addresses that were not seen a rule may allow, so that it has fewer blocks.
 	Widen uint64
+	// RetireAfter is how long an approved connection must not have been seen to be proposed for removal.
+	RetireAfter time.Duration
+	// Retire proposes these removals, and nothing else. Otherwise what is approved stays.
+	Retire bool
 	// Existing returns the files that a namespace has; nil: none has any. Its plan is in them, and what was approved.
 	Existing func(namespace string) (tree.Files, error)
 }
@@ -50,6 +55,10 @@ type Namespace struct {
 	Files  tree.Files
 	Listed []evidence.Listed // not learned; at least one end is in the namespace
 	Unused []string          // decisions of the plan that speak of no connection
+	// Aged are approved connections that were not seen for longer than RetireAfter: still allowed, unless they are
+	// to be retired. Gone are those of workloads that are not in the inventory any more, in phrases.
+	Aged []evidence.Connection
+	Gone []string
 	// Readiness says how completely it was observed.
 	Readiness *readiness.Report
 	Report    *proof.Report // of the generated policies; always proven
@@ -60,6 +69,7 @@ type Namespace struct {
 // Proposal is the outcome for a cluster.
 type Proposal struct {
 	Cluster    string
+	Retire     bool         // only what is not seen any more is taken away
 	Namespaces []*Namespace // ordered by name
 	// Missing are namespaces that were asked for and that the inventory does not have, ordered:
 	// nothing is written for them.
@@ -121,7 +131,7 @@ func Make(in Input) (*Proposal, error) {
 		return nil, err
 	}
 	dns := in.DNS.targets(in.Inventory)
-	p := &Proposal{Cluster: in.Cluster, AssumedDNS: dns.Assumed}
+	p := &Proposal{Cluster: in.Cluster, Retire: in.Retire, AssumedDNS: dns.Assumed}
 	names := namespaces(in.Namespaces, &found)
 	names = slices.DeleteFunc(names, func(n string) bool {
 		missing := len(in.Namespaces) > 0 && !in.Inventory.HasNamespace(n)
@@ -157,15 +167,31 @@ func (in *Input) namespace(name string, found *evidence.Evidence, sample *invent
 			return nil, fmt.Errorf("what namespace %s has: %w", name, err)
 		}
 	}
-	decided, err := decide(name, found, existing)
+	approved := approvedIn(existing)
+	decided, err := decide(name, found, approved, existing[plan.File])
 	if err != nil {
 		return nil, err
+	}
+	if all := len(approved); 2*len(decided.Gone) > all && all > 3 {
+		return nil, fmt.Errorf("namespace %s: %d of %d approved connections are of workloads that the inventory does not have, such as %s: is the inventory complete? If they are gone for good, remove their policies by hand", name, len(decided.Gone), all, decided.Gone[0])
+	}
+	aged := in.aged(decided.Connections, approved, span)
+	if in.Retire {
+		decided.Connections = slices.DeleteFunc(decided.Connections, func(c evidence.Connection) bool {
+			_, is := approved[c.Evidence.Key]
+			return !is || aged[c.Evidence.Key]
+		})
 	}
 	written, err := synth.Write(name, decided.Connections, in.Inventory, sample, dns, in.Widen)
 	if err != nil {
 		return nil, fmt.Errorf("write policies of namespace %s: %w", name, err)
 	}
-	n := &Namespace{Namespace: written, sample: sample, dns: dns, Listed: decided.Listed, Unused: decided.Unused}
+	n := &Namespace{Namespace: written, sample: sample, dns: dns, Listed: decided.Listed, Unused: decided.Unused, Gone: decided.Gone}
+	for _, c := range n.Connections {
+		if aged[c.Evidence.Key] {
+			n.Aged = append(n.Aged, c)
+		}
+	}
 	n.Readiness = readiness.Judge(name, n.Connections, in.Inventory, span, in.Thresholds)
 	if err := n.prove(); err != nil {
 		return nil, err
@@ -174,23 +200,41 @@ func (in *Input) namespace(name string, found *evidence.Evidence, sample *invent
 	return n, err
 }
 
-// decide sorts the connections of a namespace by its plan and by what was approved before.
-func decide(name string, found *evidence.Evidence, existing tree.Files) (*evidence.Decided, error) {
-	var decisions *plan.Plan
-	if content, is := existing[plan.File]; is {
-		var err error
-		if decisions, err = plan.Parse(content); err != nil {
-			return nil, fmt.Errorf("%s of namespace %s: %w", plan.File, name, err)
+// decide sorts the connections of a namespace by its plan, a file, and by what was approved before; empty: there is no
+// plan.
+func decide(name string, found *evidence.Evidence, approved evidence.Approved, file []byte) (*evidence.Decided, error) {
+	if file == nil {
+		return found.Decide(name, nil, approved)
+	}
+	decisions, err := plan.Parse(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s of namespace %s: %w", plan.File, name, err)
+	}
+	return found.Decide(name, decisions, approved)
+}
+
+// approvedIn are the connections that existing files allow; nil: nothing was generated yet.
+func approvedIn(files tree.Files) evidence.Approved {
+	r := tree.ReadRecord(files)
+	if r == nil {
+		return nil
+	}
+	approved := evidence.Approved{}
+	for _, rule := range r.Rules {
+		approved[rule.Connection.Key] = rule.Connection
+	}
+	return approved
+}
+
+// aged are the approved connections that were not seen for long.
+func (in *Input) aged(connections []evidence.Connection, approved evidence.Approved, span readiness.Span) map[edge.Key]bool {
+	out := map[edge.Key]bool{}
+	for _, c := range connections {
+		if _, is := approved[c.Evidence.Key]; is && in.RetireAfter > 0 && span.Last.Sub(c.Evidence.Last) > in.RetireAfter {
+			out[c.Evidence.Key] = true
 		}
 	}
-	var known map[string]bool
-	if r := tree.ReadRecord(existing); r != nil {
-		known = map[string]bool{}
-		for _, rule := range r.Rules {
-			known[rule.Connection.From.Namespace] = true
-		}
-	}
-	return found.Decide(name, decisions, known)
+	return out
 }
 
 // prove takes away what other rules cover already, and proves what is left.

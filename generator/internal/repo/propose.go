@@ -29,8 +29,14 @@ const (
 	baseTrailer = "Bulkhead-Base: "
 )
 
-// Branch is where a namespace's proposal is committed.
-func Branch(cluster, namespace string) string { return branchPrefix + cluster + "/" + namespace }
+// Branch is where a namespace's proposal is committed; that of removals has a branch of its own.
+func Branch(cluster, namespace string, retire bool) string {
+	name := branchPrefix + cluster + "/" + namespace
+	if retire {
+		return name + ".retire" // no namespace has a dot in its name
+	}
+	return name
+}
 
 // PersonError says that a proposal's branch carries a commit that is not ours, which is never
 // overwritten.

@@ -107,7 +107,7 @@ func diff(c *Change) (added, removed []string) {
 	}
 	for k := range before {
 		if !after[k] {
-			removed = append(removed, code(k)+" was not observed; it will be denied")
+			removed = append(removed, code(k)+" is not seen any more, or its workload is gone; it will be denied")
 		}
 	}
 	slices.Sort(added)

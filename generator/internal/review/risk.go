@@ -42,6 +42,9 @@ func risks(c *Change) []string {
 	if silent := n.Readiness.Silent(); len(silent) > 0 {
 		out = append(out, fmt.Sprintf("No connection was learned of %s: once enforced, the baseline isolates what was silent.", code(wording.Some(silent))))
 	}
+	for _, a := range n.Aged {
+		out = append(out, fmt.Sprintf("Not seen since %s, and still allowed: %s. What is not used any more is proposed for removal with --retire.", stamp(a.Evidence.Last), connection(a)))
+	}
 	for _, u := range n.Unused {
 		out = append(out, fmt.Sprintf("A decision of %s speaks of no connection: %s.", code(plan.File), code(u)))
 	}

@@ -52,7 +52,7 @@ func Propose(ctx context.Context, r *repo.Repository, p *proposal.Proposal, repr
 
 func propose(ctx context.Context, r *repo.Repository, base *object.Commit, p *proposal.Proposal, n *proposal.Namespace, command string) (Outcome, error) {
 	dir := tree.Dir(p.Cluster, n.Name)
-	o := Outcome{Namespace: n.Name, Branch: repo.Branch(p.Cluster, n.Name)}
+	o := Outcome{Namespace: n.Name, Branch: repo.Branch(p.Cluster, n.Name, p.Retire)}
 	existing, err := repo.Files(base, dir)
 	if err != nil {
 		return o, err

@@ -124,7 +124,7 @@ func (s *server) propose(ctx context.Context) error {
 	s.warn(overflows)
 	in := s.cfg.Proposal
 	in.Edges, in.Inventory, in.Loss, in.Existing = edges, inv, loss, s.approved
-	p, err := proposal.Make(in)
+	p, err := s.make(ctx, in)
 	if err != nil {
 		return err
 	}
@@ -134,6 +134,20 @@ func (s *server) propose(ctx context.Context) error {
 	if p.AssumedDNS != "" {
 		s.cfg.Log.Warn("no DNS found, the baseline allows the usual DNS pods instead", "reason", p.AssumedDNS)
 	}
+	if !slices.ContainsFunc(p.Namespaces, func(n *proposal.Namespace) bool { return len(n.Aged) > 0 }) {
+		return nil
+	}
+	in.Retire = true
+	_, err = s.make(ctx, in)
+	return err
+}
+
+// make makes proposals and commits them.
+func (s *server) make(ctx context.Context, in proposal.Input) (*proposal.Proposal, error) {
+	p, err := proposal.Make(in)
+	if err != nil {
+		return nil, err
+	}
 	outcomes, err := Propose(ctx, s.repo, p, s.reproduce)
 	for _, o := range outcomes {
 		s.meter.proposed(o)
@@ -142,10 +156,11 @@ func (s *server) propose(ctx context.Context) error {
 		}
 		s.cfg.Log.Info("proposed", "namespace", o.Namespace, "branch", o.Branch, "commit", o.Commit)
 		if s.cfg.BodyDir != "" {
-			err = errors.Join(err, replace(filepath.Join(s.cfg.BodyDir, o.Namespace+".md"), []byte(o.Body)))
+			file := strings.ReplaceAll(strings.TrimPrefix(o.Branch, repo.Branch(in.Cluster, "", false)), "/", "-") + ".md"
+			err = errors.Join(err, replace(filepath.Join(s.cfg.BodyDir, file), []byte(o.Body)))
 		}
 	}
-	return err
+	return p, err
 }
 
 // approved are the files of a namespace on the base branch.
