@@ -21,6 +21,7 @@ type Form struct {
 	NoWorkloads bool // pods' owners are not known
 	NoPods      bool // addresses alone: nothing is known of who has them
 	NoReply     bool // nobody says which packets are replies
+	NoPoints    bool // nor at which point they were observed
 }
 
 // response is what an observer prints of a sight.
@@ -50,7 +51,7 @@ func (s *sight) flow(form Form) *flow.Flow {
 		L4: s.layer4(fromPort, toPort), Source: from.endpoint(s.on, form), Destination: to.endpoint(s.on, form),
 		SourceNames: from.names, DestinationNames: to.names, NodeName: s.on.name,
 		EventType:        &flow.CiliumEventType{Type: int32(s.event), SubType: int32(s.point)},
-		TrafficDirection: s.direction, TraceObservationPoint: s.point,
+		TrafficDirection: s.direction, TraceObservationPoint: s.point, TraceReason: s.reason(form),
 	}
 	if s.verdict != flow.Verdict_VERDICT_UNKNOWN {
 		f.Verdict = s.verdict
@@ -62,6 +63,9 @@ func (s *sight) flow(form Form) *flow.Flow {
 		f.DestinationService = &flow.Service{Name: s.service.Name, Namespace: s.service.Namespace}
 	}
 	s.event.finish(f)
+	if form.NoPoints {
+		f.TraceObservationPoint, f.EventType = 0, nil
+	}
 	return f
 }
 
@@ -76,17 +80,20 @@ func (e event) finish(f *flow.Flow) {
 	case dropEvent:
 		f.DropReasonDesc = flow.DropReason_POLICY_DENIED
 		f.EventType.SubType = int32(flow.DropReason_POLICY_DENIED)
-	case traceEvent:
-		f.TraceReason = flow.TraceReason_ESTABLISHED
-		switch {
-		case f.TraceObservationPoint == flow.TraceObservationPoint_FROM_ENDPOINT:
-			f.TraceReason = flow.TraceReason_TRACE_REASON_UNKNOWN
-		case f.GetIsReply().GetValue():
-			f.TraceReason = flow.TraceReason_REPLY
-		case f.GetL4().GetTCP().GetFlags().GetSYN():
-			f.TraceReason = flow.TraceReason_NEW
-		}
 	}
+}
+
+// reason is what connection tracking said of a packet.
+func (s *sight) reason(form Form) flow.TraceReason {
+	switch {
+	case s.event != traceEvent || !s.knows || form.NoReply || form.NoPoints:
+		return flow.TraceReason_TRACE_REASON_UNKNOWN
+	case s.reply:
+		return flow.TraceReason_REPLY
+	case s.first:
+		return flow.TraceReason_NEW
+	}
+	return flow.TraceReason_ESTABLISHED
 }
 
 func (s *sight) layer4(from, to uint16) *flow.Layer4 {

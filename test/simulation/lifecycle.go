@@ -34,6 +34,9 @@ type life struct {
 }
 
 func (l *life) add(name, revision string, n *node, start, end time.Time) {
+	if !start.Before(end) {
+		return // the next rollout came first
+	}
 	l.pods = append(l.pods, &pod{
 		workload: l.workload, name: name, revision: revision, labels: l.workload.labels(name, revision),
 		node: n, start: start, end: end,

@@ -27,6 +27,7 @@ type Options struct {
 	// Rollouts of each Deployment, StatefulSet and DaemonSet; 0: none. A Deployment is also scaled up for an hour as
 	// often.
 	Rollouts int
+	Rate     float64 // multiplies how often each edge is used; 0: 1
 	// AllPoints: also what is observed as it leaves pods, where nobody knows the direction yet.
 	AllPoints bool
 	Noise     Noise
@@ -63,6 +64,9 @@ func (o Options) withDefaults() Options {
 	if o.Nodes == 0 {
 		o.Nodes = 3
 	}
+	if o.Rate == 0 {
+		o.Rate = 1
+	}
 	if o.DNSPort == 0 {
 		o.DNSPort = 53
 	}
@@ -74,6 +78,9 @@ func (o Options) check() error {
 		if part < 0 || part > 1 {
 			return fmt.Errorf("%s: %v is no part of 1", name, part)
 		}
+	}
+	if o.Rate < 0 || o.Rollouts < 0 {
+		return fmt.Errorf("rate %v, %d rollouts: want no less than 0", o.Rate, o.Rollouts)
 	}
 	const mostNodes, most = 100, 31 * 24 * time.Hour
 	if o.Nodes < 1 || o.Nodes > mostNodes {

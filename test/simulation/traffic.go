@@ -111,7 +111,8 @@ func (t *traffic) arrivals(r *rand.Rand, e edge) (all []arrival) {
 		}
 		return all
 	}
-	for at := t.Start.Add(gap(r, e.PerHour)); at.Before(t.end); at = at.Add(gap(r, e.PerHour)) {
+	perHour := e.PerHour * t.Rate
+	for at := t.Start.Add(gap(r, perHour)); at.Before(t.end); at = at.Add(gap(r, perHour)) {
 		if from, ok := t.opener(r, e, w, at); ok {
 			all = append(all, arrival{at, from})
 		}

@@ -55,6 +55,7 @@ The same flags give the same bytes. Applications: ` + strings.Join(simulation.Na
 	f.Uint64Var(&o.Seed, "seed", 1, "of all that is random")
 	f.IntVar(&o.Nodes, "nodes", 3, "nodes that run pods")
 	f.IntVar(&o.Rollouts, "rollouts", 1, "of each workload")
+	f.Float64Var(&o.Rate, "rate", 1, "multiplies how often each connection is opened")
 	f.Uint16Var(&o.DNSPort, "dns-port", 53, "at which the DNS pods listen")
 	f.BoolVar(&o.KubeProxy, "kube-proxy", false, "Services are translated in the nodes' network stack, not at the socket")
 	f.BoolVar(&o.AllPoints, "all-points", false, "also what is observed as it leaves pods, without a direction")
@@ -71,6 +72,7 @@ The same flags give the same bytes. Applications: ` + strings.Join(simulation.Na
 	f.BoolVar(&c.form.NoWorkloads, "no-workloads", false, "leave out pods' owners")
 	f.BoolVar(&c.form.NoPods, "no-pods", false, "print addresses, and nothing of who has them")
 	f.BoolVar(&c.form.NoReply, "no-reply", false, "leave out which packets are replies")
+	f.BoolVar(&c.form.NoPoints, "no-points", false, "leave out where flows were observed")
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	return cmd
 }
