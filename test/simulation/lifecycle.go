@@ -51,15 +51,10 @@ func (l *life) anyNode() *node { return l.workers()[l.random.IntN(l.Nodes)] }
 func (l *life) generations() []time.Time {
 	times := []time.Time{l.Start.Add(-time.Hour - time.Duration(l.random.Int64N(int64(48*time.Hour))))}
 	for range l.Rollouts {
-		times = append(times, l.moment())
+		times = append(times, l.moment(l.random))
 	}
 	slices.SortFunc(times, time.Time.Compare)
 	return append(times, l.end.Add(24*time.Hour))
-}
-
-// moment is any time of the simulation, to the microsecond.
-func (l *life) moment() time.Time {
-	return l.Start.Add(time.Duration(l.random.Int64N(int64(l.Duration))).Truncate(time.Microsecond))
 }
 
 // replicaSets roll over pod by pod: the new one runs before the old one ends.

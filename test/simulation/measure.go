@@ -189,7 +189,7 @@ func (m *measure) compile(policies []*networkingv1.NetworkPolicy) (err error) {
 	for word, pair := range names {
 		m.ends[word] = [2]netpol.Endpoint{m.snapshot.Endpoint(pair[0]), m.snapshot.Endpoint(pair[1])}
 	}
-	for _, a := range c.addresses() {
+	for _, a := range m.trace.addresses() {
 		e := m.snapshot.EndpointAt(a)
 		m.ends[a.String()] = [2]netpol.Endpoint{e, e}
 	}
@@ -209,8 +209,10 @@ func (w *workload) next(index, number int) *corev1.Pod {
 	}
 }
 
-// addresses are those that policies might allow: of everything outside of pods, of Services, and the neighbours of each.
-func (c *cluster) addresses() (all []netip.Addr) {
+// addresses are those that policies might allow: of nodes, Services and everything outside that was seen or is in the
+// truth, and the neighbours of each.
+func (t *Trace) addresses() (all []netip.Addr) {
+	c := t.cluster
 	for _, n := range c.nodes {
 		all = append(all, n.addr, n.addr.Next())
 	}
@@ -222,6 +224,11 @@ func (c *cluster) addresses() (all []netip.Addr) {
 	for _, x := range c.app.externals {
 		for _, a := range x.Addresses {
 			all = append(all, a, a.Next(), a.Prev())
+		}
+	}
+	for i := range t.sights {
+		if from := t.sights[i].from; from.node == nil {
+			all = append(all, from.addr)
 		}
 	}
 	slices.SortFunc(all, netip.Addr.Compare)

@@ -49,6 +49,9 @@ var (
 	denied      = simulation.Options{Seed: 7, Noise: simulation.Noise{Denied: 40, ICMP: 40}}
 	wrongClocks = simulation.Options{Seed: 101, Duration: 10 * time.Minute, Rollouts: 8, Rate: 100, Skew: 3 * time.Second}
 	noChurn     = simulation.Options{Seed: 11}
+	byHand      = simulation.Options{Seed: 14, Noise: simulation.Noise{Strays: 3}}
+	visited     = simulation.Options{Seed: 15, Noise: simulation.Noise{Strangers: 3}}
+	hairpins    = simulation.Options{Seed: 16, KubeProxy: true, Noise: simulation.Noise{Hairpins: 1}}
 	scanned     = simulation.Options{Seed: 8, Noise: simulation.Noise{Scans: 1}}
 	hubble      = simulation.Form{}
 	bare        = simulation.Form{Bare: true}
@@ -75,6 +78,10 @@ func TestGenerate(t *testing.T) {
 		{"three-tier", "disorderly", disorderly, hubble, nil, nil},
 		{"three-tier", "denied", denied, hubble, nil, nil},
 		{"three-tier", "scanned", scanned, hubble, nil, nil},
+
+		{"three-tier", "by hand", byHand, hubble, nil, nil},
+		{"three-tier", "visited", visited, hubble, nil, nil},
+		{"three-tier", "hairpins", hairpins, hubble, nil, nil},
 		{"three-tier", "bare", full, bare, nil, nil},
 		{"three-tier", "no workloads", full, noWorkloads, nil, nil},
 		{"three-tier", "no pods", full, noPods, nil, nil},

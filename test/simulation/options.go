@@ -44,6 +44,10 @@ type Noise struct {
 	Denied int // attempts that a policy refused, which are reported as drops
 	Scans  int // one pod tries 40 ports of every other, and nothing stops it
 	ICMP   int // pings
+	Strays int // connections of a person with a shell in a pod, each once, to a port that is open
+	// Strangers are clients outside who come once, each with an address of its own; Hairpins are connections of a pod to
+	// itself, through its Service.
+	Strangers, Hairpins int
 }
 
 // Loss is what observers miss.

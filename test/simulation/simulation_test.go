@@ -24,7 +24,7 @@ import (
 // everything is as much at once as there is.
 var everything = simulation.Options{
 	Seed: 9, Duration: 2 * time.Hour, Rollouts: 3, KubeProxy: true, DNSPort: 5353, AllPoints: true, Duplicates: 0.1, Disorder: 20e9, Skew: 1e9,
-	Noise: simulation.Noise{Denied: 20, Scans: 1, ICMP: 20}, Loss: simulation.Loss{Rate: 0.1, BusyNode: true},
+	Noise: simulation.Noise{Denied: 20, Scans: 1, ICMP: 20, Strays: 5, Strangers: 5, Hairpins: 5}, Loss: simulation.Loss{Rate: 0.1, BusyNode: true},
 }
 
 // TestSameSeed: a trace can be had again, byte by byte, and a simulation leaves no trace in its application.
