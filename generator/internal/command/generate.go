@@ -66,7 +66,7 @@ const defaultMaxLoss = 1 // percent
 
 // minFlowsFlag is the same wherever connections are learned.
 func minFlowsFlag(f *pflag.FlagSet, n *uint64) {
-	f.Uint64Var(n, "min-flows", evidence.DefaultCriteria().MinFlows, "learn by itself only what was seen in so many flows; both sides of a connection count")
+	f.Uint64Var(n, "min-flows", evidence.DefaultCriteria().MinFlows, "learn by itself only what was seen in so many flows, of both sides together, and not on one occasion alone (1: all that was seen)")
 }
 
 // checkTarget finds what is wrong with the flags of target.

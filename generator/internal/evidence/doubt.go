@@ -4,6 +4,7 @@ package evidence
 
 import (
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -14,15 +15,21 @@ import (
 
 // Criteria say what is too odd to be learned without a person. What is zero is not looked at.
 type Criteria struct {
-	// MinFlows is how many records of a connection make it more than a one-off. Both sides of a connection count.
+	// MinFlows is how many records of a connection make it more than a one-off. Both sides of a connection count. With 1
+	// or less nothing is a one-off.
 	MinFlows uint64
+	// Occasion is how long what was seen only within that time may have been one occasion: a one-off, unless it is a
+	// Job's, or all that was observed is hardly longer.
+	Occasion time.Duration
 	// ScanPorts of one workload, or ScanTargets at one port, of which each was hardly used, are a scan if one end
 	// tries more than so many.
 	ScanPorts, ScanTargets int
 }
 
 // DefaultCriteria are what people expect: two records, and what a port scanner or a crawler exceeds at once.
-func DefaultCriteria() Criteria { return Criteria{MinFlows: 2, ScanPorts: 10, ScanTargets: 50} }
+func DefaultCriteria() Criteria {
+	return Criteria{MinFlows: 2, Occasion: time.Minute, ScanPorts: 10, ScanTargets: 50}
+}
 
 // attempt is how many records of one pod are so few that they may be an attempt: those of a handshake that both sides
 // report, and of its end.
@@ -45,7 +52,7 @@ type knock struct {
 }
 
 // doubt says of each connection why it is not learned, if it is not.
-func (c Criteria) doubt(all []Candidate, inv *inventory.Inventory) {
+func (c Criteria) doubt(all []Candidate, inv *inventory.Inventory, span Span) {
 	ports, targets := map[knock]int{}, map[knock]int{}
 	for _, o := range all {
 		if o.hardlyUsed(inv) {
@@ -69,8 +76,17 @@ func (c Criteria) doubt(all []Candidate, inv *inventory.Inventory) {
 			o.Doubt, o.Detail = Outside, "no Service publishes it: accept it in the plan with the addresses that may come, such as world"
 		case n < c.MinFlows:
 			o.Doubt, o.Detail = OneOff, "observe for longer, or accept it in the plan"
+		case c.once(o, span.Length()):
+			o.Doubt, o.Detail = OneOff, fmt.Sprintf("all of it was seen within %s: observe for longer, or accept it in the plan", c.Occasion)
 		}
 	}
+}
+
+// once reports whether a connection was seen on one occasion of many that there were.
+func (c Criteria) once(o *Candidate, span time.Duration) bool {
+	const many = 60
+	runs := o.From.Kind == "CronJob" || o.From.Kind == "Job"
+	return c.MinFlows > 1 && !runs && span > many*c.Occasion && o.Evidence.Last.Sub(o.Evidence.First) < c.Occasion
 }
 
 // fromOutside: nodes and the API server are of the cluster.

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -143,7 +142,7 @@ func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria) (Evide
 		c := Connection{From: e.From, To: e.To, Protocol: e.Protocol, Port: e.Port, Audited: audited[e.Key], Evidence: e}
 		out.Connections = append(out.Connections, Candidate{Connection: c})
 	}
-	criteria.doubt(out.Connections, inv)
+	criteria.doubt(out.Connections, inv, SpanOf(edges))
 	return out, nil
 }
 
@@ -218,17 +217,4 @@ func Ends(connections []Connection) iter.Seq[edge.Endpoint] {
 			}
 		}
 	}
-}
-
-// Span is the time between the first and the last flow of the connections; zero when there are none.
-func Span(connections []Connection) (first, last time.Time) {
-	for _, c := range connections {
-		if first.IsZero() || c.Evidence.First.Before(first) {
-			first = c.Evidence.First
-		}
-		if c.Evidence.Last.After(last) {
-			last = c.Evidence.Last
-		}
-	}
-	return first, last
 }

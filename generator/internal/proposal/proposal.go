@@ -140,7 +140,7 @@ func Make(in Input) (*Proposal, error) {
 		}
 		return missing
 	})
-	sample, span := in.Inventory.Sample(), readiness.SpanOf(in.Edges)
+	sample, span := in.Inventory.Sample(), evidence.SpanOf(in.Edges)
 	for _, name := range names {
 		n, err := in.namespace(name, &found, sample, dns, span)
 		if err != nil {
@@ -159,7 +159,7 @@ func Make(in Input) (*Proposal, error) {
 	return p, nil
 }
 
-func (in *Input) namespace(name string, found *evidence.Evidence, sample *inventory.Sample, dns baseline.DNSTargets, span readiness.Span) (*Namespace, error) {
+func (in *Input) namespace(name string, found *evidence.Evidence, sample *inventory.Sample, dns baseline.DNSTargets, span evidence.Span) (*Namespace, error) {
 	var existing tree.Files
 	if in.Existing != nil {
 		var err error
@@ -227,7 +227,7 @@ func approvedIn(files tree.Files) evidence.Approved {
 }
 
 // aged are the approved connections that were not seen for long.
-func (in *Input) aged(connections []evidence.Connection, approved evidence.Approved, span readiness.Span) map[edge.Key]bool {
+func (in *Input) aged(connections []evidence.Connection, approved evidence.Approved, span evidence.Span) map[edge.Key]bool {
 	out := map[edge.Key]bool{}
 	for _, c := range connections {
 		if _, is := approved[c.Evidence.Key]; is && in.RetireAfter > 0 && span.Last.Sub(c.Evidence.Last) > in.RetireAfter {

@@ -29,31 +29,6 @@ func DefaultThresholds() Thresholds { return Thresholds{Days: 7, Coverage: 0.95}
 // lately is how old a connection must be to be no news.
 const lately = 24 * time.Hour
 
-// Span is the time that was observed: from the first flow of all to the last one.
-type Span struct{ First, Last time.Time }
-
-// Days is the number of days (UTC) that the span touches; 0: nothing was observed.
-func (s Span) Days() int {
-	if s.Last.IsZero() {
-		return 0
-	}
-	const day = 24 * time.Hour
-	return int(s.Last.Truncate(day).Sub(s.First.Truncate(day))/day) + 1
-}
-
-// SpanOf is the span of edges.
-func SpanOf(edges []edge.Edge) (s Span) {
-	for _, e := range edges {
-		if s.First.IsZero() || e.First.Before(s.First) {
-			s.First = e.First
-		}
-		if e.Last.After(s.Last) {
-			s.Last = e.Last
-		}
-	}
-	return s
-}
-
 // Report says how completely a namespace was observed.
 type Report struct {
 	Ready bool `json:"ready"`
@@ -80,7 +55,7 @@ type Workload struct {
 
 // Judge reports on a namespace with what was learned of it. Workloads on their nodes' network are left out: no policy
 // governs them.
-func Judge(namespace string, connections []evidence.Connection, inv *inventory.Inventory, span Span, t Thresholds) *Report {
+func Judge(namespace string, connections []evidence.Connection, inv *inventory.Inventory, span evidence.Span, t Thresholds) *Report {
 	r := &Report{Why: []string{}, Days: span.Days(), Workloads: []Workload{}}
 	if r.Days < t.Days {
 		r.Why = append(r.Why, fmt.Sprintf("observed on %d of %d days", r.Days, t.Days))
@@ -114,7 +89,7 @@ func (r *Report) Silent() []string {
 	return out
 }
 
-func judge(w *inventory.Workload, connections []evidence.Connection, span Span, t Thresholds) Workload {
+func judge(w *inventory.Workload, connections []evidence.Connection, span evidence.Span, t Thresholds) Workload {
 	out := Workload{Workload: w.Endpoint().String(), Why: []string{}, Connections: len(connections)}
 	var once, twice, all int
 	for _, c := range connections {

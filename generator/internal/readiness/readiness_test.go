@@ -95,7 +95,7 @@ func TestJudge(t *testing.T) {
 			7, []evidence.Connection{seen(80, web, daily(7)...)}, []runtime.Object{&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "idle"}}}, "ready to be enforced",
 		},
 	} {
-		r := Judge("shop", c.connections, shop(c.more...), Span{at(0), at(c.days - 1)}, DefaultThresholds())
+		r := Judge("shop", c.connections, shop(c.more...), evidence.Span{First: at(0), Last: at(c.days - 1)}, DefaultThresholds())
 		if got := r.Summary(); !strings.Contains(got, c.why) || strings.HasPrefix(c.why, "ready") != r.Ready {
 			t.Errorf("%s: %s; want %s", name, got, c.why)
 		}

@@ -51,7 +51,7 @@ func ValidCluster(name string) error {
 
 // Loss says how complete the input was.
 type Loss struct {
-	Flows     uint64 `json:"flows"`     // that were read
+	Flows     uint64 `json:"-"`         // that were read; some of them twice, if they were given twice
 	Lost      uint64 `json:"lost"`      // flows that the observers lost
 	Malformed uint64 `json:"malformed"` // lines that could not be read
 }
@@ -147,10 +147,10 @@ func kustomization(namespace string, resources []string) ([]byte, error) {
 }
 
 func record(cluster string, n *synth.Namespace, rules []proof.Rule, listed []evidence.Listed, loss Loss, files Files) ([]byte, error) {
-	first, last := evidence.Span(n.Connections)
+	span := evidence.SpanOfConnections(n.Connections)
 	r := Record{
 		Version: recordVersion, Cluster: cluster, Namespace: n.Name,
-		Input: Input{First: first, Last: last, Loss: loss},
+		Input: Input{First: span.First, Last: span.Last, Loss: loss},
 		Files: map[string]yamlmerge.Documents{},
 		Rules: []Rule{}, Listed: append([]evidence.Listed{}, listed...),
 	}
