@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -142,14 +143,33 @@ func printReport(out io.Writer, r *proof.Report) {
 	for _, s := range r.Surplus {
 		fmt.Fprintf(out, "not needed: %s\n", s)
 	}
-	for _, x := range r.Excess.Ranges {
-		fmt.Fprintf(out, "wide: %s allows %s, %d addresses seen\n", x.Rule, x.Range, x.Seen)
+	for _, s := range r.Shadowed {
+		fmt.Fprintf(out, "shadowed: %s, by %s\n", s.Rule, strings.Join(s.By, ", "))
 	}
-	for _, u := range r.Excess.Pairs {
-		fmt.Fprintf(out, "unseen: %s → %s %s/%s\n", u.From, u.To, u.Protocol, u.Ports)
+	for _, p := range r.SelectsNothing {
+		fmt.Fprintf(out, "selects no pod: %s\n", p)
 	}
-	fmt.Fprintf(out, "allowed beyond what was seen: %d\n", r.Excess.Count)
+	for _, s := range r.Strays {
+		fmt.Fprintf(out, "left out: %s\n", printable(s))
+	}
+	printExcess(out, &r.Excess)
 	if r.Proven {
 		fmt.Fprintln(out, "proven: every connection is allowed, and nothing can be taken away")
 	}
+}
+
+func printExcess(out io.Writer, x *proof.Excess) {
+	for _, o := range x.Open {
+		fmt.Fprintf(out, "open: no policy isolates %s, %s\n", printable(o.Workload), o.Direction)
+	}
+	for _, r := range x.Ranges {
+		fmt.Fprintf(out, "wide: %s allows %s, %d addresses seen\n", r.Rule, r.Range, r.Seen)
+	}
+	for _, f := range x.Future {
+		fmt.Fprintf(out, "wide: %s matches %s, even if no workload has them today\n", f.Rule, f.Pods)
+	}
+	for _, u := range x.Pairs {
+		fmt.Fprintf(out, "unseen: %s → %s %s/%s\n", u.From, u.To, u.Protocol, u.Ports)
+	}
+	fmt.Fprintf(out, "allowed beyond what was seen: %d\n", x.Count)
 }
