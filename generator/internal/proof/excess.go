@@ -56,10 +56,10 @@ type resident struct {
 }
 
 // excess is what the policies of some namespaces allow beyond what was seen.
-func (j *judge) excess(seen []evidence.Connection) Excess {
+func (j *judge) excess(seen []*evidence.Connection) Excess {
 	x := Excess{Pairs: []Unseen{}}
 	all := j.residents()
-	x.count(all, observed(seen))
+	x.count(all, j.observed(seen))
 	x.Open = bound(open(all), &x.Omitted)
 	x.Future = bound(j.future(), &x.Omitted)
 	x.Ranges = bound(j.ranges(seen), &x.Omitted)
@@ -82,25 +82,25 @@ func (j *judge) residents() []resident {
 	return all
 }
 
-// pair is who opens a connection, and to whom.
-type pair struct{ from, to edge.Endpoint }
+// pair is who opens connections, and to whom.
+type pair struct{ from, to *end }
 
-func observed(seen []evidence.Connection) map[pair]netpol.PortSet {
-	ranges := map[pair][]netpol.PortRange{}
-	for i := range seen {
-		c := &seen[i]
-		p := pair{c.From, c.To}
-		ranges[p] = append(ranges[p], netpol.PortRange{Protocol: c.Protocol, From: c.Port, To: c.Port})
+// observed are the ports of the connections that were seen.
+func (j *judge) observed(seen []*evidence.Connection) map[pair][]netpol.PortRange {
+	ports := map[pair][]netpol.PortRange{}
+	for _, c := range seen {
+		from, fromErr := j.end(c.From)
+		to, toErr := j.end(c.To)
+		if fromErr == nil && toErr == nil {
+			p := pair{from, to}
+			ports[p] = append(ports[p], netpol.PortRange{Protocol: c.Protocol, From: c.Port, To: c.Port})
+		}
 	}
-	sets := make(map[pair]netpol.PortSet, len(ranges))
-	for p, r := range ranges {
-		sets[p] = netpol.Ports(r...)
-	}
-	return sets
+	return ports
 }
 
 // count finds what is allowed between workloads, at least one of which is judged, and was not observed.
-func (x *Excess) count(all []resident, observed map[pair]netpol.PortSet) {
+func (x *Excess) count(all []resident, observed map[pair][]netpol.PortRange) {
 	judged := slices.DeleteFunc(slices.Clone(all), func(r resident) bool { return !r.judged })
 	for i := range all {
 		targets := judged
@@ -112,7 +112,7 @@ func (x *Excess) count(all []resident, observed map[pair]netpol.PortSet) {
 			if allowed.Empty() {
 				continue
 			}
-			unseen := allowed.Subtract(observed[pair{all[i].Endpoint, targets[k].Endpoint}])
+			unseen := allowed.Subtract(netpol.Ports(observed[pair{all[i].end, targets[k].end}]...))
 			x.add(&all[i], &targets[k], unseen.Ranges())
 		}
 	}

@@ -72,61 +72,66 @@ func Prove(policies []*networkingv1.NetworkPolicy, connections []evidence.Connec
 
 // weighAll notes what allows each connection that touches a judged namespace. It returns those, and the ones of them
 // that are not allowed.
-func (j *judge) weighAll(connections []evidence.Connection) (relevant []evidence.Connection, broken []Broken) {
-	for i := range connections {
-		if c := &connections[i]; c.From.IsPod() && j.namespaces[c.From.Namespace] || c.To.IsPod() && j.namespaces[c.To.Namespace] {
-			relevant = append(relevant, *c)
-		}
-	}
+func (j *judge) weighAll(connections []evidence.Connection) (relevant []*evidence.Connection, broken []Broken) {
 	broken = []Broken{}
-	for i := range relevant {
-		if b := j.broken(&relevant[i]); b != nil {
+	for i := range connections {
+		c := &connections[i]
+		if !(c.From.IsPod() && j.namespaces[c.From.Namespace]) && !(c.To.IsPod() && j.namespaces[c.To.Namespace]) {
+			continue
+		}
+		relevant = append(relevant, c)
+		if b := j.broken(c); b != nil {
 			broken = append(broken, *b)
 			continue
 		}
-		j.weigh(i, &relevant[i])
+		j.weigh(c)
 	}
 	return relevant, broken
 }
 
 // report says what was found of the connections that were weighed.
-func (j *judge) report(connections []evidence.Connection, broken []Broken) *Report {
+func (j *judge) report(connections []*evidence.Connection, broken []Broken) *Report {
 	r := &Report{
 		Connections: len(connections), Policies: len(j.policies), Broken: broken,
 		Surplus: j.surplus(), Shadowed: j.shadowed(), SelectsNothing: j.idle(),
-		Excess: j.excess(connections), Strays: j.strays(connections), Rules: j.explain(connections),
+		Excess: j.excess(connections), Strays: j.strays(connections), Rules: j.explain(),
 	}
 	r.Proven = len(r.Broken) == 0 && len(r.Surplus) == 0
 	return r
 }
 
 // explain names the connections for which each rule is the reason: of several the first that is asked.
-func (j *judge) explain(connections []evidence.Connection) []Rule {
+func (j *judge) explain() []Rule {
 	var all []Rule
 	for _, r := range j.rules {
-		explained, last := Rule{Policy: j.policies[r.policy].Name, Path: r.path}, -1
+		var reasons []*evidence.Connection
 		for _, s := range r.whole.supports {
-			if s.demand.supports[0] == s && s.demand.connection != last {
-				last = s.demand.connection
-				explained.Connections = append(explained.Connections, connections[last])
+			c := s.demand.connection
+			if n := len(reasons); s.demand.supports[0] == s && (n == 0 || reasons[n-1] != c) {
+				reasons = append(reasons, c)
 			}
 		}
-		if last >= 0 && !r.baseline {
-			all = append(all, explained)
+		if len(reasons) == 0 || r.baseline {
+			continue
 		}
+		explained := Rule{Policy: j.policies[r.policy].Name, Path: r.path, Connections: make([]evidence.Connection, len(reasons))}
+		for i, c := range reasons {
+			explained.Connections[i] = *c
+		}
+		all = append(all, explained)
 	}
 	return all
 }
 
 // strays are the pods that do not stand for their workloads, of the namespaces and of the connections' ends.
-func (j *judge) strays(connections []evidence.Connection) []string {
+func (j *judge) strays(connections []*evidence.Connection) []string {
 	words := []string{}
 	if len(j.sample.Strays) == 0 {
 		return words
 	}
 	concerned := map[edge.Endpoint]bool{}
-	for e := range evidence.Ends(connections) {
-		concerned[e] = true
+	for _, c := range connections {
+		concerned[c.From], concerned[c.To] = true, true
 	}
 	for _, s := range j.sample.Strays {
 		if concerned[s.Workload] || j.namespaces[s.Workload.Namespace] {

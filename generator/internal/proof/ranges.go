@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"net/netip"
 
+	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
@@ -19,7 +20,7 @@ type Range struct {
 }
 
 // ranges lists the rules that allow more addresses than one at a time.
-func (j *judge) ranges(seen []evidence.Connection) (all []Range) {
+func (j *judge) ranges(seen []*evidence.Connection) (all []Range) {
 	addrs := addresses(seen)
 	for _, r := range j.excessive() {
 		if len(r.compiled.Peers) == 0 {
@@ -45,13 +46,15 @@ func (j *judge) excessive() (rules []*rule) {
 }
 
 // addresses are the observed ends that are no pods, each once.
-func addresses(seen []evidence.Connection) []netip.Addr {
+func addresses(seen []*evidence.Connection) []netip.Addr {
 	distinct := map[netip.Addr]bool{}
 	var all []netip.Addr
-	for end := range evidence.Ends(seen) {
-		if !end.IsPod() && !distinct[end.Addr] {
-			distinct[end.Addr] = true
-			all = append(all, end.Addr)
+	for _, c := range seen {
+		for _, end := range []*edge.Endpoint{&c.From, &c.To} {
+			if !end.IsPod() && !distinct[end.Addr] {
+				distinct[end.Addr] = true
+				all = append(all, end.Addr)
+			}
 		}
 	}
 	return all

@@ -52,7 +52,7 @@ type support struct {
 
 // demand is a pair of pods of a connection at one side, which at least one rule has to allow.
 type demand struct {
-	connection int        // its number
+	connection *evidence.Connection
 	supports   []*support // in the order in which the rules are asked
 	left       int        // how many of them still allow it
 }
@@ -86,14 +86,14 @@ func (r *rule) entry(l list, i int) string {
 	return fmt.Sprintf("%s.%s[%d]", r.name, field, i)
 }
 
-// weigh notes what allows a connection, which has a number. One that is not allowed needs nothing.
-func (j *judge) weigh(number int, c *evidence.Connection) {
+// weigh notes what allows a connection. One that is not allowed needs nothing.
+func (j *judge) weigh(c *evidence.Connection) {
 	demands, allowed := j.demands(c)
 	if !allowed {
 		return
 	}
 	for _, d := range demands {
-		d.connection, d.left = number, len(d.supports)
+		d.connection, d.left = c, len(d.supports)
 		for _, s := range d.supports {
 			s.rule.whole.supports = append(s.rule.whole.supports, s)
 			for l, match := range s.match {
