@@ -9,6 +9,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -100,6 +101,25 @@ func BenchmarkCluster(b *testing.B) {
 	for b.Loop() {
 		for i := range namespaces {
 			l.prove(b, i)
+		}
+	}
+}
+
+// BenchmarkTogether proves the policies of all namespaces at once, as verify does.
+func BenchmarkTogether(b *testing.B) {
+	var policies []*networkingv1.NetworkPolicy
+	l := makeLarge(b)
+	for i := range namespaces {
+		written, err := synth.Write(fmt.Sprintf("ns-%02d", i), l.connections, l.inv, l.sample, baseline.DefaultDNS(), 0)
+		if err != nil {
+			b.Fatal(err)
+		}
+		policies = append(policies, written.All()...)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if r, err := proof.Prove(policies, l.connections, l.sample, baseline.DefaultDNS()); err != nil || !r.Proven {
+			b.Fatal(err)
 		}
 	}
 }
