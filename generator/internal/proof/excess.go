@@ -19,10 +19,11 @@ const maxListed = 1000
 // Excess is what the policies allow and nobody was seen to use. It does not count what the
 // baseline allows to everyone (DNS).
 type Excess struct {
-	// Count is the number of allowed, unseen (source workload, destination workload, protocol,
-	// range of ports) of the inventory, as few ranges as there can be.
+	// Count is the number of allowed, unseen (source, destination, protocol, range of ports), as few
+	// ranges as there can be. At least one end is a workload of the inventory; the other may be an
+	// address that a rule names.
 	Count int      `json:"count"`
-	Pairs []Unseen `json:"pairs"` // the first 1000 of them, by source
+	Pairs []Unseen `json:"pairs"` // the first 1000 of them
 	// Open are workloads that no policy isolates in a direction. Anything is allowed there, and it is
 	// not among Count but where the other end has rules.
 	Open []Open `json:"open"`
@@ -34,9 +35,9 @@ type Excess struct {
 	Omitted int `json:"omitted"`
 }
 
-// Unseen is something allowed between two workloads that was not observed.
+// Unseen is something allowed that was not observed.
 type Unseen struct {
-	From     string          `json:"from"`
+	From     string          `json:"from"` // "Deployment shop/web" or "203.0.113.7"
 	To       string          `json:"to"`
 	Protocol corev1.Protocol `json:"protocol"`
 	Ports    string          `json:"ports"` // "3000" or "1-65535"
@@ -60,6 +61,7 @@ func (j *judge) excess(seen []*evidence.Connection) Excess {
 	x := Excess{Pairs: []Unseen{}}
 	all := j.residents()
 	x.count(all, j.observed(seen))
+	j.countOutside(&x, all, j.observedOutside(seen))
 	x.Open = bound(open(all), &x.Omitted)
 	x.Future = bound(j.future(), &x.Omitted)
 	x.Ranges = bound(j.ranges(seen), &x.Omitted)
@@ -113,12 +115,12 @@ func (x *Excess) count(all []resident, observed map[pair][]netpol.PortRange) {
 				continue
 			}
 			unseen := allowed.Subtract(netpol.Ports(observed[pair{all[i].end, targets[k].end}]...))
-			x.add(&all[i], &targets[k], unseen.Ranges())
+			x.add(all[i].Endpoint, targets[k].Endpoint, unseen.Ranges())
 		}
 	}
 }
 
-func (x *Excess) add(from, to *resident, ranges []netpol.PortRange) {
+func (x *Excess) add(from, to edge.Endpoint, ranges []netpol.PortRange) {
 	x.Count += len(ranges)
 	for _, r := range ranges[:min(len(ranges), maxListed-len(x.Pairs))] {
 		x.Pairs = append(x.Pairs, Unseen{from.String(), to.String(), r.Protocol, portsOf(r)})

@@ -4,6 +4,7 @@ package proof_test
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -84,10 +85,24 @@ func (w world) enough(policies []*networkingv1.NetworkPolicy, needed []evidence.
 }
 
 // allowsUnseen says whether the rules but the baseline's allow a connection between any pods, one of which is
-// isolated.
+// isolated, or between a pod and an address that one of its rules names alone.
 func (w world) allowsUnseen(s *netpol.Snapshot, c evidence.Connection) bool {
-	return slices.ContainsFunc(w.verdicts(s, c), func(v netpol.Verdict) bool {
+	pairs, _ := w.sample.Pairs(c.From, c.To)
+	return slices.ContainsFunc(pairs, func(p [2]netpol.Peer) bool {
+		v := s.Evaluate(netpol.Connection{From: p[0], To: p[1], Protocol: c.Protocol, Port: c.Port})
+		switch {
+		case !c.From.IsPod():
+			return v.Allowed && names(s.RuleSet(p[1].Pod, netpol.Ingress), c.From.Addr)
+		case !c.To.IsPod():
+			return v.Allowed && names(s.RuleSet(p[0].Pod, netpol.Egress), c.To.Addr)
+		}
 		return v.Allowed && (v.Egress.Isolated || v.Ingress.Isolated)
+	})
+}
+
+func names(set netpol.RuleSet, addr netip.Addr) bool {
+	return slices.ContainsFunc(set.Tiers[netpol.NetworkPolicies], func(r *netpol.Rule) bool {
+		return slices.ContainsFunc(r.Peers, func(m netpol.PeerMatch) bool { return m.Block.IsSingleIP() && m.Block.Addr() == addr })
 	})
 }
 

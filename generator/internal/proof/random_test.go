@@ -27,6 +27,9 @@ import (
 
 const clusters = 150
 
+// addresses are some that random rules name, alone or in ranges.
+var addresses = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.1.2"), netip.MustParseAddr("2001:db8::1")}
+
 // TestAgreesWithOracle compares the proof of random policies for random connections with one that takes
 // every part away and compiles what is left.
 func TestAgreesWithOracle(t *testing.T) {
@@ -154,9 +157,13 @@ func (w world) checkExcess(t *testing.T, cluster uint64, r *proof.Report) {
 		pair := fmt.Sprintf("%s → %s %s", u.From, u.To, u.Protocol)
 		unseen[pair] = append(unseen[pair], [2]int{from, to})
 	}
-	for _, from := range w.sample.Workloads() {
-		for _, to := range w.sample.Workloads() {
-			if !w.concerns(from) && !w.concerns(to) {
+	ends := w.sample.Workloads()
+	for _, addr := range addresses {
+		ends = append(ends, edge.Endpoint{Addr: addr})
+	}
+	for _, from := range ends {
+		for _, to := range ends {
+			if !w.concerns(from) && !w.concerns(to) || !from.IsPod() && !to.IsPod() {
 				continue
 			}
 			for _, c := range someConnections(evidence.Connection{From: from, To: to}) {
@@ -196,8 +203,8 @@ func randomWorld(g *random.Generator) world {
 	for _, o := range inv.Workloads() {
 		ends = append(ends, o.Endpoint())
 	}
-	for _, addr := range []string{"192.0.2.1", "10.0.0.15", "2001:db8::1"} {
-		ends = append(ends, edge.Endpoint{Addr: netip.MustParseAddr(addr)})
+	for _, addr := range addresses {
+		ends = append(ends, edge.Endpoint{Addr: addr})
 	}
 	seen, s := map[string]bool{}, w.compile(w.policies)
 	for range 120 {

@@ -16,6 +16,7 @@ type Range struct {
 	Rule      string `json:"rule"`
 	Range     string `json:"range"`     // a CIDR, or "everyone"
 	Addresses string `json:"addresses"` // how many, in decimal; empty for everyone
+	Ports     string `json:"ports"`     // "TCP/443, UDP/53" or "all"
 	Seen      int    `json:"seen"`      // distinct addresses observed in it
 }
 
@@ -24,11 +25,11 @@ func (j *judge) ranges(seen []*evidence.Connection) (all []Range) {
 	addrs := addresses(seen)
 	for _, r := range j.excessive() {
 		if len(r.compiled.Peers) == 0 {
-			all = append(all, Range{Rule: r.name, Range: "everyone", Seen: len(addrs)})
+			all = append(all, Range{Rule: r.name, Range: "everyone", Ports: portsText(r.compiled), Seen: len(addrs)})
 		}
 		for i := range r.compiled.Peers {
 			if m := &r.compiled.Peers[i]; m.Block.IsValid() && !m.Block.IsSingleIP() {
-				all = append(all, Range{r.name, m.Block.String(), size(m).String(), within(m, addrs)})
+				all = append(all, Range{r.name, m.Block.String(), size(m).String(), portsText(r.compiled), within(m, addrs)})
 			}
 		}
 	}
