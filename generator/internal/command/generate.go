@@ -58,8 +58,13 @@ func (w *writing) target(f *pflag.FlagSet) {
 	w.thresholds = readiness.DefaultThresholds()
 	f.IntVar(&w.thresholds.Days, "ready-days", w.thresholds.Days, "call a namespace ready only when it was observed on so many days")
 	f.Uint64Var(&w.widen, "widen", 0, "addresses that were not seen and that one rule may allow, so that it lists fewer blocks")
-	f.StringVar(&w.dnsService, "dns-service", "", "namespace/name of the cluster's DNS Service (empty, or it is not there: detected)")
-	f.StringSliceVar(&w.nodeLocal, "dns-node-local", nil, "addresses of node-local DNS caches, e.g. 169.254.20.10; separated by commas (empty: detected)")
+	dnsFlags(f, &w.dnsService, &w.nodeLocal)
+}
+
+// dnsFlags are the same wherever the baseline is written or told from other policies.
+func dnsFlags(f *pflag.FlagSet, service *string, nodeLocal *[]string) {
+	f.StringVar(service, "dns-service", "", "namespace/name of the cluster's DNS Service (empty, or it is not there: detected)")
+	f.StringSliceVar(nodeLocal, "dns-node-local", nil, "addresses of node-local DNS caches, e.g. 169.254.20.10; separated by commas (empty: detected)")
 }
 
 const defaultMaxLoss = 1 // percent

@@ -17,7 +17,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/manifest"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/plan"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
-	"github.com/bulkhead-dev/bulkhead/policies/baseline"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/proposal"
 )
 
 func verify() *cobra.Command {
@@ -27,6 +27,8 @@ func verify() *cobra.Command {
 		policies string
 		output   string
 		minFlows uint64
+		service  string
+		caches   []string
 	)
 	cmd := &cobra.Command{
 		Use:   "verify (--flows F… | --hubble ADDR) (--inventory DIR | --kubeconfig F) --policies DIR",
@@ -42,10 +44,11 @@ can be judged just as well.`,
   bulkhead verify --hubble localhost:4245 --kubeconfig ~/.kube/config --policies policies -o json | jq .excess`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := errors.Join(need(cmd, "policies"), oneOf("output", output, "text", "json"), from.check()); err != nil {
+			dns, dnsErr := proposal.ParseDNS(service, caches)
+			if err := errors.Join(need(cmd, "policies"), oneOf("output", output, "text", "json"), from.check(), dnsErr); err != nil {
 				return err
 			}
-			report, err := judge(cmd, &from, &inv, policies, minFlows)
+			report, err := judge(cmd, &from, &inv, policies, minFlows, dns)
 			if err != nil {
 				return err
 			}
@@ -64,11 +67,12 @@ can be judged just as well.`,
 	inv.flags(cmd.Flags())
 	cmd.Flags().StringVar(&policies, "policies", "", "file, directory or kustomization with NetworkPolicies, or - for standard input; other kinds in it are ignored")
 	minFlowsFlag(cmd.Flags(), &minFlows)
+	dnsFlags(cmd.Flags(), &service, &caches)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return cmd
 }
 
-func judge(cmd *cobra.Command, from *source, in *cluster, dir string, minFlows uint64) (*proof.Report, error) {
+func judge(cmd *cobra.Command, from *source, in *cluster, dir string, minFlows uint64, dns proposal.DNS) (*proof.Report, error) {
 	set, err := manifest.Load([]string{dir}, cmd.InOrStdin(), manifest.Strict)
 	if err != nil {
 		return nil, fmt.Errorf("--policies %s: %w", dir, err)
@@ -109,7 +113,7 @@ func judge(cmd *cobra.Command, from *source, in *cluster, dir string, minFlows u
 	if err != nil {
 		return nil, err
 	}
-	return proof.Prove(policies, connections, inv.Sample(), baseline.DiscoverDNS(inv.DNSSources()))
+	return proof.Prove(policies, connections, inv.Sample(), dns.Targets(inv))
 }
 
 // readPlans finds the plans in a directory and below it; each is of the namespace that its own directory is named after.

@@ -2,6 +2,11 @@
 
 // Package proof judges policies against what was observed. It shares nothing with the code
 // that writes policies: it compiles them with policies/netpol and asks.
+//
+// What is needed is counted in one pass. Every connection, between every two pods that stand for it, makes a
+// demand at each side that is isolated: some rule has to allow it. Each rule, peer and port that does is a
+// support of the demand. What can be taken away is what is never the only support, so nothing is compiled
+// again.
 package proof
 
 import (

@@ -166,3 +166,25 @@ func TestBrokenNamesPods(t *testing.T) {
 		t.Errorf("%q, want %q among them", got, want)
 	}
 }
+
+// TestListsAreBounded: what is left out of a list is counted.
+func TestListsAreBounded(t *testing.T) {
+	w := load(t)
+	rule := &w.named("api").Spec.Egress[1]
+	for i := range 1200 {
+		block := &networkingv1.IPBlock{CIDR: fmt.Sprintf("198.18.%d.%d/31", i/128, i%128*2)}
+		rule.To = append(rule.To, networkingv1.NetworkPolicyPeer{IPBlock: block})
+	}
+	for i := range 1100 {
+		port := intstr.FromInt32(int32(20000 + 2*i))
+		w.named("database").Spec.Ingress[1].Ports = append(w.named("database").Spec.Ingress[1].Ports, networkingv1.NetworkPolicyPort{Port: &port})
+	}
+	w.named("api").Spec.Egress = append(w.named("api").Spec.Egress, networkingv1.NetworkPolicyEgressRule{})
+	x := w.prove(t).Excess
+	if len(x.Ranges) != 1000 || x.Omitted != 201 { // with the rule for everyone
+		t.Errorf("%d ranges, %d omitted", len(x.Ranges), x.Omitted)
+	}
+	if len(x.Pairs) != 1000 || x.Count < 1100 {
+		t.Errorf("%d of %d pairs", len(x.Pairs), x.Count)
+	}
+}

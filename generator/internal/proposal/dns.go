@@ -63,8 +63,8 @@ func (d DNS) Words() []string {
 	return words
 }
 
-// targets are where DNS answers in the inventory's cluster.
-func (d DNS) targets(inv *inventory.Inventory) baseline.DNSTargets {
+// Targets are where DNS answers in the inventory's cluster.
+func (d DNS) Targets(inv *inventory.Inventory) baseline.DNSTargets {
 	sources := inv.DNSSources()
 	sources.Configured, sources.NodeLocal = d.Service, d.NodeLocal
 	return baseline.DiscoverDNS(sources)

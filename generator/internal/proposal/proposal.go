@@ -130,7 +130,7 @@ func Make(in Input) (*Proposal, error) {
 	if err != nil {
 		return nil, err
 	}
-	dns := in.DNS.targets(in.Inventory)
+	dns := in.DNS.Targets(in.Inventory)
 	p := &Proposal{Cluster: in.Cluster, Retire: in.Retire, AssumedDNS: dns.Assumed}
 	names := namespaces(in.Namespaces, &found)
 	names = slices.DeleteFunc(names, func(n string) bool {
