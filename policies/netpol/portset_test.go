@@ -79,3 +79,21 @@ func TestPortSetOperations(t *testing.T) {
 		}
 	}
 }
+
+func TestPortsAt(t *testing.T) {
+	s := compiled(t, podWeb, podAPI, policyIn)
+	rules := s.RuleSet(shop("api"), netpol.Ingress).Tiers[netpol.NetworkPolicies]
+	for _, tc := range []struct {
+		rule        int
+		destination string
+		want        string
+	}{
+		{0, "api", "TCP/80,8080"},
+		{0, "web", "none"}, // it names no port http
+		{1, "api", "TCP/9090"},
+	} {
+		if got := rules[tc.rule].PortsAt(s.Endpoint(shop(tc.destination))).String(); got != tc.want {
+			t.Errorf("rule %d at %s: %s, want %s", tc.rule, tc.destination, got, tc.want)
+		}
+	}
+}
