@@ -183,3 +183,15 @@ func TestWhoseAddress(t *testing.T) {
 		}
 	}
 }
+
+// TestInventoryOlderThanFlows: a pod that ran when the inventory was taken may have gone since.
+func TestInventoryOlderThanFlows(t *testing.T) {
+	addr := netip.MustParseAddr("10.0.0.1")
+	inv := inventory.At(hour.Add(time.Minute), []runtime.Object{object("runs", addr, 0, 0, true)})
+	for second, want := range map[int]string{30: "Pod batch/runs", 59: "Pod batch/runs", 61: "pod-address 10.0.0.1", 9000: "pod-address 10.0.0.1"} {
+		r := &flows.Record{Time: hour.Add(time.Duration(second) * time.Second), Source: flows.Endpoint{Addr: addr}, Destination: flows.Endpoint{Addr: external(1)}}
+		if got := inv.Key(r).From.String(); got != want {
+			t.Errorf("after %d s: %s, want %s", second, got, want)
+		}
+	}
+}

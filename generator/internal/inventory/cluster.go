@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -24,11 +25,12 @@ type lister struct {
 
 // FromCluster reads the inventory from an API server, page by page.
 func FromCluster(ctx context.Context, client kubernetes.Interface) (*Inventory, error) {
+	taken := time.Now() // what is read later is of later
 	objects, err := read(ctx, listers(ctx, client))
 	if err != nil {
 		return nil, fmt.Errorf("inventory: %w", err)
 	}
-	return New(objects), nil
+	return At(taken, objects), nil
 }
 
 // WithPolicies reads the objects of the inventory and all policies from an API server, page by page. A

@@ -65,6 +65,7 @@ type life struct {
 	sure  int64 // it had the address from here on; forever: not known
 	until int64 // it cannot have had the address after; forever: not known
 	alive bool  // it still had the address when the inventory was taken
+	taken int64 // when that was; forever: not known
 }
 
 func newHistory() *history { return &history{addresses: map[netip.Addr]*address{}} }
@@ -83,14 +84,14 @@ func (h *history) clone() *history {
 }
 
 // lived adds what a Pod object says of its address. An address that it has twice is one.
-func (h *history) lived(addr netip.Addr, pod types.NamespacedName, end edge.Endpoint, p *corev1.Pod) {
+func (h *history) lived(addr netip.Addr, pod types.NamespacedName, end edge.Endpoint, l *life) {
 	a := h.addresses[addr]
 	if a == nil {
 		a = &address{}
 		h.addresses[addr] = a
 	}
 	if !slices.ContainsFunc(a.tenants, func(t *tenant) bool { return t.pod == pod }) {
-		a.tenants = append(a.tenants, &tenant{pod: pod, end: end, life: lifeOf(p)})
+		a.tenants = append(a.tenants, &tenant{pod: pod, end: end, life: l})
 		h.tenants++
 	}
 }
@@ -180,8 +181,8 @@ func (h *history) at(addr netip.Addr, first, last int64) (end edge.Endpoint, kno
 }
 
 // lifeOf reads a pod's times.
-func lifeOf(p *corev1.Pod) *life {
-	l := &life{from: never, sure: forever, until: forever}
+func lifeOf(p *corev1.Pod, taken int64) *life {
+	l := &life{from: never, sure: forever, until: forever, taken: taken}
 	if start := p.Status.StartTime; start != nil {
 		l.from, l.sure = nanos(start.Time), nanos(start.Time)
 	} else if !p.CreationTimestamp.IsZero() {

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -72,6 +73,7 @@ type Inventory struct {
 	byName     map[types.NamespacedName]*corev1.Service
 	daemonSets map[types.NamespacedName]*appsv1.DaemonSet
 	known      map[string]bool // namespaces of any object
+	taken      int64           // when it was, in nanoseconds since 1970; forever: not known
 }
 
 // FromDir reads the objects of a directory of manifests, such as the output of
@@ -93,8 +95,18 @@ func FromSet(set *manifest.Set) *Inventory { return New(set.Runtime()) }
 
 // New makes an inventory of objects in any order. Objects of other kinds are ignored. With no
 // objects, edges are attributed by what the flows themselves say.
-func New(objects []runtime.Object) *Inventory {
+//
+// It is not known when the objects were read, so a pod is taken to have its address ever since it
+// started: give objects that were read after the flows, or say with At when it was.
+func New(objects []runtime.Object) *Inventory { return build(objects, forever) }
+
+// At makes an inventory of objects that were read at that time. They do not tell which pod has an address
+// after it.
+func At(taken time.Time, objects []runtime.Object) *Inventory { return build(objects, nanos(taken)) }
+
+func build(objects []runtime.Object, taken int64) *Inventory {
 	inv := &Inventory{
+		taken:      taken,
 		workloads:  map[edge.Endpoint]*Workload{},
 		selecting:  map[string][]*Workload{},
 		pods:       map[types.NamespacedName]*corev1.Pod{},
@@ -214,7 +226,7 @@ func (inv *Inventory) place(p *corev1.Pod) {
 	}
 	for _, ip := range append([]corev1.PodIP{{IP: p.Status.PodIP}}, p.Status.PodIPs...) {
 		if addr, err := parseAddr(ip.IP); err == nil {
-			inv.history.lived(addr, nameOf(p), ref, p)
+			inv.history.lived(addr, nameOf(p), ref, lifeOf(p, inv.taken))
 		}
 	}
 }

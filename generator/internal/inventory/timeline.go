@@ -73,9 +73,9 @@ func startsOf(tenants []*tenant) []start {
 	return starts
 }
 
-// stay is when the pod of an object had its address for certain, and when it can have had it. A pod
-// that nobody followed has it until today. One that somebody followed has given it back at some time
-// before; the inventory is then older than the flows.
+// stay is when the pod of an object had its address for certain, and when it can have had it. One that ran
+// when the inventory was taken had it until then. After that it is unknown, unless nobody knows when that was:
+// then a pod that nobody followed has it until today.
 func (t *tenant) stay(self int, starts []start) (certain, possible span) {
 	l := t.life
 	if l.until != forever {
@@ -88,12 +88,15 @@ func (t *tenant) stay(self int, starts []start) (certain, possible span) {
 	if n := len(t.proofs); n > 0 {
 		last = max(last, t.proofs[n-1].until)
 	}
-	next := follower(starts, self, last)
-	if next == forever && l.alive {
-		return span{l.sure, forever}, span{l.from, forever}
+	if l.alive && l.taken != forever {
+		last = max(last, l.taken)
 	}
-	if !l.alive {
+	next := follower(starts, self, last)
+	switch {
+	case !l.alive:
 		return span{forever, never}, span{l.from, next}
+	case next == forever && l.taken == forever:
+		return span{l.sure, forever}, span{l.from, forever}
 	}
 	return span{l.sure, last}, span{l.from, next}
 }
