@@ -76,6 +76,9 @@ func complain(errOut io.Writer, s flows.Stats) {
 	if s.Malformed > 0 || s.Lost > 0 {
 		fmt.Fprintf(errOut, "%d flows read, %d malformed lines skipped, %d flows lost by the observer\n", s.Flows, s.Malformed, s.Lost)
 	}
+	if at := s.LostAt(); len(at) > 0 {
+		fmt.Fprintf(errOut, "%.1f %% of the flows are lost, most of them (%d)%s\n", 100*s.LostPart(), at[0].Lost, place(at[0].Source))
+	}
 	if s.Misdated > 0 {
 		fmt.Fprintf(errOut, "%d flows are left out: their times are more than a day from all others, as by a clock that jumps\n", s.Misdated)
 	}
@@ -89,6 +92,18 @@ func complain(errOut io.Writer, s flows.Stats) {
 			fmt.Fprintf(errOut, "  %s and %s, %d records\n", printable(p.From), printable(p.To), p.Records)
 		}
 	}
+}
+
+// place says where flows were lost, as far as it is known.
+func place(s flows.Source) string {
+	var text string
+	if s.Node != "" {
+		text += " on node " + printable(s.Node)
+	}
+	if s.Queue != "" {
+		text += " in " + printable(s.Queue)
+	}
+	return text
 }
 
 func printEdges(out io.Writer, edges []edge.Edge, output string) error {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cilium/cilium/api/v1/flow"
 	"github.com/cilium/cilium/api/v1/observer"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -80,6 +81,12 @@ func sameAsLibrary(t *testing.T, message []byte) {
 		queue := l.GetSource().String()
 		if l.GetSource() == 0 {
 			queue = ""
+		}
+		if !isNode(response.GetNodeName()) {
+			if gotErr == nil {
+				t.Errorf("the node %q is accepted", response.GetNodeName())
+			}
+			return
 		}
 		if gotErr != nil || lost.flows != l.GetNumEventsLost() || lost.queue != queue || lost.node != response.GetNodeName() {
 			t.Errorf("loss %+v, %v; want %v", lost, gotErr, &response)
@@ -228,5 +235,42 @@ func TestCraftedNames(t *testing.T) {
 				t.Errorf("%.40q is taken for %v", bad, valid)
 			}
 		}
+	}
+}
+
+// TestLossByPlace: a loss says where it was, in lines as well as in responses of the Observer API.
+func TestLossByPlace(t *testing.T) {
+	report := func(node string, queue flow.LostEventSource, n uint64) *observer.GetFlowsResponse {
+		return &observer.GetFlowsResponse{NodeName: node, ResponseTypes: &observer.GetFlowsResponse_LostEvents{
+			LostEvents: &flow.LostEvent{Source: queue, NumEventsLost: n},
+		}}
+	}
+	want := []SourceLoss{{Source{"node-1", "PERF_EVENT_RING_BUFFER"}, 50}, {Source{"node-2", "HUBBLE_RING_BUFFER"}, 7}, {Source{}, 3}}
+	var byWire, sum Stats
+	var lines []string
+	for _, r := range []*observer.GetFlowsResponse{
+		report("node-2", flow.LostEventSource_HUBBLE_RING_BUFFER, 7), report("node-1", flow.LostEventSource_PERF_EVENT_RING_BUFFER, 20),
+		report("", 0, 3), report("node-1", flow.LostEventSource_PERF_EVENT_RING_BUFFER, 30),
+	} {
+		text, textErr := protojson.MarshalOptions{UseProtoNames: true}.Marshal(r)
+		wire, wireErr := proto.Marshal(r)
+		if err := errors.Join(textErr, wireErr, byWire.receive(newDecoder(), wire, new(Record), nil)); err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, string(text))
+	}
+	byLine, err := Read(strings.NewReader(strings.Join(lines, "\n")), "f", 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum.Add(byLine)
+	byWire.Flows = 140
+	for name, s := range map[string]*Stats{"line": &byLine, "wire": &byWire, "sum": &sum} {
+		if !reflect.DeepEqual(s.LostAt(), want) || s.Lost != 60 {
+			t.Errorf("%s: %+v, %d in all; want %+v", name, s.LostAt(), s.Lost, want)
+		}
+	}
+	if byWire.LostPart() != 0.3 || (&Stats{Flows: 9}).LostPart() != 0 {
+		t.Errorf("the part that was lost is %v, want 0.3", byWire.LostPart())
 	}
 }

@@ -65,7 +65,11 @@ func (d *decoder) decode(line []byte, rec *Record) (*loss, error) {
 		if err != nil {
 			return nil, fmt.Errorf("num_events_lost: %w", err)
 		}
-		return &loss{d.text(member(v, "node_name", "nodeName")), d.text(l.Get("source")), n}, nil
+		report := &loss{d.text(member(v, "node_name", "nodeName")), d.text(l.Get("source")), n}
+		if !isNode(report.node) || !isPlain(report.queue, "_") {
+			return nil, errors.New("lost_events: a name of a node or a queue that cannot be")
+		}
+		return report, nil
 	}
 	for _, other := range []string{"node_status", "agent_event", "debug_event", "nodeStatus", "agentEvent", "debugEvent"} {
 		if v.Exists(other) {

@@ -116,7 +116,9 @@ func (d *decoder) response(message []byte, rec *Record) (*loss, error) {
 	case f.err != nil:
 		return nil, f.err
 	case kind == 3:
-		report.node = d.intern(node)
+		if report.node = d.intern(node); !isNode(report.node) {
+			return nil, errors.New("lost_events: a name of a node that cannot be")
+		}
 		return &report, nil
 	case kind != 1:
 		return nil, ignoredOther
