@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestFlowsOfCalico: the same cluster's flows in Calico's format give edges, alone and among Hubble's.
+func TestFlowsOfCalico(t *testing.T) {
+	const line = `{"start_time":1763632800,"end_time":1763633100,"source_ip":null,"source_name":"-","source_name_aggr":"frontend-5d8c7-*","source_namespace":"shop",` +
+		`"source_type":"wep","source_labels":{"labels":["app=frontend"]},"dest_ip":"10.0.1.20","dest_name":"api-6f-xyz","dest_name_aggr":"api-6f-*","dest_namespace":"shop","dest_port":9999,` +
+		`"dest_type":"wep","dest_labels":{"labels":["app=api","track=stable"]},"proto":"tcp","action":"allow","reporter":"dst","num_flows_started":3}`
+	hubble, err := os.ReadFile(flowsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{
+		"alone": line + "\n", "with an ICMP log": line + "\n" + strings.Replace(line, `"tcp"`, `"icmp"`, 1),
+	} {
+		file := write(t, filepath.Join(t.TempDir(), "flows.json"), content)
+		out, errOut, failure := bulkhead(t, "edges", "--flows", file, "--inventory", inventory, "-o", "csv")
+		want := "Deployment shop/frontend,Deployment shop/api,TCP,9999,ingress,FORWARDED,3,"
+		if failure != "" || !strings.Contains(out, want) || strings.Contains(errOut, "ICMP") != strings.Contains(content, "icmp") {
+			t.Errorf("%s: %s\n%s%s", name, failure, out, errOut)
+		}
+	}
+	both := write(t, filepath.Join(t.TempDir(), "both.json"), string(hubble)+"\n"+strings.ReplaceAll(line, "17636", "17951"))
+	alone := len(strings.Split(mustRun(t, "edges", "--flows", flowsFile, "--inventory", inventory), "\n"))
+	if with := len(strings.Split(mustRun(t, "edges", "--flows", both, "--inventory", inventory), "\n")); with != alone+1 {
+		t.Errorf("%d lines with a flow log of Calico, %d without", with, alone)
+	}
+}
+
+// TestBadSources: what is wrong with a source as a whole is one line that names it.
+func TestBadSources(t *testing.T) {
+	flows, err := os.ReadFile(flowsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := z.Write(flows); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct{ content, want string }{
+		"cut.gz":     {packed.String()[:packed.Len()/2], "flows: the gzip data is cut off or damaged, copy the file again"},
+		"other.json": {strings.ReplaceAll(string(flows), `"namespace":"shop"`, `"namespace":"bank"`), "flows of another cluster: "},
+		"jump.json":  {strings.Replace(string(flows), `"time":"2026`, `"time":"2036`, 1), ""},
+	} {
+		file := write(t, filepath.Join(t.TempDir(), name), tt.content)
+		out, errOut, failure := bulkhead(t, "edges", "--flows", file, "--inventory", inventory)
+		switch {
+		case tt.want == "" && (failure != "" || !strings.Contains(errOut, "1 flows are left out") || strings.Contains(out, "2036")):
+			t.Errorf("%s: %s %s\n%s", name, failure, errOut, out)
+		case tt.want != "" && (!strings.Contains(failure, tt.want) || out != ""):
+			t.Errorf("%s: %q, want %q", name, failure, tt.want)
+		}
+	}
+}
