@@ -14,7 +14,7 @@ import (
 
 // maxWaiting bounds the records that wait one by one. Beyond it those of the same ends are settled
 // together: as a pod's only if it had the address all the time. More is unclear then, nothing is wrong.
-const maxWaiting = 1 << 21
+const maxWaiting = 1 << 20
 
 // Attribution folds records whose addresses are attributed by all of the input: a record that names a
 // pod tells whose the address was in other records that do not. Records with an end that only has an
