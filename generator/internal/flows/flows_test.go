@@ -66,6 +66,32 @@ func TestSameAsProtojson(t *testing.T) {
 	}
 }
 
+// TestServices: a Service is named on either side, and turned round with a reply.
+func TestServices(t *testing.T) {
+	const line = `{"flow":{"time":"2026-11-20T10:00:00Z","verdict":"FORWARDED","IP":{"source":"10.96.0.1","destination":"10.0.0.2"},"l4":{"UDP":{"source_port":53,"destination_port":40000}},` +
+		`"Type":"L3_L4","source_service":{"name":"dns","namespace":"kube-system"},"is_reply":%s,"traffic_direction":"EGRESS"}}`
+	for reply, want := range map[string]Record{
+		"true":  {Destination: Endpoint{ServiceNamespace: "kube-system", Service: "dns"}},
+		"false": {Source: Endpoint{ServiceNamespace: "kube-system", Service: "dns"}},
+	} {
+		text := fmt.Appendf(nil, line, reply)
+		var rec Record
+		if _, err := newDecoder().decode(text, &rec); err != nil || rec.Source.Service != want.Source.Service || rec.Destination.Service != want.Destination.Service ||
+			rec.Destination.ServiceNamespace != want.Destination.ServiceNamespace {
+			t.Errorf("reply %s: %+v, %v", reply, rec, err)
+		}
+		var response observer.GetFlowsResponse
+		if err := protojson.Unmarshal(text, &response); err != nil {
+			t.Fatal(err)
+		}
+		wire, err := proto.Marshal(&response)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameAsLibrary(t, wire)
+	}
+}
+
 // sameAsLibrary compares the reading of a message with that of the protobuf library, if that takes it.
 func sameAsLibrary(t *testing.T, message []byte) {
 	t.Helper()

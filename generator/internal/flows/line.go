@@ -176,14 +176,17 @@ func (d *decoder) ends(f *fastjson.Value, rec *Record) (err error) {
 	if rec.Destination.Addr, err = d.address(ip.GetStringBytes("destination")); err != nil {
 		return fmt.Errorf("flow.IP.destination: %w", err)
 	}
-	d.endpoint(f.Get("source"), &rec.Source)
-	d.endpoint(f.Get("destination"), &rec.Destination)
+	d.endpoint(f.Get("source"), member(f, "source_service", "sourceService"), &rec.Source)
+	d.endpoint(f.Get("destination"), member(f, "destination_service", "destinationService"), &rec.Destination)
 	rec.Source.Names = dnsNames(d.texts(member(f, "source_names", "sourceNames")))
 	rec.Destination.Names = dnsNames(d.texts(member(f, "destination_names", "destinationNames")))
 	return nil
 }
 
-func (d *decoder) endpoint(v *fastjson.Value, e *Endpoint) {
+func (d *decoder) endpoint(v, service *fastjson.Value, e *Endpoint) {
+	if e.Service = d.text(service.Get("name")); e.Service != "" {
+		e.ServiceNamespace = d.text(service.Get("namespace"))
+	}
 	e.Pod = d.text(member(v, "pod_name", "podName"))
 	if e.Pod != "" {
 		e.Namespace = d.text(v.Get("namespace"))

@@ -30,6 +30,9 @@ func (r *Record) check() error {
 }
 
 func (e *Endpoint) check() error {
+	if e.Service != "" && (!isName(e.Service, 253, true) || !isName(e.ServiceNamespace, 63, false)) {
+		return fmt.Errorf("%q in %q is not the name of a Service", clip(e.Service), clip(e.ServiceNamespace))
+	}
 	if e.Pod == "" {
 		return nil
 	}

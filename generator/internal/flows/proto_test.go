@@ -84,13 +84,16 @@ func (r *Record) protoEnds(f *flow.Flow) (err error) {
 	if r.Destination.Addr, err = newDecoder().address([]byte(f.GetIP().GetDestination())); err != nil {
 		return fmt.Errorf("flow.IP.destination: %w", err)
 	}
-	r.Source = protoEndpoint(f.GetSource(), r.Source.Addr, f.GetSourceNames())
-	r.Destination = protoEndpoint(f.GetDestination(), r.Destination.Addr, f.GetDestinationNames())
+	r.Source = protoEndpoint(f.GetSource(), f.GetSourceService(), r.Source.Addr, f.GetSourceNames())
+	r.Destination = protoEndpoint(f.GetDestination(), f.GetDestinationService(), r.Destination.Addr, f.GetDestinationNames())
 	return nil
 }
 
-func protoEndpoint(p *flow.Endpoint, addr netip.Addr, names []string) Endpoint {
+func protoEndpoint(p *flow.Endpoint, service *flow.Service, addr netip.Addr, names []string) Endpoint {
 	e := Endpoint{Addr: addr, Pod: p.GetPodName(), Names: dnsNames(names)}
+	if service.GetName() != "" {
+		e.ServiceNamespace, e.Service = service.GetNamespace(), service.GetName()
+	}
 	if e.Pod != "" {
 		e.Namespace = p.GetNamespace()
 		if w := p.GetWorkloads(); len(w) > 0 {

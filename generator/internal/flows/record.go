@@ -72,6 +72,9 @@ type Endpoint struct {
 	// Entity is the observer's word for an address that is no pod: world, host, remote-node,
 	// kube-apiserver, … Empty: not known.
 	Entity string
+	// ServiceNamespace and Service name the Service at whose address the connection is, as the observer knows it.
+	// Empty: none, or not known.
+	ServiceNamespace, Service string
 	// Names are the DNS names that the observer saw resolve to the address; usually nil.
 	Names []string
 }

@@ -79,6 +79,7 @@ type wireFlow struct {
 
 type wireEnd struct {
 	namespace, pod, kind, workload []byte
+	serviceNamespace, service      []byte
 	workloads                      int
 	labels                         [][]byte
 }
@@ -216,6 +217,9 @@ func (d *decoder) wireEnd(w *wireEnd, e *Endpoint) {
 	}
 	if e.Workload == "" {
 		e.setLabels(d.strings(w.labels))
+	}
+	if e.Service = d.intern(w.service); e.Service != "" {
+		e.ServiceNamespace = d.intern(w.serviceNamespace)
 	}
 }
 

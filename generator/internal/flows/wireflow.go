@@ -42,6 +42,10 @@ func (w *wireFlow) read(message []byte) (err error) {
 			w.sourceNames = append(w.sourceNames, f.bytes)
 		case 14:
 			w.destinationNames = append(w.destinationNames, f.bytes)
+		case 20:
+			err = w.source.readService(f.bytes)
+		case 21:
+			err = w.destination.readService(f.bytes)
 		case 26:
 			err = w.readReply(f.bytes)
 		case 34:
@@ -169,6 +173,19 @@ func (e *wireEnd) readWorkload(message []byte) error {
 			e.workload = f.bytes
 		case f.is(2):
 			e.kind = f.bytes
+		}
+	}
+	return f.err
+}
+
+func (e *wireEnd) readService(message []byte) error {
+	f := fields{rest: message}
+	for f.next() {
+		switch {
+		case f.is(1):
+			e.service = f.bytes
+		case f.is(2):
+			e.serviceNamespace = f.bytes
 		}
 	}
 	return f.err

@@ -134,7 +134,11 @@ func (inv *Inventory) destination(r *flows.Record) (edge.Endpoint, uint16) {
 	if to.IsPod() {
 		return to, r.DestinationPort
 	}
-	s, known := inv.services.find(to, portOf{r.Protocol, r.DestinationPort})
+	at := portOf{r.Protocol, r.DestinationPort}
+	s, known := inv.services.find(to, at)
+	if !known && r.Destination.Service != "" {
+		s, known = inv.called(&r.Destination, at)
+	}
 	switch {
 	case !known:
 		return to, r.DestinationPort
@@ -144,6 +148,17 @@ func (inv *Inventory) destination(r *flows.Record) (edge.Endpoint, uint16) {
 		return s.behind[0].End, s.behind[0].Port
 	}
 	return inv.end(&flows.Endpoint{Addr: s.behind[0].End.Addr}, r), s.behind[0].Port
+}
+
+// called returns the port of a Service by the name that the observer has for it: manifests in Git have no
+// addresses of Services. An address with another port than the Service's is an endpoint's, after translation.
+func (inv *Inventory) called(e *flows.Endpoint, at portOf) (port *service, known bool) {
+	o := inv.byName[types.NamespacedName{Namespace: e.ServiceNamespace, Name: e.Service}]
+	if o == nil {
+		return nil, true
+	}
+	port = inv.services.byPort[o][at]
+	return port, port != nil
 }
 
 // find returns the port of the Service that answers there. known without a port: the address is a

@@ -165,6 +165,27 @@ func TestServiceKinds(t *testing.T) {
 	}
 }
 
+// TestServiceByName: what an observer calls a Service is one, with or without its address in the inventory.
+func TestServiceByName(t *testing.T) {
+	inv := translatedInventory(t)
+	for _, tt := range []struct {
+		name, service string
+		port          uint16
+		want          string
+	}{
+		{"of which the inventory has another address", "stable", 80, "Deployment shop/stable TCP/3000"},
+		{"with several workloads", "api", 80, "service 192.0.2.80 TCP/80"},
+		{"that the inventory does not have", "gone", 80, "service 192.0.2.80 TCP/80"},
+		{"an endpoint after translation", "legacy", 6432, "192.0.2.80 TCP/6432"},
+	} {
+		r := to("192.0.2.80", "TCP", tt.port)
+		r.Destination.ServiceNamespace, r.Destination.Service = "shop", tt.service
+		if got := inv.Key(r).String(); got != "Deployment shop/web → "+tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
 // TestTranslate: a connection through a Service with several workloads is one edge before and after the
 // translation, whatever comes first.
 func TestTranslate(t *testing.T) {
