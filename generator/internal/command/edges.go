@@ -80,7 +80,7 @@ func complain(errOut io.Writer, s flows.Stats) {
 		fmt.Fprintf(errOut, "%.1f %% of the flows are lost, most of them (%d)%s\n", 100*s.LostPart(), at[0].Lost, place(at[0].Source))
 	}
 	if s.Misdated > 0 {
-		fmt.Fprintf(errOut, "%d flows are left out: their times are more than a day from all others, as by a clock that jumps\n", s.Misdated)
+		fmt.Fprintf(errOut, "%d flows are dated more than a day from all others, as by a clock that jumps: their connections count, their times do not\n", s.Misdated)
 	}
 	if as := s.IgnoredAs; s.Ignored > 0 {
 		fmt.Fprintf(errOut, "%d records say nothing about policies: %d of ICMP, %d of the application layer, %d traces of sockets, %d others\n",

@@ -144,6 +144,14 @@ func (e *Evidence) span(first, last time.Time) (changed bool) {
 	return changed
 }
 
+// At is the same evidence as of one moment: for flows that a wrong clock dated.
+func (e Evidence) At(t time.Time) Evidence {
+	e = e.clone()
+	e.First, e.Last, e.Days = t, t, Days{}
+	e.Days.add(dayOf(t))
+	return e
+}
+
 func (e Evidence) clone() Evidence {
 	e.Flows = e.Flows.clone()
 	e.Nodes, e.Names = slices.Clone(e.Nodes), slices.Clone(e.Names)

@@ -20,7 +20,7 @@ type Stats struct {
 	IgnoredAs Reasons `json:"ignoredAs"` // the same by their kind
 	Malformed uint64  `json:"malformed"` // lines that could not be read, and were skipped
 	Lost      uint64  `json:"lost"`      // flows that the observer says it lost
-	// Misdated are flows that were left out because of their times; whoever folds them knows.
+	// Misdated are flows with times that cannot be right and do not count; whoever folds them knows.
 	Misdated uint64 `json:"misdated,omitempty"`
 	// Problems are the first malformed lines, as "file:line: what is wrong".
 	Problems []string `json:"problems,omitempty"`

@@ -21,8 +21,8 @@ const maxWaiting = 1 << 20
 // address therefore wait for Settle; the order of records does not matter. It is not safe for
 // concurrent use.
 type Attribution struct {
-	// Misdated are flows that were left out, because only a wrong clock can have dated them: they are
-	// more than a day from all others, and few. It is set by Settle.
+	// Misdated are flows that only a wrong clock can have dated: they are more than a day from all others, and
+	// few. Their connections count, their times do not. It is set by Settle.
 	Misdated uint64
 
 	inv     *Inventory
@@ -163,27 +163,35 @@ func (a *Attribution) Settle() (*edge.Fold, error) {
 	if err := a.origin.check(); err != nil {
 		return nil, err
 	}
+	a.Misdated = a.eras.judge()
 	for k, w := range a.waiting {
 		for _, s := range w.seen {
 			then, err := a.eras.at(s.at)
 			if err != nil {
 				return nil, err
 			}
-			if err := then.fold.Add(a.history.attribute(k, s.first(), s.at), a.observation(w, s)); err != nil {
+			if err := then.fold.Add(a.attribute(k, then, s.first(), s.at), a.observation(w, s)); err != nil {
 				return nil, err
 			}
 		}
 	}
 	for _, then := range a.eras.list {
 		for _, e := range then.rest.Edges() {
-			if err := then.fold.Put(a.history.attribute(e.Key, nanos(e.First), nanos(e.Last)), &e); err != nil {
+			if err := then.fold.Put(a.attribute(e.Key, then, nanos(e.First), nanos(e.Last)), &e); err != nil {
 				return nil, err
 			}
 		}
 	}
-	fold, misdated, err := a.eras.main()
-	a.Misdated = misdated
-	return fold, err
+	return a.eras.merge()
+}
+
+// attribute does so by the times from first to last. Those of a wrong clock say nothing: then an address is
+// only a pod's that had it at all times.
+func (a *Attribution) attribute(k edge.Key, then *era, first, last int64) edge.Key {
+	if then.wrong {
+		first, last = never, forever
+	}
+	return a.history.attribute(k, first, last)
 }
 
 // attribute gives the ends that are only addresses to the pods that had them from first to last.

@@ -3,6 +3,7 @@
 package inventory
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -12,16 +13,17 @@ import (
 const (
 	// gap is the time without any flow that separates eras.
 	gap = 24 * time.Hour
-	// minor is the part of all flows, as 1/minor, below which an era is taken for the work of a wrong clock.
-	minor   = 20
+	// few is the part of all flows, as 1/few, below which an era is taken for the work of a wrong clock.
+	few     = 20
 	maxEras = 32
 )
 
 // era is a time with flows, and none for a gap before and after it. A clock that jumps makes an era of its
-// own, with few flows: they are left out and counted, because what they say of when is wrong.
+// own, with few flows: what they say of who talks to whom is right, and what they say of when is not.
 type era struct {
 	span
 	flows uint64
+	wrong bool // its times are of a wrong clock; known once all flows were read
 	fold  *edge.Fold
 	rest  *edge.Fold // what waits together
 }
@@ -68,28 +70,61 @@ func (e *era) join(o *era) error {
 	return e.rest.Merge(o.rest)
 }
 
-// main merges the eras that are not minor, and returns how many flows the others have.
-func (e *eras) main() (fold *edge.Fold, misdated uint64, err error) {
+// judge finds the eras of wrong clocks, and returns how many flows they have.
+func (e *eras) judge() (misdated uint64) {
 	var all uint64
 	for _, o := range e.list {
 		all += o.flows
 	}
-	slices.SortFunc(e.list, func(a, b *era) int { return b.fold.Len() - a.fold.Len() })
-	misdated = e.dropped
 	for _, o := range e.list {
-		switch {
-		case o.flows*minor < all:
+		if o.wrong = o.flows*few < all; o.wrong {
 			misdated += o.flows
-		case fold == nil:
-			fold = o.fold
-		default:
-			if err := fold.Merge(o.fold); err != nil {
-				return nil, 0, err
+		}
+	}
+	return misdated + e.dropped
+}
+
+// merge makes one Fold of all eras. Edges of a wrong clock are of the nearest time of a right one.
+func (e *eras) merge() (*edge.Fold, error) {
+	var out *edge.Fold
+	right := slices.DeleteFunc(slices.Clone(e.list), func(o *era) bool { return o.wrong })
+	slices.SortFunc(right, func(a, b *era) int { return b.fold.Len() - a.fold.Len() }) // the smaller are copied
+	for _, o := range right {
+		if out == nil {
+			out = o.fold
+			continue
+		}
+		if err := out.Merge(o.fold); err != nil {
+			return nil, err
+		}
+	}
+	if out == nil {
+		return edge.NewFold(e.limit), nil // there were no flows
+	}
+	for _, o := range e.list {
+		if !o.wrong {
+			continue
+		}
+		at := time.Unix(0, nearest(right, o.from)).UTC()
+		for _, wrong := range o.fold.Edges() {
+			wrong.Evidence = wrong.At(at)
+			if err := out.Put(wrong.Key, &wrong); err != nil {
+				return nil, err
 			}
 		}
 	}
-	if fold == nil {
-		fold = edge.NewFold(e.limit)
+	return out, nil
+}
+
+// nearest is the time within the eras that is nearest to another one.
+func nearest(list []*era, at int64) int64 {
+	best := list[0].from
+	for _, o := range list {
+		for _, t := range []int64{o.from, o.until} {
+			if math.Abs(float64(t)-float64(at)) < math.Abs(float64(best)-float64(at)) {
+				best = t
+			}
+		}
 	}
-	return fold, misdated, nil
+	return best
 }

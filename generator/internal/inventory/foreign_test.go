@@ -56,7 +56,8 @@ func TestAnotherCluster(t *testing.T) {
 	}
 }
 
-// TestJumpingClock: few flows that a wrong clock dated do not stretch the evidence, whenever they come.
+// TestJumpingClock: few flows that a wrong clock dated are part of their edges and do not stretch the evidence,
+// whenever they come.
 func TestJumpingClock(t *testing.T) {
 	var usual []*flows.Record
 	for i := range 100 {
@@ -89,6 +90,25 @@ func TestJumpingClock(t *testing.T) {
 		if len(edges) != 1 || !edges[0].First.Equal(hour) || !edges[0].Last.Equal(tt.last) || a.Misdated != tt.misdated {
 			t.Errorf("%s: %d edges, from %s to %s, %d misdated; want to %s, %d", tt.name, len(edges), edges[0].First, edges[0].Last, a.Misdated, tt.last, tt.misdated)
 		}
+	}
+}
+
+// TestOnlyByAWrongClock: an edge that only a wrong clock dated is there, at the nearest time; whose an address was
+// is not decided by that time.
+func TestOnlyByAWrongClock(t *testing.T) {
+	var records []*flows.Record
+	for i := range 100 {
+		records = append(records, flowAt(hour.Add(time.Duration(i)*time.Minute), "", "shop"))
+	}
+	jumped := flowAt(hour.AddDate(-1, 0, 0), "", "shop")
+	jumped.Source.Pod, jumped.DestinationPort = "", 444
+	fold, a, err := settle(t, inventory.New(nil), append(records, jumped))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := fold.Edges()[1]
+	if a.Misdated != 1 || e.Port != 444 || !e.First.Equal(hour) || !e.Last.Equal(hour) || e.Days.Len() != 1 || e.From.Entity != inventory.EntityPodAddress {
+		t.Errorf("%d misdated, %s from %s to %s on %d days", a.Misdated, e.Key, e.First, e.Last, e.Days.Len())
 	}
 }
 
