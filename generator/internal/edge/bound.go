@@ -130,7 +130,7 @@ func (f *Fold) pruneKind(k *kind) {
 		return
 	}
 	all := make([]*record, 0, k.count)
-	for _, r := range f.records {
+	for r := range f.records.all() {
 		if f.kindOf(r) == k {
 			all = append(all, r)
 		}

@@ -21,10 +21,9 @@ const DefaultLimit = 200_000
 type Fold struct {
 	most    int // more edges are an error; 0: the limits keep their number down
 	limits  Limits
-	records map[id]*record
+	records index
 	ends    map[Endpoint]*end
 	classes map[class]*class
-	latest  *class // that was asked for, which is nearly always the next one too; nil: none was
 	scopes  map[Key]*scope
 	kinds   [2]kind // external, internal
 	over    map[Key]*Overflow
@@ -38,6 +37,7 @@ type record struct {
 	id   id
 	hash uint64 // of the key
 	mark mark
+	next *record // with the same hash in the index; nil: none
 }
 
 // id is a Key in 32 bytes.
@@ -74,7 +74,7 @@ func NewSample(limits Limits) *Fold {
 		}
 	}
 	f := &Fold{
-		limits: limits, records: map[id]*record{}, ends: map[Endpoint]*end{}, classes: map[class]*class{},
+		limits: limits, records: newIndex(), ends: map[Endpoint]*end{}, classes: map[class]*class{},
 		scopes: map[Key]*scope{}, over: map[Key]*Overflow{},
 	}
 	f.kinds = [2]kind{{limit: limits.External, below: math.MaxUint64}, {limit: limits.Internal, below: math.MaxUint64}}
@@ -119,7 +119,7 @@ func (f *Fold) Merge(o *Fold) error {
 	if f == o {
 		return nil
 	}
-	for _, r := range o.records {
+	for r := range o.records.all() {
 		if err := f.put(r.key(), &r.Evidence); err != nil {
 			return err
 		}
@@ -138,8 +138,8 @@ func (f *Fold) MergeOverflows(o *Fold) {
 // Edges returns copies of the edges in the order of Key.Compare.
 func (f *Fold) Edges() []Edge {
 	f.prune()
-	out := make([]Edge, 0, len(f.records))
-	for _, r := range f.records {
+	out := make([]Edge, 0, f.records.count)
+	for r := range f.records.all() {
 		out = append(out, Edge{r.key(), r.clone()})
 	}
 	slices.SortFunc(out, func(a, b Edge) int { return a.Compare(b.Key) })
@@ -147,11 +147,11 @@ func (f *Fold) Edges() []Edge {
 }
 
 // Len is the number of edges. It may be above the limits by what the next Edges takes out.
-func (f *Fold) Len() int { return len(f.records) }
+func (f *Fold) Len() int { return f.records.count }
 
 // Newest is when an edge was last seen; zero when there are none.
 func (f *Fold) Newest() (at time.Time) {
-	for _, r := range f.records {
+	for r := range f.records.all() {
 		if r.Last.After(at) {
 			at = r.Last
 		}
@@ -164,7 +164,7 @@ func (f *Fold) Newest() (at time.Time) {
 func (f *Fold) Expire(before time.Time) (expired int) {
 	f.prune()
 	first := dayOf(before)
-	for _, r := range f.records {
+	for r := range f.records.all() {
 		switch {
 		case r.Last.Before(before):
 			f.remove(r)
@@ -191,34 +191,22 @@ func (f *Fold) Expire(before time.Time) (expired int) {
 // overflow that stands for it.
 func (f *Fold) place(k Key) (*record, *Overflow, error) {
 	k.From, k.To = k.From.bounded(), k.To.bounded()
-	if r := f.find(k); r != nil {
+	if r := f.records.find(&k); r != nil {
 		return r, nil, nil
 	}
-	if f.most > 0 && len(f.records) >= f.most {
+	if f.most > 0 && f.records.count >= f.most {
 		return nil, nil, fmt.Errorf("more than %d edges: something scans, or the input is too wide; read fewer flows (--since, --last)", f.most)
 	}
 	r, group := f.insert(k)
 	return r, group, nil
 }
 
-func (f *Fold) find(k Key) *record {
-	from, to := f.ends[k.From], f.ends[k.To]
-	if from == nil || to == nil {
-		return nil
-	}
-	return f.records[id{from, to, f.class(k), k.Port}]
-}
-
 func (f *Fold) class(k Key) *class {
 	c := class{k.Protocol, k.Side, k.Verdict}
-	if f.latest != nil && *f.latest == c {
-		return f.latest
-	}
 	if f.classes[c] == nil {
-		f.classes[c] = &class{k.Protocol, k.Side, k.Verdict}
+		f.classes[c] = &c
 	}
-	f.latest = f.classes[c]
-	return f.latest
+	return f.classes[c]
 }
 
 // insert makes a record for a key that has none, or returns the overflow that stands for it.
@@ -226,7 +214,7 @@ func (f *Fold) insert(k Key) (*record, *Overflow) {
 	hash, group := k.hash(), k.group()
 	if f.admits(group, hash) {
 		r := &record{id: f.id(k), hash: hash}
-		f.records[r.id] = r
+		f.records.add(r)
 		f.grow(f.scope(group.scope()), r)
 		if !r.mark.out {
 			return r, nil
@@ -242,7 +230,7 @@ func (f *Fold) insert(k Key) (*record, *Overflow) {
 func (f *Fold) remove(r *record) {
 	f.forget(r)
 	f.kindOf(r).count--
-	delete(f.records, r.id)
+	f.records.remove(r)
 	f.release(r.id.from)
 	f.release(r.id.to)
 }
