@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -131,6 +132,48 @@ func TestRestartsChangeNothing(t *testing.T) {
 		if settled(t, path) != want {
 			t.Fatalf("seed %d: the entries differ", seed)
 		}
+	}
+}
+
+// TestConcurrent: what is added while commits are under way is in one of them.
+func TestConcurrent(t *testing.T) {
+	all := random(1, 4000)
+	reference, path := filepath.Join(t.TempDir(), "state"), filepath.Join(t.TempDir(), "state")
+	s := open(t, reference, narrow)
+	add(s, all)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, path, narrow)
+	var adding, committing sync.WaitGroup
+	for i := range 4 {
+		adding.Go(func() { add(s, all[i*1000:(i+1)*1000]) })
+	}
+	done := make(chan struct{})
+	for range 2 {
+		committing.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if err := s.Commit(); err != nil {
+					t.Error(err)
+				}
+				s.Edges()
+				s.Stats()
+			}
+		})
+	}
+	adding.Wait()
+	close(done)
+	committing.Wait()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if settled(t, path) != settled(t, reference) {
+		t.Error("the entries differ")
 	}
 }
 
