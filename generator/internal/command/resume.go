@@ -33,17 +33,21 @@ func (s *source) resume(ctx context.Context, inv *inventory.Inventory) (_ *edge.
 	}
 	t := state.Tally()
 	total.Flows, total.Lost, total.Malformed = t.Flows, t.Lost, t.Malformed
-	_, overflows := state.Edges()
-	for _, o := range overflows[:min(len(overflows), maxOverflows)] {
-		n, _ := o.Edges.Value()
-		total.Problems = append(total.Problems, fmt.Sprintf("about %d edges %s: there are too many of their kind to keep all", n, o.String()))
-	}
-	fold, err := inv.Translate(state.Fold())
+	fold, err := inv.Translate(everything(state.Edges()))
 	return fold, total, err
 }
 
-// maxOverflows bounds the lines about what the state could not keep.
-const maxOverflows = 20
+// everything is a Fold of all edges, with one for each overflow.
+func everything(edges []edge.Edge, overflows []edge.Overflow) *edge.Fold {
+	for _, o := range overflows {
+		edges = append(edges, o.Edge())
+	}
+	fold := edge.NewSample(edge.Limits{})
+	for _, e := range edges {
+		_ = fold.Put(e.Key, &e) // it has no limits
+	}
+	return fold
+}
 
 // parts are sources of one file or observer each.
 func (s *source) parts() (parts []source) {

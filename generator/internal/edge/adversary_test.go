@@ -93,9 +93,13 @@ func TestExternalAddresses(t *testing.T) {
 		if !near(n, total-limit, 0.2) || !estimated || o.Days.Len() != 1 {
 			t.Errorf("%s: %d addresses left out", o.Key, n)
 		}
-		got = append(got, o.String())
+		got = append(got, o.String(), o.Edge().String())
 	}
-	want := []string{"Deployment shop/crawler → other addresses TCP/443", "Deployment shop/crawler → other addresses TCP/444", "other addresses → Deployment shop/shop TCP/443"}
+	want := []string{
+		"Deployment shop/crawler → other addresses TCP/443", "Deployment shop/crawler → others TCP/443",
+		"Deployment shop/crawler → other addresses TCP/444", "Deployment shop/crawler → others TCP/444",
+		"other addresses → Deployment shop/shop TCP/443", "others → Deployment shop/shop TCP/443",
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("overflows %q, want %q", got, want)
 	}

@@ -39,6 +39,8 @@ func (e Endpoint) String() string {
 	switch {
 	case e.IsPod():
 		return e.Kind + " " + e.Namespace + "/" + e.Name
+	case e.Entity == EntityOthers:
+		return EntityOthers
 	case e.Entity != "" && e.Entity != "world":
 		return e.Entity + " " + e.Addr.String()
 	}

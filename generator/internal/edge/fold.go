@@ -124,15 +124,10 @@ func (f *Fold) Merge(o *Fold) error {
 			return err
 		}
 	}
-	f.MergeOverflows(o)
-	return nil
-}
-
-// MergeOverflows adds only what another Fold left out.
-func (f *Fold) MergeOverflows(o *Fold) {
 	for _, overflow := range o.over {
 		f.putOverflow(overflow)
 	}
+	return nil
 }
 
 // Edges returns copies of the edges in the order of Key.Compare.

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 )
 
@@ -37,6 +38,30 @@ func (o *Overflow) String() string {
 		text += fmt.Sprintf("/%d", o.Port)
 	}
 	return text
+}
+
+// EntityOthers is the Entity of an end that stands for many: its Addr is unspecified, or it is a pod that was
+// talked to on many ports.
+const EntityOthers = "others"
+
+// Edge is the overflow as one edge, so that it can be listed with the others. One of its ends has EntityOthers.
+func (o *Overflow) Edge() Edge {
+	e := Edge{o.Key, o.clone()}
+	if e.internal() {
+		e.To.Entity = EntityOthers
+	}
+	e.From, e.To = e.From.named(), e.To.named()
+	return e
+}
+
+func (e Endpoint) named() Endpoint {
+	switch {
+	case !e.IsPod() || e.Kind == anyPod.Kind:
+		return Endpoint{Addr: netip.IPv4Unspecified(), Entity: EntityOthers}
+	case e.Name == "":
+		e.Name = "*"
+	}
+	return e
 }
 
 func (e Endpoint) others() string {

@@ -35,6 +35,7 @@ const (
 	NoWorkload       Reason = "no-workload"       // an end's workload is not in the inventory
 	NoSelector       Reason = "no-selector"       // an end's pods have no lasting labels
 	ServiceAddress   Reason = "service-address"   // the pods behind a Service's address cannot be told
+	TooMany          Reason = "too-many"          // there are too many of a kind to keep each
 	LeftOut          Reason = "left-out"          // the source of the flow left an address or the port out
 	PodAddress       Reason = "pod-address"       // pods had the address, and it cannot be told which one then
 	OwnNode          Reason = "own-node"          // from a pod's own node, which needs no rule
@@ -150,6 +151,8 @@ func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria) (Evide
 func (ev *Evidence) judge(e edge.Edge) (Reason, string) {
 	inv := ev.inv
 	switch {
+	case e.From.Entity == edge.EntityOthers || e.To.Entity == edge.EntityOthers:
+		return TooMany, "there are too many to keep each: if they are wanted, allow them by hand in the workload's policy, as a range"
 	case e.From.Entity == flows.EntityAggregated || e.To.Entity == flows.EntityAggregated || e.Port == 0 && e.Side != flows.SideUnknown:
 		return LeftOut, "have the source of the flows write addresses and ports: less aggregation of flow logs"
 	case e.From.Entity == inventory.EntityPodAddress || e.To.Entity == inventory.EntityPodAddress:

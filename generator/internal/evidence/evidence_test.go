@@ -175,6 +175,39 @@ func TestApprovedStays(t *testing.T) {
 	}
 }
 
+// TestTooMany: what had no place in a sample of edges is listed, with all that was seen of it.
+func TestTooMany(t *testing.T) {
+	fold := edge.NewSample(edge.Limits{Group: 2})
+	add := func(from edge.Endpoint, port uint16) {
+		k := edge.Key{From: from, To: web, Protocol: corev1.ProtocolTCP, Port: port, Side: flows.Ingress, Verdict: flows.Forwarded}
+		if err := fold.Add(k, edge.Observation{ID: uint64(port)<<16 | uint64(from.Addr.As16()[15]), Time: time.Unix(1, 0)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range byte(5) {
+		add(edge.Endpoint{Addr: netip.AddrFrom4([4]byte{203, 0, 113, n})}, 8080)
+		add(api, 9000+uint16(n))
+	}
+	edges := fold.Edges()
+	for _, o := range fold.Overflows() {
+		edges = append(edges, o.Edge())
+	}
+	e, err := evidence.Sort(edges, inv, criteria)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]uint64{}
+	for _, l := range e.Listed {
+		if l.Reason == evidence.TooMany {
+			listed[l.Edge.String()], _ = l.Edge.Flows.Value()
+		}
+	}
+	want := map[string]uint64{"others → Deployment shop/web TCP/8080": 3, "Deployment shop/api → Deployment shop/web TCP": 3}
+	if !maps.Equal(listed, want) || len(e.Listed) != len(want) {
+		t.Errorf("listed are %v, want %v", listed, want)
+	}
+}
+
 func TestPlanDecides(t *testing.T) {
 	e := sort(t, seen{web, api, 80, 9, flows.Forwarded}, seen{web, api, 80, 3, flows.Dropped}, seen{web, api, 81, 1, flows.Forwarded},
 		seen{api, web, 8080, 9, flows.Forwarded}, seen{address("203.0.113.9"), web, 443, 9, flows.Forwarded})

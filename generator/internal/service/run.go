@@ -123,6 +123,9 @@ func (s *server) propose(ctx context.Context) error {
 	edges, overflows, loss := s.seen.use(inv)
 	s.warn(overflows)
 	in := s.cfg.Proposal
+	for _, o := range overflows {
+		edges = append(edges, o.Edge())
+	}
 	in.Edges, in.Inventory, in.Loss, in.Existing = edges, inv, loss, s.approved
 	p, err := s.make(ctx, in)
 	if err != nil {

@@ -44,9 +44,8 @@ type Stats struct {
 
 // Store keeps edges. It is safe for concurrent use.
 type Store struct {
-	path   string
-	limits edge.Limits
-	db     *bbolt.DB // nil: memory only
+	path string
+	db   *bbolt.DB // nil: memory only
 
 	mu    sync.Mutex // of all below
 	fold  *edge.Fold
@@ -75,7 +74,7 @@ type meta struct {
 // Open opens the Store of a file, which is made if it is not there. A file that is damaged, of another kind
 // or in use is an error that says what to do, never an empty Store. An empty path is a Store in memory.
 func Open(path string, o Options) (*Store, error) {
-	s := &Store{path: path, limits: o.Limits, fold: edge.NewSample(o.Limits), meta: meta{Positions: map[string]time.Time{}}}
+	s := &Store{path: path, fold: edge.NewSample(o.Limits), meta: meta{Positions: map[string]time.Time{}}}
 	if path == "" {
 		return s, nil
 	}
@@ -129,15 +128,6 @@ func (s *Store) Merge(input string, at time.Time, f *edge.Fold, t Tally) {
 	s.meta.Tally.Lost += t.Lost
 	s.meta.Tally.Malformed += t.Malformed
 	s.advance(input, at)
-}
-
-// Fold returns a copy of everything.
-func (s *Store) Fold() *edge.Fold {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := edge.NewSample(s.limits)
-	_ = out.Merge(s.fold)
-	return out
 }
 
 // Position is up to when the observer was read; zero when it never was.
