@@ -48,7 +48,7 @@ func newCluster(app *Application, o Options) *cluster {
 	c := &cluster{Options: o, app: app, of: map[*workload][]*pod{}, end: o.Start.Add(o.Duration)}
 	skews := o.stream("clocks")
 	for i := range o.Nodes + 1 {
-		n := &node{name: fmt.Sprintf("node-%d", i+1), addr: netip.AddrFrom4([4]byte{172, 18, 0, byte(i + 2)}), index: i}
+		n := &node{name: fmt.Sprintf("node-%d", i+1), addr: o.address(172, 18, 0, byte(i+2)), index: i}
 		if i == o.Nodes {
 			n.name, n.controlPlane = "control-plane", true
 		}
@@ -71,7 +71,7 @@ func newCluster(app *Application, o Options) *cluster {
 
 // numberServices gives each Service its address; those that everybody knows have theirs already.
 func (c *cluster) numberServices() {
-	next := netip.AddrFrom4([4]byte{10, 96, 0, 20})
+	next := c.address(10, 96, 0, 20)
 	for _, s := range c.app.services {
 		if s.headless() {
 			continue
@@ -80,7 +80,8 @@ func (c *cluster) numberServices() {
 			s.Spec.ClusterIP = next.String()
 			next = next.Next()
 		}
-		s.addr = netip.MustParseAddr(s.Spec.ClusterIP)
+		s.addr = c.mapped(netip.MustParseAddr(s.Spec.ClusterIP))
+		s.Spec.ClusterIP, s.Spec.IPFamilies = s.addr.String(), c.families()
 		s.Spec.ClusterIPs = []string{s.Spec.ClusterIP}
 	}
 }
@@ -99,7 +100,7 @@ func (c *cluster) assignAddresses() {
 			p.addr = p.node.addr
 			continue
 		}
-		addr := netip.AddrFrom4([4]byte{10, byte(firstRange + p.node.index), 0, 10})
+		addr := c.address(10, byte(firstRange+p.node.index), 0, 10)
 		for taken[addr].After(p.start) {
 			addr = addr.Next()
 		}

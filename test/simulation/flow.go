@@ -47,7 +47,7 @@ func (s *sight) flow(form Form) *flow.Flow {
 	}
 	f := &flow.Flow{
 		Time: timestamppb.New(s.at), Uuid: s.uuid, Verdict: flow.Verdict_FORWARDED, Type: flow.FlowType_L3_L4,
-		IP: &flow.IP{Source: from.addr.String(), Destination: to.addr.String(), IpVersion: flow.IPVersion_IPv4},
+		IP: &flow.IP{Source: from.addr.String(), Destination: to.addr.String(), IpVersion: version(from.addr)},
 		L4: s.layer4(fromPort, toPort), Source: from.endpoint(s.on, form), Destination: to.endpoint(s.on, form),
 		SourceNames: from.names, DestinationNames: to.names, NodeName: s.on.name,
 		EventType:        &flow.CiliumEventType{Type: int32(s.event), SubType: int32(s.point)},
@@ -110,12 +110,7 @@ func (s *sight) layer4(from, to uint16) *flow.Layer4 {
 	case corev1.ProtocolSCTP:
 		return &flow.Layer4{Protocol: &flow.Layer4_SCTP{SCTP: &flow.SCTP{SourcePort: source, DestinationPort: destination, ChunkType: s.chunk}}}
 	}
-	const echo, echoReply = 8, 0
-	icmp := &flow.ICMPv4{Type: echo}
-	if s.reply {
-		icmp.Type = echoReply
-	}
-	return &flow.Layer4{Protocol: &flow.Layer4_ICMPv4{ICMPv4: icmp}}
+	return ping(version(s.from.addr), s.reply)
 }
 
 // endpoint is what a node's observer knows of an end: owners of its own pods only; of pods elsewhere what the

@@ -113,7 +113,7 @@ func (c *cluster) apiServers() runtime.Object {
 			Namespace: metav1.NamespaceDefault, Name: "kubernetes", UID: uid("endpoints", "kubernetes"),
 			Labels: map[string]string{discoveryv1.LabelServiceName: "kubernetes"},
 		},
-		AddressType: discoveryv1.AddressTypeIPv4,
+		AddressType: c.addressType(),
 		Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{c.controlPlane().addr.String()}}},
 		Ports:       []discoveryv1.EndpointPort{{Name: &name, Port: &port}},
 	}

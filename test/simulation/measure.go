@@ -174,7 +174,7 @@ func (m *measure) compile(policies []*networkingv1.NetworkPolicy) (err error) {
 		}
 		var pair [2]types.NamespacedName
 		for i := range pair {
-			p := w.next(i, len(objects.Pods))
+			p := w.next(i, c.address(240, 0, byte(len(objects.Pods)>>8), byte(len(objects.Pods)))) // used by no network
 			objects.Pods = append(objects.Pods, p)
 			pair[i] = types.NamespacedName{Namespace: p.Namespace, Name: p.Name}
 		}
@@ -196,15 +196,15 @@ func (m *measure) compile(policies []*networkingv1.NetworkPolicy) (err error) {
 	return nil
 }
 
-// next is a pod that the workload may get, on no node that is known. Its address, one of many, is used by no network.
-func (w *workload) next(index, number int) *corev1.Pod {
+// next is a pod that the workload may get, on no node that is known.
+func (w *workload) next(index int, addr netip.Addr) *corev1.Pod {
 	revision := suffix(Options{}.stream("next", w.String()), 10)
 	name := fmt.Sprintf("%s-%d", w.name, w.replicas+index)
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name, Labels: w.labels(name, revision)},
 		Spec:       w.template.Spec,
 		Status: corev1.PodStatus{
-			Phase: corev1.PodRunning, PodIP: netip.AddrFrom4([4]byte{240, 0, byte(number >> 8), byte(number)}).String(),
+			Phase: corev1.PodRunning, PodIP: addr.String(),
 		},
 	}
 }

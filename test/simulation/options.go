@@ -20,6 +20,7 @@ type Options struct {
 	Start    time.Time     // zero: 2026-11-16, midnight UTC
 	Duration time.Duration // 0: 26 hours, so that what is nightly happens
 	Nodes    int           // that run pods, beside one of the control plane; 0: 3
+	IPv6     bool          // instead of IPv4
 	// KubeProxy: Services' addresses become pods' in the node's network stack, after the source's side was observed.
 	// Otherwise they do at the socket, and only its own events show the Service's address.
 	KubeProxy bool

@@ -4,7 +4,6 @@ package simulation
 
 import (
 	"math/rand/v2"
-	"net/netip"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -70,15 +69,17 @@ func (w *workload) open(r *rand.Rand) (uint16, corev1.Protocol, bool) {
 	return uint16(p.ContainerPort), protocolOr(p.Protocol), true
 }
 
-// stranger is one connection of somebody outside who comes once, through any Service that lets clients keep their address.
+// stranger is one connection of somebody outside who comes once, through a published Service that lets clients keep their
+// address. That is what the Service is for: the edge is a true one.
 func (t *traffic) stranger(r *rand.Rand) {
 	for _, s := range t.app.services {
 		if s.Spec.Type == corev1.ServiceTypeLoadBalancer && !s.snat() {
-			c := connection{at: t.moment(r), from: end{addr: netip.AddrFrom4([4]byte{198, 18, byte(r.IntN(256)), byte(r.IntN(256))})}, protocol: corev1.ProtocolTCP}
+			c := connection{at: t.moment(r), from: end{addr: t.address(198, 18, byte(r.IntN(256)), byte(r.IntN(256)))}, protocol: corev1.ProtocolTCP}
 			w, p := s.backends[0], s.Spec.Ports[0]
 			if alive := t.alive(w, c.at); len(alive) > 0 {
 				c.to = endOf(pick(r, alive))
 				c.toPort, _ = s.target(w, uint16(p.Port), p.Protocol) // one of its own ports
+				t.ledger.use(&c)
 				t.open(r, c)
 			}
 			return

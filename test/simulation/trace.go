@@ -26,6 +26,7 @@ func Run(app *Application, o Options) (*Trace, error) {
 	if err != nil {
 		return nil, err
 	}
+	app.renumber(o)
 	if err := app.withDNSPort(o.DNSPort); err != nil {
 		return nil, err
 	}

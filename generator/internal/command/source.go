@@ -29,7 +29,7 @@ type source struct {
 }
 
 func (s *source) fileFlags(f *pflag.FlagSet) {
-	f.StringSliceVar(&s.files, "flows", nil, "files of flows as hubble observe -o json prints them, or flow logs of Calico, gzipped or not; - is standard input; may be repeated")
+	f.StringArrayVar(&s.files, "flows", nil, "files of flows as hubble observe -o json prints them, or flow logs of Calico, gzipped or not; - is standard input; may be repeated")
 	f.Uint64Var(&s.maxMalformed, "max-malformed", 100, "give up when more lines than this cannot be read")
 }
 

@@ -35,43 +35,65 @@ func DefaultCriteria() Criteria {
 // report, and of its end.
 const attempt = 6
 
-// hardlyUsed reports whether a connection was seen so little that each pod may only have been tried once.
-func (c *Candidate) hardlyUsed(inv *inventory.Inventory) bool {
-	pods := 1
-	if w := inv.Workload(c.To); w != nil {
-		pods = max(pods, len(w.Pods))
-	}
-	n, _ := c.Evidence.Flows.Value()
-	return n <= uint64(attempt*pods)
-}
-
 type knock struct {
 	from, to edge.Endpoint // to is empty where targets are counted
 	protocol corev1.Protocol
 	port     uint16 // 0 where ports are counted
 }
 
+// tried counts the ports that one end tries at another, or the targets that it tries at one port.
+type tried struct {
+	all  int
+	hard int // of them hardly used
+}
+
+// hardlyUsed reports whether a connection is so little used that it may be one of many attempts. The more there are, the
+// more often they may have been repeated.
+func (t *tried) hardlyUsed(c *Candidate, inv *inventory.Inventory, limit int) bool {
+	pods := 1
+	if w := inv.Workload(c.To); w != nil {
+		pods = max(pods, len(w.Pods))
+	}
+	n, _ := c.Evidence.Flows.Value()
+	return limit > 0 && t.all > limit && n <= uint64(attempt*pods*(t.all/limit))
+}
+
 // doubt says of each connection why it is not learned, if it is not.
 func (c Criteria) doubt(all []Candidate, inv *inventory.Inventory, span Span) {
-	ports, targets := map[knock]int{}, map[knock]int{}
-	for _, o := range all {
-		if o.hardlyUsed(inv) {
-			ports[knock{from: o.From, to: o.To, protocol: o.Protocol}]++
-			targets[knock{from: o.From, protocol: o.Protocol, port: o.Port}]++
+	ports, targets := map[knock]*tried{}, map[knock]*tried{}
+	count := func(of map[knock]*tried, k knock) *tried {
+		if of[k] == nil {
+			of[k] = &tried{}
+		}
+		return of[k]
+	}
+	portsOf := func(o *Candidate) *tried { return count(ports, knock{from: o.From, to: o.To, protocol: o.Protocol}) }
+	targetsOf := func(o *Candidate) *tried {
+		return count(targets, knock{from: o.From, protocol: o.Protocol, port: o.Port})
+	}
+	for i := range all {
+		portsOf(&all[i]).all++
+		targetsOf(&all[i]).all++
+	}
+	for i := range all {
+		if p := portsOf(&all[i]); p.hardlyUsed(&all[i], inv, c.ScanPorts) {
+			p.hard++
+		}
+		if t := targetsOf(&all[i]); t.hardlyUsed(&all[i], inv, c.ScanTargets) {
+			t.hard++
 		}
 	}
 	for i := range all {
 		o := &all[i]
 		n, _ := o.Evidence.Flows.Value()
-		p := ports[knock{from: o.From, to: o.To, protocol: o.Protocol}]
-		t := targets[knock{from: o.From, protocol: o.Protocol, port: o.Port}]
+		p, t := portsOf(o), targetsOf(o)
 		switch {
 		case o.Evidence.Verdict == flows.Dropped:
 			o.Doubt, o.Detail = Denied, "accept it in the plan if it is wanted"
-		case c.ScanPorts > 0 && p > c.ScanPorts && o.hardlyUsed(inv):
-			o.Doubt, o.Detail = Scan, fmt.Sprintf("one of %d ports that were tried and hardly used", p)
-		case c.ScanTargets > 0 && t > c.ScanTargets && o.hardlyUsed(inv):
-			o.Doubt, o.Detail = Scan, fmt.Sprintf("one of %d targets that were tried and hardly used", t)
+		case p.hard > c.ScanPorts && p.hardlyUsed(o, inv, c.ScanPorts):
+			o.Doubt, o.Detail = Scan, fmt.Sprintf("one of %d ports that were tried and hardly used", p.hard)
+		case t.hard > c.ScanTargets && t.hardlyUsed(o, inv, c.ScanTargets):
+			o.Doubt, o.Detail = Scan, fmt.Sprintf("one of %d targets that were tried and hardly used", t.hard)
 		case fromOutside(o.From) && !inv.Published(o.To, o.Protocol, o.Port):
 			o.Doubt, o.Detail = Outside, "no Service publishes it: accept it in the plan with the addresses that may come, such as world"
 		case n < c.MinFlows:

@@ -57,6 +57,7 @@ The same flags give the same bytes. Applications: ` + strings.Join(simulation.Na
 	f.IntVar(&o.Rollouts, "rollouts", 1, "of each workload")
 	f.Float64Var(&o.Rate, "rate", 1, "multiplies how often each connection is opened")
 	f.Uint16Var(&o.DNSPort, "dns-port", 53, "at which the DNS pods listen")
+	f.BoolVar(&o.IPv6, "ipv6", false, "a cluster of IPv6 instead of IPv4")
 	f.BoolVar(&o.KubeProxy, "kube-proxy", false, "Services are translated in the nodes' network stack, not at the socket")
 	f.BoolVar(&o.AllPoints, "all-points", false, "also what is observed as it leaves pods, without a direction")
 	f.IntVar(&o.Noise.Denied, "denied", 0, "attempts that a policy refused")
