@@ -12,9 +12,16 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 )
 
-// maxWaiting bounds the records that wait one by one. Beyond it those of the same ends are settled
-// together: as a pod's only if it had the address all the time. More is unclear then, nothing is wrong.
-const maxWaiting = 1 << 20
+// Bounds of the records that wait one by one, and of the kinds of them: those of the same ends. Beyond them
+// the records of a kind are settled together, as a pod's only if it had the address all the time. More is unclear then,
+// nothing is wrong.
+const (
+	maxWaiting = 1 << 20
+	maxKinds   = 1 << 16
+)
+
+// maxNodes bounds the nodes that are told apart in records that wait. The largest clusters have 5,000.
+const maxNodes = 1 << 16
 
 // Attribution folds records whose addresses are attributed by all of the input: a record that names a
 // pod tells whose the address was in other records that do not. Records with an end that only has an
@@ -31,7 +38,7 @@ type Attribution struct {
 	history *history
 	waiting map[edge.Key]*waiting
 	count   int      // sightings that wait
-	nodes   []string // by the number in a sighting
+	nodes   []string // by the number in a sighting; the first has no name
 	numbers map[string]uint32
 }
 
@@ -52,7 +59,7 @@ type sighting struct {
 func (inv *Inventory) Attribute(limit int) *Attribution {
 	return &Attribution{
 		inv: inv, origin: newOrigin(inv), eras: eras{limit: limit}, history: inv.history.clone(),
-		waiting: map[edge.Key]*waiting{}, numbers: map[string]uint32{},
+		waiting: map[edge.Key]*waiting{}, nodes: []string{""}, numbers: map[string]uint32{"": 0},
 	}
 }
 
@@ -78,7 +85,7 @@ func (a *Attribution) Add(r *flows.Record) error {
 	if !open(k.From) && !open(k.To) {
 		return now.fold.Add(k, Observe(r))
 	}
-	if a.count == maxWaiting {
+	if a.count == maxWaiting || len(a.waiting) == maxKinds {
 		if err := a.join(); err != nil {
 			return err
 		}
@@ -124,6 +131,9 @@ func (s sighting) first() int64 { return later(s.at, -time.Duration(s.since)*tim
 
 func (a *Attribution) node(name string) uint32 {
 	n, ok := a.numbers[name]
+	if !ok && len(a.nodes) == maxNodes {
+		return 0 // the node without a name
+	}
 	if !ok {
 		n = uint32(len(a.nodes))
 		a.nodes, a.numbers[name] = append(a.nodes, name), n

@@ -39,7 +39,7 @@ func (o *origin) look(r *flows.Record) {
 			o.namespaces.Add(e.Namespace)
 		}
 	}
-	if _, known := o.at[r.Node]; !known && r.Node != "" {
+	if _, known := o.at[r.Node]; !known && r.Node != "" && len(o.at) < maxNodes {
 		o.at[r.Node] = o.nodes[r.Node[strings.LastIndexByte(r.Node, '/')+1:]] // a relay puts the cluster's name before it
 	}
 }
