@@ -39,7 +39,7 @@ Flows are Hubble's: hubble observe -o json > flows.json`,
 	root.SetErr(errOut)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(explainCommand(), connections(), diff())
-	root.AddCommand(edges(), generate(), verify(), propose(), sync(), serve())
+	root.AddCommand(edges(), generate(), report(), verify(), propose(), sync(), serve())
 	return root
 }
 
