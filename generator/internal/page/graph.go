@@ -17,7 +17,7 @@ const (
 	maxOwn      = 40 // workloads of the namespace in the picture; more are one box
 	maxOutside  = 12 // ends on either side of it; more are one box for each namespace, and one for addresses
 	maxArcs     = 400
-	maxLabel    = 22 // letters in a box
+	maxLabel    = 21 // letters in a box
 	maxSubtitle = 28
 )
 
@@ -80,10 +80,10 @@ type sketch struct {
 
 // folding says which ends share a box.
 type folding struct {
-	own               map[edge.Endpoint]bool // with a box of their own; nil: all
-	outside           [3]bool                // by place: one box a namespace
-	addresses         [3]bool
-	namespacesTogther [3]bool
+	own       map[edge.Endpoint]bool // with a box of their own; nil: all
+	outside   [3]bool                // by place: one box a namespace
+	addresses [3]bool
+	together  [3]bool
 }
 
 // graphOf draws a namespace's connections, and those that wait for a decision or were refused.
@@ -149,7 +149,7 @@ func foldingOf(n *proposal.Namespace) (f folding) {
 	}
 	for p := range pods {
 		f.outside[p], f.addresses[p] = len(pods[p]) > maxOutside, len(addresses[p]) > maxOutside/2
-		f.namespacesTogther[p] = len(namespaces[p]) > maxOutside
+		f.together[p] = len(namespaces[p]) > maxOutside
 	}
 	if len(uses) > maxOwn {
 		busiest := make([]edge.Endpoint, 0, len(uses))
@@ -191,7 +191,7 @@ func (s *sketch) box(e edge.Endpoint, p place) *box {
 		if b.name, b.about = e.Name, e.Kind; s.fold.own != nil && !s.fold.own[e] {
 			b.name, b.about, b.key = "other workloads", "of this namespace", "other"
 		}
-	case e.IsPod() && s.fold.namespacesTogther[p]:
+	case e.IsPod() && s.fold.together[p]:
 		b.name, b.about, b.key = "other namespaces", "pods", "namespaces"
 	case e.IsPod() && s.fold.outside[p]:
 		b.name, b.about, b.key = e.Namespace, "namespace", "namespace "+e.Namespace

@@ -9,9 +9,9 @@ import (
 
 // Measures of the picture, in its own units: pixels where it is not scaled.
 const (
-	boxWidth  = 190.0
+	boxWidth  = 180.0
 	boxHeight = 44.0
-	between   = 96.0 // columns
+	between   = 64.0 // columns
 	apart     = 16.0 // boxes
 	bendSpace = 10.0
 	margin    = 14.0

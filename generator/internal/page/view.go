@@ -232,4 +232,3 @@ func excessOf(r *proof.Report) excess {
 	x.Anything = x.Count+x.Ranges.Total()+x.Future.Total()+x.Open.Total()+x.Shadowed.Total()+x.Strays.Total()+x.Idle.Total() > 0
 	return x
 }
-
