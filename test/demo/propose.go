@@ -23,6 +23,9 @@ const (
 	proposal    = "bulkhead/" + clusterName + "/shop"
 )
 
+// seconds are too short for anything to be seen twice: one flow is enough here.
+const seconds = "--min-flows"
+
 // propose is step 4: the generator reads the enforcer's flows and commits proven policies.
 func (d *demo) propose(ctx context.Context) error {
 	repo := d.path("policies.git")
@@ -38,7 +41,7 @@ func (d *demo) propose(ctx context.Context) error {
 	}
 	body := d.path("pull-request.md")
 	err = d.bulkhead(ctx, "propose", "--hubble", d.ports.hubble, "--kubeconfig", kubeconfig,
-		"--cluster", clusterName, "--namespace", "shop", "--repo", repo, "--body", body)
+		"--cluster", clusterName, "--namespace", "shop", "--repo", repo, "--body", body, seconds, "1")
 	if err != nil {
 		return err
 	}
@@ -59,7 +62,7 @@ func (d *demo) prove(ctx context.Context, repo, kubeconfig string) error {
 		return err
 	}
 	return d.bulkhead(ctx, "verify", "--hubble", d.ports.hubble, "--kubeconfig", kubeconfig,
-		"--policies", filepath.Join(work, "clusters", clusterName, "shop"))
+		"--policies", filepath.Join(work, "clusters", clusterName, "shop"), seconds, "1")
 }
 
 // bulkhead runs a command of the CLI and shows it and what it prints.

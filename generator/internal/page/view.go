@@ -135,8 +135,8 @@ func view(cluster string, n *proposal.Namespace, in input) namespace {
 		Questions: ask(n.Listed), Connections: connectionRows(n), Unseen: cut(n.Readiness.Workloads, workloadRow),
 		Listed: byReason(n.Listed), Excess: excessOf(n.Report), Unused: lines(n.Unused), Input: in,
 	}
-	first, last := evidence.Span(n.Connections)
-	v.First, v.Last = stamp(first), stamp(last)
+	span := evidence.SpanOfConnections(n.Connections)
+	v.First, v.Last = stamp(span.First), stamp(span.Last)
 	v.Numbers = numbers{len(n.Connections), len(n.Policies), v.Questions.Total(), len(n.Listed), n.Report.Excess.Count}
 	v.Graph = graphOf(n)
 	return v
