@@ -3,14 +3,12 @@
 package page
 
 import (
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
@@ -122,7 +120,7 @@ func decision(verb string, k edge.Key, ports []string, why string) string {
 	if err != nil {
 		return ""
 	}
-	if d := p.Decide(k.From, k.To, corev1.Protocol(k.Protocol), k.Port); d == nil || d.Accept != (verb == "accept") {
+	if d := p.Decide(k.From, k.To, k.Protocol, k.Port); d == nil || d.Accept != (verb == "accept") {
 		return ""
 	}
 	return text
@@ -138,14 +136,10 @@ func planEnd(e edge.Endpoint) string {
 
 var plain = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9 ./,_-]*$`)
 
-// scalar is a text in YAML. JSON's strings are YAML's.
+// scalar is a text in YAML, in which nothing is hidden: YAML reads what Go quotes.
 func scalar(text string) string {
 	if plain.MatchString(text) && !strings.HasSuffix(text, " ") {
 		return text
 	}
-	quoted, err := json.Marshal(text)
-	if err != nil {
-		return `""`
-	}
-	return string(quoted)
+	return strconv.Quote(text)
 }

@@ -14,7 +14,7 @@ const (
 	between   = 64.0 // columns
 	apart     = 16.0 // boxes
 	bendSpace = 10.0
-	margin    = 14.0
+	margin    = 12.0
 	heading   = 26.0
 
 	sweeps = 8 // over the columns, to untangle arcs

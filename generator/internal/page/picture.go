@@ -94,7 +94,7 @@ func (b *box) drawn(n int) drawnBox {
 	top := b.at - b.height/2
 	return drawnBox{
 		N: n, X: px(left(b)), Y: px(top), Width: px(boxWidth), Height: px(b.height),
-		TextX: px(left(b) + 12), TextY: px(top + 19), BelowY: px(top + 35), Name: name, Below: below, Title: b.full() + servesText(b.serves),
+		TextX: px(left(b) + 10), TextY: px(top + 19), BelowY: px(top + 35), Name: name, Below: below, Title: b.full() + servesText(b.serves),
 		Place: [...]string{source: "outside", own: "own", destination: "outside"}[b.place],
 	}
 }

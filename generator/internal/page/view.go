@@ -4,6 +4,7 @@ package page
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
@@ -190,7 +191,7 @@ func connectionRows(n *proposal.Namespace) table[row] {
 func workloadRow(w *readiness.Workload) workload {
 	out := workload{
 		Name: line(w.Workload), Ready: w.Ready, Since: stamp(w.Since), Last: stamp(w.Last), Connections: w.Connections, New: w.New,
-		Share: w.Coverage, Coverage: fmt.Sprintf("%.0f %%", 100*w.Coverage), Unseen: fmt.Sprintf("%.0f", w.Unseen), Known: w.Coverage > 0,
+		Share: w.Coverage, Coverage: fmt.Sprintf("%.0f %%", 100*w.Coverage), Unseen: fmt.Sprintf("%.0f", math.Abs(w.Unseen)), Known: w.Coverage > 0,
 	}
 	for _, reason := range w.Why {
 		out.Why = append(out.Why, line(reason))
