@@ -130,6 +130,9 @@ func (d *decoder) flow(f *fastjson.Value, rec *Record, node *fastjson.Value) err
 		return fmt.Errorf("flow.traffic_direction: %w", err)
 	}
 	s.direction = flow.TrafficDirection(direction)
+	// A point that is not known yet says nothing.
+	point, _ := enum(member(f, "trace_observation_point", "traceObservationPoint"), flow.TraceObservationPoint_value)
+	s.point = flow.TraceObservationPoint(point)
 	if reply := member(f, "is_reply", "isReply"); reply != nil && reply.Type() != fastjson.TypeNull {
 		s.known = true
 		if s.reply, err = reply.Bool(); err != nil {

@@ -44,7 +44,7 @@ func fromProto(f *flow.Flow, node string) (*Record, error) {
 	if err := rec.protoEnds(f); err != nil {
 		return nil, err
 	}
-	s.direction = f.GetTrafficDirection()
+	s.direction, s.point = f.GetTrafficDirection(), f.GetTraceObservationPoint()
 	s.known, s.reply = f.GetIsReply() != nil, f.GetIsReply().GetValue()
 	if err := rec.check(); err != nil {
 		return nil, fmt.Errorf("flow.%w", err)

@@ -82,10 +82,23 @@ type Endpoint struct {
 // state is what a record says about the connection's direction.
 type state struct {
 	direction flow.TrafficDirection
+	point     flow.TraceObservationPoint
 	known     bool // is_reply was given
 	reply     bool // its value
 	tcp       bool
 	syn, ack  bool
+}
+
+// movesBack says of a packet that was seen where it leaves its endpoint, or reaches it, whether it is a reply: the direction
+// is that of its connection. known is false for all other points.
+func (s state) movesBack() (reply, known bool) {
+	switch s.point {
+	case flow.TraceObservationPoint_TO_STACK, flow.TraceObservationPoint_TO_NETWORK, flow.TraceObservationPoint_TO_OVERLAY, flow.TraceObservationPoint_FROM_ENDPOINT:
+		return s.direction == flow.TrafficDirection_INGRESS, true
+	case flow.TraceObservationPoint_TO_ENDPOINT:
+		return s.direction == flow.TrafficDirection_EGRESS, true
+	}
+	return false, false
 }
 
 // orient turns a reply round, so that Source is the opener. The traffic direction of a reply is
@@ -100,6 +113,9 @@ func (r *Record) orient(s state) {
 	reply, known := s.reply, s.known
 	if !known && s.tcp && s.syn { // a handshake names its opener
 		reply, known = s.ack, true
+	}
+	if !known {
+		reply, known = s.movesBack()
 	}
 	r.Oriented = known && r.Side != SideUnknown
 	if r.Oriented && reply {

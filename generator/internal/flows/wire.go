@@ -66,7 +66,8 @@ func (f *fields) value(number protowire.Number) bool { return f.number == number
 type wireFlow struct {
 	seconds, nanos                int64
 	timed                         bool
-	verdict, kind, direction      int32
+	verdict, kind                 int32
+	direction, point              int32
 	protocol                      protowire.Number // in flow.Layer4; 0: none
 	from, to                      uint32
 	syn, ack                      bool
@@ -190,7 +191,7 @@ func (d *decoder) fill(w *wireFlow, rec *Record) error {
 	}
 	rec.identify(w.uuid)
 	rec.orient(state{
-		direction: flow.TrafficDirection(w.direction), known: w.replyKnown, reply: w.reply,
+		direction: flow.TrafficDirection(w.direction), point: flow.TraceObservationPoint(w.point), known: w.replyKnown, reply: w.reply,
 		tcp: w.protocol == 1, syn: w.syn, ack: w.ack,
 	})
 	return nil

@@ -22,6 +22,8 @@ func (w *wireFlow) read(message []byte) (err error) {
 				w.kind = int32(f.varint)
 			case 22:
 				w.direction = int32(f.varint)
+			case 24:
+				w.point = int32(f.varint)
 			}
 			continue
 		}
