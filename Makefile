@@ -139,7 +139,7 @@ clean: ## Remove everything that was built
 
 # What the tests and the demo need of Debian, installed when it is missing.
 packages:
-	@test/install-packages nft:nftables git:git
+	@test/install-packages nft:nftables git:git chromium:chromium
 
 # The first time takes about three minutes for the control plane, one for Helm and two for Hubble's command.
 control-plane:

@@ -23,6 +23,7 @@ of a Git repository. What a person merges there, it applies to the cluster.
 
   observe   bulkhead edges --flows flows.json
   write     bulkhead generate --flows flows.json --inventory dump/ --cluster prod --out policies/
+  look      bulkhead report --flows flows.json --inventory dump/ --cluster prod --out report/
   prove     bulkhead verify --flows flows.json --inventory dump/ --policies policies/
   propose   bulkhead propose --flows flows.json --kubeconfig ~/.kube/config --cluster prod --repo ../policies.git
   apply     bulkhead sync --repo ../policies.git --cluster prod --kubeconfig ~/.kube/config
