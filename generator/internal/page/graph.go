@@ -18,7 +18,7 @@ const (
 	maxOutside  = 12 // ends on either side of it; more are one box for each namespace, and one for addresses
 	maxArcs     = 400
 	maxLabel    = 21 // letters in a box
-	maxSubtitle = 28
+	maxSubtitle = 25
 )
 
 // place is where a box stands in the picture.
@@ -38,11 +38,11 @@ type box struct {
 	serves      []string // ports
 	members     map[edge.Endpoint]bool
 
-	layer        int
-	at, height   float64 // middle and height
-	drop         bool    // it is only a bend of an arc
-	first, order int
-	ins, outs    []*arc
+	layer            int
+	left, at, height float64 // at is its middle
+	drop             bool    // it is only a bend of an arc
+	order            int
+	ins, outs        []*arc
 }
 
 // fate is what becomes of a connection. A worse one covers a better one.
@@ -225,10 +225,13 @@ func (b *box) label() (name, below string) {
 	if len(b.members) > 1 {
 		about = fmt.Sprintf("%d, %s", len(b.members), about)
 	}
-	if len(b.serves) > 0 && len(b.serves) <= 2 {
-		about = strings.Join(b.serves, " ") + " · " + about
-	} else if len(b.serves) > 2 {
-		about = fmt.Sprintf("%d ports · %s", len(b.serves), about)
+	switch n := len(b.serves); {
+	case n == 1:
+		about = b.serves[0] + " · " + about
+	case n == 2:
+		about = strings.Join(b.serves, ", ")
+	case n > 2:
+		about = fmt.Sprintf("%d ports · %s", n, about)
 	}
 	return shorten(b.name, maxLabel), shorten(about, maxSubtitle)
 }

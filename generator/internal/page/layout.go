@@ -11,7 +11,10 @@ import (
 const (
 	boxWidth  = 180.0
 	boxHeight = 44.0
-	between   = 64.0 // columns
+	// Columns are as far apart as the window lets them, in these bounds.
+	window    = 1180.0
+	nearest   = 64.0
+	widest    = 130.0
 	apart     = 16.0 // boxes
 	bendSpace = 10.0
 	margin    = 12.0
@@ -26,6 +29,7 @@ const (
 type plane struct {
 	*sketch
 	columns [][]*box
+	between float64 // columns
 }
 
 // layOut puts sources left, the namespace's workloads behind who connects to them, destinations right.
@@ -201,6 +205,8 @@ func (p *plane) level() {
 			settle(column, near)
 		}
 	}
+	count := float64(len(p.columns))
+	p.between = min(max((window-2*margin-count*boxWidth)/max(count-1, 1), nearest), widest)
 	top := p.columns[0][0].at
 	for _, column := range p.columns {
 		top = min(top, column[0].at-column[0].height/2)
@@ -208,6 +214,7 @@ func (p *plane) level() {
 	for _, column := range p.columns {
 		for _, b := range column {
 			b.at += margin + heading - top
+			b.left = margin + float64(b.layer)*(boxWidth+p.between)
 		}
 	}
 }

@@ -40,8 +40,7 @@ type drawnArc struct {
 // px is a length with one decimal.
 func px(x float64) string { return fmt.Sprintf("%.1f", x) }
 
-func left(b *box) float64  { return margin + float64(b.layer)*(boxWidth+between) }
-func right(b *box) float64 { return left(b) + boxWidth }
+func (b *box) right() float64 { return b.left + boxWidth }
 
 func (p *plane) draw() *graph {
 	g := &graph{Baseline: p.baseline, LeftOut: p.leftOut}
@@ -49,7 +48,7 @@ func (p *plane) draw() *graph {
 	number := map[*box]int{}
 	for _, column := range p.columns {
 		for _, b := range column {
-			width, height = max(width, right(b)+margin), max(height, b.at+b.height/2+margin)
+			width, height = max(width, b.right()+margin), max(height, b.at+b.height/2+margin)
 			if !b.drop {
 				number[b] = len(number)
 				g.Boxes = append(g.Boxes, b.drawn(number[b]))
@@ -81,7 +80,7 @@ func (p *plane) heads() (heads []columnHead) {
 	}{{source, "comes from"}, {own, "namespace " + p.namespace}, {destination, "goes to"}} {
 		for _, column := range p.columns {
 			if i := slices.IndexFunc(column, func(b *box) bool { return !b.drop && b.place == part.place }); i >= 0 {
-				heads = append(heads, columnHead{px(left(column[i])), px(boxWidth), shorten(part.text, maxSubtitle)})
+				heads = append(heads, columnHead{px(column[i].left), px(boxWidth), shorten(part.text, maxSubtitle)})
 				break
 			}
 		}
@@ -93,8 +92,8 @@ func (b *box) drawn(n int) drawnBox {
 	name, below := b.label()
 	top := b.at - b.height/2
 	return drawnBox{
-		N: n, X: px(left(b)), Y: px(top), Width: px(boxWidth), Height: px(b.height),
-		TextX: px(left(b) + 10), TextY: px(top + 19), BelowY: px(top + 35), Name: name, Below: below, Title: b.full() + servesText(b.serves),
+		N: n, X: px(b.left), Y: px(top), Width: px(boxWidth), Height: px(b.height),
+		TextX: px(b.left + 10), TextY: px(top + 19), BelowY: px(top + 35), Name: name, Below: below, Title: b.full() + servesText(b.serves),
 		Place: [...]string{source: "outside", own: "own", destination: "outside"}[b.place],
 	}
 }
@@ -149,13 +148,13 @@ func (a *arc) drawn(doors map[door]float64) (path, head string, reach float64) {
 	from, to := doors[door{a, true}], doors[door{a, false}]
 	const tip = 7.0
 	if l.layer == r.layer { // also of a box to itself: a bow on the right
-		x, bow := right(l), right(l)+between/2
+		x, bow := l.right(), l.right()+nearest*2/3
 		if !a.back {
 			return fmt.Sprintf("M%s %sC%s %s %s %s %s %s", px(x), px(from), px(bow), px(from), px(bow), px(to), px(x+tip), px(to)), arrow(x, to, -1), bow
 		}
 		return fmt.Sprintf("M%s %sC%s %s %s %s %s %s", px(x), px(to), px(bow), px(to), px(bow), px(from), px(x+tip), px(from)), arrow(x, from, -1), bow
 	}
-	start, end := right(l), left(r)
+	start, end := l.right(), r.left
 	if a.back {
 		head, start = arrow(start, from, -1), start+tip
 	} else {
@@ -170,8 +169,8 @@ func (a *arc) drawn(doors map[door]float64) (path, head string, reach float64) {
 		x, y = nextX, nextY
 	}
 	for _, bend := range a.bends {
-		curve(left(bend), bend.at)
-		x = right(bend)
+		curve(bend.left, bend.at)
+		x = bend.right()
 		fmt.Fprintf(&b, "H%s", px(x))
 	}
 	curve(end, to)
