@@ -119,7 +119,11 @@ func judge(w *inventory.Workload, connections []evidence.Connection, span eviden
 	case len(connections) == 0 && len(w.Pods) > 0:
 		out.Why = append(out.Why, "no connection was learned of it: the baseline would isolate it")
 	case len(connections) > 0 && out.Coverage < t.Coverage && span.Days() > 1:
-		out.Why = append(out.Why, fmt.Sprintf("an estimated %.0f %% of what it does was seen, %.0f %% are wanted; about %.0f connections are unseen", 100*out.Coverage, 100*t.Coverage, out.Unseen))
+		why := fmt.Sprintf("an estimated %.1f %% of what it does was seen, %.0f %% are wanted", 100*out.Coverage, 100*t.Coverage)
+		if out.Unseen >= 0.5 {
+			why += fmt.Sprintf("; about %.0f connections are unseen", out.Unseen)
+		}
+		out.Why = append(out.Why, why)
 	}
 	if out.New > 0 && span.Days() > 1 {
 		out.Why = append(out.Why, fmt.Sprintf("%d of %d connections are new within the last day", out.New, len(connections)))
@@ -141,7 +145,7 @@ func estimate(once, twice, all, days int) (coverage, unseen float64) {
 		// With one day all was seen once, and nothing can be said.
 		coverage = 1 - q1/float64(all)*((t-1)*q1+1)/((t-1)*q1+2*q2+1)
 	}
-	return coverage, max(t-1, 0) / max(t, 1) * q1 * (q1 - 1) / (2 * (q2 + 1))
+	return coverage, max(t-1, 0) / max(t, 1) * q1 * max(q1-1, 0) / (2 * (q2 + 1))
 }
 
 // notRunYet says when what runs by the clock will be seen.
