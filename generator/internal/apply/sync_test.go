@@ -171,7 +171,7 @@ func TestSyncAgainstARealAPIServer(t *testing.T) {
 	}
 
 	second := strings.Replace(policy, "name: api", "name: web", 1)
-	deny, err := tree.Marshal(baseline.DefaultDeny("shop"))
+	deny, err := yaml.Marshal(baseline.DefaultDeny("shop"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +250,7 @@ func (s *site) changeInGitIsNoDrift(web string) {
 
 func (s *site) baselineOfOnboardingIsLeftAlone(ctx context.Context) {
 	deny := baseline.DefaultDeny("shop")
-	same, err := tree.Marshal(deny)
+	same, err := yaml.Marshal(deny)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -16,7 +16,6 @@ import (
 
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
-	"sigs.k8s.io/yaml"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
@@ -99,59 +98,44 @@ func Render(cluster string, n *synth.Namespace, rules []proof.Rule, listed []evi
 	if err := ValidCluster(cluster); err != nil {
 		return nil, err
 	}
-	files := Files{}
-	var err error
-	if files[BaselineFile], err = Marshal(n.Baseline...); err != nil {
-		return nil, err
+	docs := map[string]yamlmerge.Documents{}
+	put := func(file string, policies ...*networkingv1.NetworkPolicy) (err error) {
+		docs[file], err = yamlmerge.DocumentsOf(policies...)
+		return err
 	}
-	resources := []string{BaselineFile}
+	if err := put(BaselineFile, n.Baseline...); err != nil {
+		return nil, fmt.Errorf("write the baseline of namespace %s: %w", n.Name, err)
+	}
+	resources := []any{BaselineFile}
 	for _, p := range n.Policies { // ordered by name
-		file := FileOf(p.Name)
-		if files[file], err = Marshal(p); err != nil {
-			return nil, err
-		}
-		resources = append(resources, file)
-	}
-	if files[KustomizationFile], err = kustomization(n.Name, resources); err != nil {
-		return nil, err
-	}
-	if files[EvidenceFile], err = record(cluster, n, rules, listed, loss, files); err != nil {
-		return nil, err
-	}
-	return files, nil
-}
-
-// Marshal writes policies as YAML documents, without the fields that only a server fills.
-func Marshal(policies ...*networkingv1.NetworkPolicy) ([]byte, error) {
-	var out bytes.Buffer
-	for i, p := range policies {
-		doc, err := yaml.Marshal(p)
-		if err != nil {
+		if err := put(FileOf(p.Name), p); err != nil {
 			return nil, fmt.Errorf("write NetworkPolicy %s/%s: %w", p.Namespace, p.Name, err)
 		}
-		if i > 0 {
-			out.WriteString("---\n")
-		}
-		out.Write(doc)
+		resources = append(resources, FileOf(p.Name))
 	}
-	return out.Bytes(), nil
-}
-
-func kustomization(namespace string, resources []string) ([]byte, error) {
-	return yaml.Marshal(map[string]any{
+	docs[KustomizationFile] = yamlmerge.Documents{map[string]any{
 		"apiVersion": "kustomize.config.k8s.io/v1beta1",
 		"kind":       "Kustomization",
-		"namespace":  namespace,
+		"namespace":  n.Name,
 		"resources":  resources,
-	})
+	}}
+	files := Files{}
+	var err error
+	for file, d := range docs {
+		if files[file], err = d.Marshal(); err != nil {
+			return nil, fmt.Errorf("write %s of namespace %s: %w", file, n.Name, err)
+		}
+	}
+	files[EvidenceFile], err = record(cluster, n, rules, listed, loss, docs)
+	return files, err
 }
 
-func record(cluster string, n *synth.Namespace, rules []proof.Rule, listed []evidence.Listed, loss Loss, files Files) ([]byte, error) {
+func record(cluster string, n *synth.Namespace, rules []proof.Rule, listed []evidence.Listed, loss Loss, files map[string]yamlmerge.Documents) ([]byte, error) {
 	span := evidence.SpanOfConnections(n.Connections)
 	r := Record{
 		Version: recordVersion, Cluster: cluster, Namespace: n.Name,
 		Input: Input{First: span.First, Last: span.Last, Loss: loss},
-		Files: map[string]yamlmerge.Documents{},
+		Files: files,
 		Rules: []Rule{}, Listed: append([]evidence.Listed{}, listed...),
 	}
 	for _, rule := range rules {
@@ -159,13 +143,6 @@ func record(cluster string, n *synth.Namespace, rules []proof.Rule, listed []evi
 		for _, c := range rule.Connections {
 			r.Rules = append(r.Rules, Rule{FileOf(rule.Policy), list, c.Evidence})
 		}
-	}
-	for name, content := range files {
-		docs, err := yamlmerge.Parse(content)
-		if err != nil {
-			return nil, fmt.Errorf("read generated %s: %w", name, err)
-		}
-		r.Files[name] = docs
 	}
 	edges, err := json.Marshal([]any{r.Rules, r.Listed})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"strings"
 
+	yamlv2 "go.yaml.in/yaml/v2"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 )
@@ -47,11 +48,26 @@ func (d Documents) Equal(o Documents) bool {
 	return len(d) == len(o) && (len(d) == 0 || reflect.DeepEqual(d, o))
 }
 
-// marshal writes documents in the form that is generated.
-func (d Documents) marshal() ([]byte, error) {
+// DocumentsOf are the documents that say what objects say in JSON.
+func DocumentsOf[T any](objects ...T) (Documents, error) {
+	docs := make(Documents, len(objects))
+	for i, o := range objects {
+		text, err := json.Marshal(o)
+		if err == nil {
+			err = json.Unmarshal(text, &docs[i])
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return docs, nil
+}
+
+// Marshal writes documents in the form that is generated.
+func (d Documents) Marshal() ([]byte, error) {
 	var out bytes.Buffer
 	for i, doc := range d {
-		text, err := yaml.Marshal(doc)
+		text, err := yamlv2.Marshal(doc) // as sigs.k8s.io/yaml does, which reads JSON again first
 		if err != nil {
 			return nil, err
 		}
@@ -130,7 +146,7 @@ func name(doc any) string {
 // whole replaces a file that nobody edited, and keeps any other as it is.
 func whole(base, theirs Documents, existing []byte, generated Documents) (*Result, error) {
 	if base != nil && base.Equal(theirs) {
-		content, err := generated.marshal()
+		content, err := generated.Marshal()
 		return &Result{Content: content}, err
 	}
 	return &Result{Content: existing, Kept: []string{"all of it"}}, nil

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package tree_test
+package yamlmerge_test
 
 import (
 	"encoding/json"
@@ -11,7 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/manifest"
-	"github.com/bulkhead-dev/bulkhead/generator/internal/tree"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/yamlmerge"
 )
 
 // FuzzMarshal: no name or label leaves its place in the YAML. What is written reads back as one
@@ -29,7 +29,11 @@ func FuzzMarshal(f *testing.F) {
 			ObjectMeta: metav1.ObjectMeta{Name: value, Namespace: key},
 			Spec:       networkingv1.NetworkPolicySpec{PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{key: value}}},
 		}
-		out, err := tree.Marshal(in)
+		docs, err := yamlmerge.DocumentsOf(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := docs.Marshal()
 		if err != nil {
 			return // refused, such as control characters: nothing was written
 		}
