@@ -5,10 +5,15 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestFlowsOfCalico: the same cluster's flows in Calico's format give edges, alone and among Hubble's.
@@ -64,5 +69,37 @@ func TestBadSources(t *testing.T) {
 		case tt.want != "" && (!strings.Contains(failure, tt.want) || out != ""):
 			t.Errorf("%s: %q, want %q", name, failure, tt.want)
 		}
+	}
+}
+
+// TestInterrupted: half of the flows would be half of the policies, so whoever stops a run gets nothing.
+func TestInterrupted(t *testing.T) {
+	content, err := os.ReadFile(flowsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pipe := filepath.Join(t.TempDir(), "flows")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		w, err := os.OpenFile(pipe, os.O_WRONLY, 0)
+		if err != nil {
+			return // the reader says so
+		}
+		defer w.Close()
+		_, _ = w.Write(content) // the reader has begun, and may not end
+		cancel()
+		_, _ = w.Write(content)
+	}()
+	out := filepath.Join(t.TempDir(), "policies")
+	args := []string{"generate", "--flows", pipe, "--inventory", inventory, "--cluster", "demo", "--out", out, "--min-flows", "1", "--max-loss", "20"}
+	failure := run(ctx, args, io.Discard, io.Discard)
+	if !errors.Is(failure, context.Canceled) || !strings.Contains(failure.Error(), "nothing was written") {
+		t.Errorf("got %v", failure)
+	}
+	if _, err := os.Stat(out); err == nil {
+		t.Error("something was written")
 	}
 }

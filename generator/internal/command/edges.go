@@ -51,7 +51,7 @@ edge with direction "unknown" and no port.`,
 					return err
 				}
 			}
-			fold, stats, err := from.read(cmd.Context(), inv)
+			fold, stats, err := from.read(cmd, inv)
 			if err != nil {
 				return err
 			}

@@ -3,7 +3,6 @@
 package command
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -112,12 +111,12 @@ func (w *writing) input(existing func(namespace string) (tree.Files, error)) pro
 }
 
 // make reads and proves; the flags were checked. existing are the files that a namespace has.
-func (w *writing) make(ctx context.Context, existing func(namespace string) (tree.Files, error)) (*proposal.Proposal, flows.Stats, error) {
-	inv, err := w.inventory.inventory(ctx)
+func (w *writing) make(cmd *cobra.Command, existing func(namespace string) (tree.Files, error)) (*proposal.Proposal, flows.Stats, error) {
+	inv, err := w.inventory.inventory(cmd.Context())
 	if err != nil {
 		return nil, flows.Stats{}, err
 	}
-	fold, stats, err := w.source.read(ctx, inv)
+	fold, stats, err := w.source.read(cmd, inv)
 	if err != nil {
 		return nil, stats, err
 	}
@@ -213,7 +212,7 @@ the same bytes. What a person wrote into the files of the directory stays, to th
 			if err := w.check(); err != nil {
 				return err
 			}
-			p, stats, err := w.make(cmd.Context(), func(namespace string) (tree.Files, error) {
+			p, stats, err := w.make(cmd, func(namespace string) (tree.Files, error) {
 				return tree.ReadDir(filepath.Join(out, filepath.FromSlash(tree.Dir(w.name, namespace))))
 			})
 			complain(cmd.ErrOrStderr(), stats)

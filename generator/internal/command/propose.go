@@ -81,7 +81,7 @@ that carries a person's commit is left alone, and the exit status is 1.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, repository.Close()) }()
-			p, stats, err := w.make(cmd.Context(), func(namespace string) (tree.Files, error) {
+			p, stats, err := w.make(cmd, func(namespace string) (tree.Files, error) {
 				base, err := repository.Base()
 				if err != nil {
 					return nil, err

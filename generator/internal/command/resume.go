@@ -18,14 +18,14 @@ import (
 
 // resume reads the parts of the source that the state does not have yet, commits each, and returns all that
 // the state has. Each part is attributed by itself, so that it makes no difference where a run was stopped.
-func (s *source) resume(ctx context.Context, inv *inventory.Inventory) (_ *edge.Fold, total flows.Stats, err error) {
+func (s *source) resume(ctx context.Context, inv *inventory.Inventory, told *progress) (_ *edge.Fold, total flows.Stats, err error) {
 	state, err := store.Open(s.state, store.Options{Limits: edge.DefaultLimits})
 	if err != nil {
 		return nil, total, err
 	}
 	defer func() { err = errors.Join(err, state.Close()) }()
 	for _, part := range s.parts() {
-		stats, err := part.into(ctx, state, inv)
+		stats, err := part.into(ctx, state, inv, told)
 		total.Add(stats)
 		if err != nil {
 			return nil, total, err
@@ -65,7 +65,7 @@ func (s *source) parts() (parts []source) {
 }
 
 // into reads a part unless the state has it.
-func (s *source) into(ctx context.Context, state *store.Store, inv *inventory.Inventory) (flows.Stats, error) {
+func (s *source) into(ctx context.Context, state *store.Store, inv *inventory.Inventory, told *progress) (flows.Stats, error) {
 	name, at, err := s.identity()
 	if err != nil {
 		return flows.Stats{}, err
@@ -73,10 +73,7 @@ func (s *source) into(ctx context.Context, state *store.Store, inv *inventory.In
 	if !at.IsZero() && state.Position(name).Equal(at) {
 		return flows.Stats{}, nil
 	}
-	fold, stats, err := s.readAll(ctx, inv)
-	if err == nil {
-		err = ctx.Err() // a stream that was interrupted ends without an error
-	}
+	fold, stats, err := s.readAll(ctx, inv, told)
 	if err != nil {
 		return stats, err
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
@@ -73,30 +74,42 @@ func (s *source) check() error {
 }
 
 // read folds all flows of the source, and of its state, attributed by the inventory. The source was checked.
-func (s *source) read(ctx context.Context, inv *inventory.Inventory) (*edge.Fold, flows.Stats, error) {
+func (s *source) read(cmd *cobra.Command, inv *inventory.Inventory) (*edge.Fold, flows.Stats, error) {
+	told := &progress{out: cmd.ErrOrStderr(), next: time.Now().Add(progressEvery)}
 	if s.state != "" {
-		return s.resume(ctx, inv)
+		return s.resume(cmd.Context(), inv, told)
 	}
-	return s.readAll(ctx, inv)
+	return s.readAll(cmd.Context(), inv, told)
 }
 
-func (s *source) readAll(ctx context.Context, inv *inventory.Inventory) (*edge.Fold, flows.Stats, error) {
+// readAll stops with an error when the context ends: half of the flows would be half of the policies.
+func (s *source) readAll(ctx context.Context, inv *inventory.Inventory, told *progress) (*edge.Fold, flows.Stats, error) {
 	stats, attribution := flows.Stats{}, inv.Attribute(edge.DefaultLimit)
 	q := flows.Query{Last: s.last}
 	if s.since > 0 {
 		q.Since = time.Now().Add(-s.since)
 	}
+	add := func(r *flows.Record) error {
+		told.flow(r)
+		if ctx.Err() != nil {
+			return told.stopped(ctx.Err())
+		}
+		return attribution.Add(r)
+	}
 	for _, addr := range s.hubble {
-		if err := s.dialer.Observe(ctx, addr, q, &stats, attribution.Add); err != nil {
+		if err := s.dialer.Observe(ctx, addr, q, &stats, add); err != nil {
 			return nil, stats, err
 		}
 	}
 	for _, f := range s.files {
-		st, err := flows.ReadFile(f, s.maxMalformed, attribution.Add)
+		st, err := flows.ReadFile(f, s.maxMalformed, add)
 		stats.Add(st)
 		if err != nil {
 			return nil, stats, err
 		}
+	}
+	if ctx.Err() != nil { // a stream that was interrupted ends without an error
+		return nil, stats, told.stopped(ctx.Err())
 	}
 	if stats.Malformed > 0 && stats.Flows+stats.Ignored+stats.Lost == 0 {
 		return nil, stats, fmt.Errorf("no flows: %s (and no other of %d lines can be read; give what hubble observe -o json prints, or flow logs of Calico)", stats.Problems[0], stats.Malformed)

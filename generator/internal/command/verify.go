@@ -94,7 +94,7 @@ func judge(cmd *cobra.Command, from *source, in *cluster, dir string, minFlows u
 	if err != nil {
 		return nil, err
 	}
-	fold, stats, err := from.read(cmd.Context(), inv)
+	fold, stats, err := from.read(cmd, inv)
 	complain(cmd.ErrOrStderr(), stats)
 	if err != nil {
 		return nil, err
