@@ -94,7 +94,7 @@ func (c Criteria) doubt(all []Candidate, inv *inventory.Inventory, span Span) {
 			o.Doubt, o.Detail = Scan, fmt.Sprintf("one of %d ports that were tried and hardly used", p.hard)
 		case t.hard > c.ScanTargets && t.hardlyUsed(o, inv, c.ScanTargets):
 			o.Doubt, o.Detail = Scan, fmt.Sprintf("one of %d targets that were tried and hardly used", t.hard)
-		case fromOutside(o.From) && !inv.Published(o.To, o.Protocol, o.Port):
+		case !o.From.IsPod() && !inventory.OfCluster(o.From) && !inv.Published(o.To, o.Protocol, o.Port):
 			o.Doubt, o.Detail = Outside, "no Service publishes it: accept it in the plan with the addresses that may come, such as world"
 		case n < c.MinFlows:
 			o.Doubt, o.Detail = OneOff, "observe for longer, or accept it in the plan"
@@ -109,16 +109,4 @@ func (c Criteria) once(o *Candidate, span time.Duration) bool {
 	const many = 60
 	runs := o.From.Kind == "CronJob" || o.From.Kind == "Job"
 	return c.MinFlows > 1 && !runs && span > many*c.Occasion && o.Evidence.Last.Sub(o.Evidence.First) < c.Occasion
-}
-
-// fromOutside: nodes and the API server are of the cluster.
-func fromOutside(e edge.Endpoint) bool {
-	if e.IsPod() {
-		return false
-	}
-	switch e.Entity {
-	case inventory.EntityHost, inventory.EntityRemoteNode, "kube-apiserver", "health", "ingress":
-		return false
-	}
-	return true
 }

@@ -20,6 +20,15 @@ const (
 	EntityPodAddress = "pod-address" // pods had it, and it cannot be told which one at that time
 )
 
+// OfCluster reports whether an address is of the cluster itself: a node's, or the API server's.
+func OfCluster(e edge.Endpoint) bool {
+	switch e.Entity {
+	case EntityHost, EntityRemoteNode, "kube-apiserver", "health", "ingress":
+		return true
+	}
+	return false
+}
+
 // Key says which edge a record belongs to, by the inventory and the record alone. Where more records are
 // at hand, an Attribution knows more.
 func (inv *Inventory) Key(r *flows.Record) edge.Key {

@@ -7,7 +7,9 @@ import (
 	"slices"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/plan"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/tree"
 	"github.com/bulkhead-dev/bulkhead/policies/wording"
 )
@@ -30,9 +32,7 @@ func risks(c *Change) []string {
 	if c.AssumedDNS != "" {
 		out = append(out, fmt.Sprintf("No DNS was found, so the baseline allows pods k8s-app=kube-dns in kube-system on port 53: %s.", code(c.AssumedDNS)))
 	}
-	for _, r := range c.Final.Excess.Ranges {
-		out = append(out, fmt.Sprintf("%s allows %s; %d addresses were seen.", code(r.Rule), code(r.Range), r.Seen))
-	}
+	out = append(out, proofRisks(c.Final)...)
 	out = append(out, connectionRisks(n.Connections)...)
 	for _, l := range n.Listed {
 		if odd(l.Reason) {
@@ -52,6 +52,30 @@ func risks(c *Change) []string {
 		out = append(out, fmt.Sprintf("%d combinations of workloads and ports are allowed that were not seen, such as %s.", c.Final.Excess.Count, examples(c)))
 	}
 	return append(out, evidenceRisks(c)...)
+}
+
+// proofRisks are what the proof found in the files as they will be, beside what would break.
+func proofRisks(r *proof.Report) []string {
+	var out []string
+	for _, x := range r.Excess.Ranges {
+		out = append(out, fmt.Sprintf("%s allows %s; %d addresses were seen.", code(x.Rule), code(x.Range), x.Seen))
+	}
+	for _, x := range r.Excess.Future {
+		out = append(out, fmt.Sprintf("%s allows pods that do not exist: %s, %s.", code(x.Rule), code(x.Pods), code(x.Ports)))
+	}
+	for _, x := range r.Excess.Open {
+		out = append(out, fmt.Sprintf("Nothing isolates %s for %s: all is allowed there.", code(x.Workload), x.Direction))
+	}
+	for _, x := range r.Surplus {
+		out = append(out, fmt.Sprintf("No connection needs %s.", code(x)))
+	}
+	for _, x := range r.SelectsNothing {
+		out = append(out, fmt.Sprintf("%s selects no pod.", code(x)))
+	}
+	for _, x := range r.Strays {
+		out = append(out, fmt.Sprintf("Left out of the proof: %s.", code(x)))
+	}
+	return out
 }
 
 // odd reasons are those that a person should decide about.
@@ -74,7 +98,11 @@ func connectionRisks(connections []evidence.Connection) []string {
 		if c.Accepted != nil {
 			out = append(out, fmt.Sprintf("Allowed because %s says so: %s (%s).", code(plan.File), connection(c), code(c.Accepted.Reason)))
 		}
-		if !c.To.IsPod() {
+		switch {
+		case c.To.IsPod():
+		case inventory.OfCluster(c.To):
+			out = append(out, fmt.Sprintf("To a node's address: %s. Nodes come and go.", connection(c)))
+		default:
 			out = append(out, fmt.Sprintf("Leaves the cluster: %s. An address may change its owner.", connection(c)))
 		}
 		if !c.From.IsPod() {
