@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -111,10 +112,16 @@ func TestPodWithTooManyRules(t *testing.T) {
 		t.Errorf("when they fit again: %+v", e)
 	}
 
-	p = NewPlanner(0)
-	w := next(t, p, compile(many), in)
-	if e := entry(p, w, 1); len(w.Unfit) != 1 || e.Isolated != [2]bool{true, true} || e.Rules != [2]uint16{} {
-		t.Errorf("with no policies before: %+v, unfit: %v", e, w.Unfit)
+	for _, order := range []string{"before", "after"} { // the pods that nothing isolates
+		p = NewPlanner(0)
+		w := next(t, p, compile(many), in)
+		if e := entry(p, w, 1); len(w.Unfit) != 1 || e.Isolated != [2]bool{true, true} || e.Rules != [2]uint16{} {
+			t.Errorf("with no policies before, %s others: %+v, unfit: %v", order, e, w.Unfit)
+		}
+		if e := entry(p, w, 3); e.Isolated != [2]bool{} {
+			t.Errorf("a pod without policies, %s: %+v", order, e)
+		}
+		slices.Reverse(in.Endpoints)
 	}
 }
 

@@ -159,7 +159,7 @@ func (t *tables) key(directions *rules, self netpol.Endpoint) string {
 		for _, o := range rs.By {
 			fmt.Fprintf(&b, "%x ", reflect.ValueOf(o).Pointer())
 		}
-		b.WriteByte('|')
+		fmt.Fprintf(&b, "%t|", rs.Isolated) // what is closed is so by no policy
 		for _, rules := range [][]*netpol.Rule{rs.Tiers[netpol.Admin], afterAdmin(rs)} {
 			for _, r := range rules {
 				fmt.Fprintf(&b, "%x ", reflect.ValueOf(r).Pointer())
