@@ -548,6 +548,12 @@ func TestPlan(t *testing.T) {
 			t.Errorf("%s, without a reason: %q", args[0], failure)
 		}
 	}
+	if _, _, failure := bulkhead(t, generateArgs(out)...); !strings.Contains(failure, "plan.yaml of namespace shop") {
+		t.Errorf("generate all: %q", failure)
+	}
+	if _, err := os.Stat(filepath.Join(out, "clusters/demo/monitoring/prometheus.yaml")); err != nil {
+		t.Errorf("one namespace keeps the others from their policies: %v", err)
+	}
 }
 
 // TestRetire: what is not seen any more stays until its removal is asked for, alone.

@@ -3,6 +3,7 @@
 package command
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -129,6 +130,9 @@ func (w *writing) make(cmd *cobra.Command, existing func(namespace string) (tree
 	if len(p.Missing) > 0 {
 		return nil, stats, fmt.Errorf("--namespace %s: the inventory has no such namespace, and nothing in it", strings.Join(p.Missing, ", "))
 	}
+	if len(p.Namespaces) == 0 && len(p.Failed) > 0 {
+		return nil, stats, errors.Join(p.Failed...)
+	}
 	if len(p.Namespaces) == 0 {
 		err = fmt.Errorf("nothing to write: no connection was learned in a namespace that policies are written for, and default-deny alone would isolate its pods (%d flows read, %d edges not learned; see bulkhead edges)", stats.Flows, len(p.Elsewhere))
 	}
@@ -220,7 +224,7 @@ the same bytes. What a person wrote into the files of the directory stays, to th
 				return err
 			}
 			notices(cmd.ErrOrStderr(), p)
-			return write(cmd, p, out)
+			return errors.Join(append(p.Failed, write(cmd, p, out))...)
 		},
 	}
 	w.flags(cmd.Flags())

@@ -100,7 +100,7 @@ that carries a person's commit is left alone, and the exit status is 1.`,
 			if body != "" {
 				err = errors.Join(err, writeBodies(body, outcomes))
 			}
-			return errors.Join(err, printOutcomes(cmd, outcomes, output))
+			return errors.Join(append(p.Failed, err, printOutcomes(cmd, outcomes, output))...)
 		},
 	}
 	w.flags(cmd.Flags())

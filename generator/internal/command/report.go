@@ -54,7 +54,7 @@ sent by mail. Other files of the directory stay.`,
 			if err != nil {
 				return err
 			}
-			return writePages(cmd, p, files, out)
+			return errors.Join(append(p.Failed, writePages(cmd, p, files, out))...)
 		},
 	}
 	w.flags(cmd.Flags())

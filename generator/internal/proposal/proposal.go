@@ -77,6 +77,9 @@ type Proposal struct {
 	// Silent are namespaces that were asked for and of which no connection was learned: policies would only isolate
 	// them. They are ordered.
 	Silent []*Namespace
+	// Failed say why there is nothing for some namespaces, such as a *NotProvenError; the others are as good as if
+	// these had not been there.
+	Failed []error
 	// Elsewhere are edges that were not learned and that no namespace of the proposal takes part in.
 	Elsewhere []evidence.Listed
 	// AssumedDNS says why no DNS was found in the inventory, so that the baseline allows pods
@@ -117,8 +120,8 @@ func (e *LossError) Error() string {
 		100*e.Loss.Share(), e.Loss.Flows, e.Loss.Lost, e.Loss.Malformed, 100*e.Max)
 }
 
-// Make makes and proves the policies. There is no Proposal with an error: a *LossError when too many flows are missing,
-// a *NotProvenError when the proof fails.
+// Make makes and proves the policies. There is no Proposal with an error, such as a *LossError when too many flows are
+// missing.
 func Make(in Input) (*Proposal, error) {
 	if err := tree.ValidCluster(in.Cluster); err != nil {
 		return nil, err
@@ -142,9 +145,16 @@ func Make(in Input) (*Proposal, error) {
 	})
 	sample, span := in.Inventory.Sample(), evidence.SpanOf(in.Edges)
 	for _, name := range names {
-		n, err := in.namespace(name, &found, sample, dns, span)
+		var existing tree.Files
+		if in.Existing != nil {
+			if existing, err = in.Existing(name); err != nil {
+				return nil, fmt.Errorf("what namespace %s has: %w", name, err)
+			}
+		}
+		n, err := in.namespace(name, existing, &found, sample, dns, span)
 		if err != nil {
-			return nil, err
+			p.Failed = append(p.Failed, err)
+			continue
 		}
 		switch {
 		case len(n.Connections) > 0:
@@ -159,14 +169,7 @@ func Make(in Input) (*Proposal, error) {
 	return p, nil
 }
 
-func (in *Input) namespace(name string, found *evidence.Evidence, sample *inventory.Sample, dns baseline.DNSTargets, span evidence.Span) (*Namespace, error) {
-	var existing tree.Files
-	if in.Existing != nil {
-		var err error
-		if existing, err = in.Existing(name); err != nil {
-			return nil, fmt.Errorf("what namespace %s has: %w", name, err)
-		}
-	}
+func (in *Input) namespace(name string, existing tree.Files, found *evidence.Evidence, sample *inventory.Sample, dns baseline.DNSTargets, span evidence.Span) (*Namespace, error) {
 	approved := approvedIn(existing)
 	decided, err := decide(name, found, approved, existing[plan.File])
 	if err != nil {

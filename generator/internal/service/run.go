@@ -152,6 +152,7 @@ func (s *server) make(ctx context.Context, in proposal.Input) (*proposal.Proposa
 		return nil, err
 	}
 	outcomes, err := Propose(ctx, s.repo, p, s.reproduce)
+	err = errors.Join(append(p.Failed, err)...)
 	for _, o := range outcomes {
 		s.meter.proposed(o)
 		if o.Commit == "" {
