@@ -127,9 +127,13 @@ func build(objects []runtime.Object, taken int64) *Inventory {
 	}
 	inv.history.settle()
 	inv.resolveServices()
+	byNamespace := map[string][]*Workload{}
+	for _, w := range inv.workloads {
+		byNamespace[w.Namespace] = append(byNamespace[w.Namespace], w)
+	}
 	for _, w := range inv.workloads {
 		slices.SortFunc(w.Pods, func(a, b *corev1.Pod) int { return cmp.Compare(a.Name, b.Name) })
-		w.settle()
+		w.settle(byNamespace[w.Namespace])
 		if w.selects != nil {
 			inv.selecting[w.Namespace] = append(inv.selecting[w.Namespace], w)
 		}

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 )
@@ -26,9 +27,12 @@ var unstable = []string{
 	"controller-revision-hash", "pod-template-generation",
 }
 
+// versions are the labels that people and charts put on pods and that name a version: they end at the next upgrade.
+var versions = []string{"helm.sh/chart", "chart", "app.kubernetes.io/version", "version", "rollouts-pod-template-hash"}
+
 // StableLabels returns the labels that outlive a rollout; nil when there are none.
-func StableLabels(labels map[string]string) map[string]string {
-	stable := maps.Clone(labels)
+func StableLabels(all map[string]string) map[string]string {
+	stable := maps.Clone(all)
 	for _, key := range unstable {
 		delete(stable, key)
 	}
@@ -39,8 +43,8 @@ func StableLabels(labels map[string]string) map[string]string {
 }
 
 // settle makes the selector from the workload's own, or from its pods' labels where it has none
-// of its own that lasts (Jobs, bare pods).
-func (w *Workload) settle() {
+// of its own that lasts (Jobs, bare pods). others are the workloads of its namespace.
+func (w *Workload) settle(others []*Workload) {
 	defer w.compile()
 	w.Selector = stableSelector(w.Selector)
 	if w.Selector != nil {
@@ -51,8 +55,22 @@ func (w *Workload) settle() {
 		maps.DeleteFunc(common, func(k, v string) bool { return p.Labels[k] != v })
 	}
 	if len(common) > 0 {
-		w.Selector = &metav1.LabelSelector{MatchLabels: common}
+		w.Selector = &metav1.LabelSelector{MatchLabels: w.withoutVersions(common, others)}
 	}
+}
+
+// withoutVersions leaves out the labels that name a version, unless the others are another workload's, too: a policy that
+// ends at the next upgrade denies, and one that is somebody else's allows.
+func (w *Workload) withoutVersions(all map[string]string, others []*Workload) map[string]string {
+	lasting := maps.Clone(all)
+	maps.DeleteFunc(lasting, func(k, _ string) bool { return slices.Contains(versions, k) })
+	shared := slices.ContainsFunc(others, func(o *Workload) bool {
+		return o != w && labels.SelectorFromSet(lasting).Matches(labels.Set(o.Template.Labels))
+	})
+	if len(lasting) == 0 || shared {
+		return all
+	}
+	return lasting
 }
 
 func (w *Workload) compile() {
