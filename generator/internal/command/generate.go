@@ -216,9 +216,7 @@ the same bytes. What a person wrote into the files of the directory stays, to th
 			if err := w.check(); err != nil {
 				return err
 			}
-			p, stats, err := w.make(cmd, func(namespace string) (tree.Files, error) {
-				return tree.ReadDir(filepath.Join(out, filepath.FromSlash(tree.Dir(w.name, namespace))))
-			})
+			p, stats, err := w.make(cmd, existing(out, w.name))
 			complain(cmd.ErrOrStderr(), stats)
 			if err != nil {
 				return err
@@ -230,6 +228,16 @@ the same bytes. What a person wrote into the files of the directory stays, to th
 	w.flags(cmd.Flags())
 	cmd.Flags().StringVar(&out, "out", "", "directory to write to; created if it is missing")
 	return cmd
+}
+
+// existing reads a namespace's files below a directory; nil when there is no directory.
+func existing(root, cluster string) func(namespace string) (tree.Files, error) {
+	if root == "" {
+		return nil
+	}
+	return func(namespace string) (tree.Files, error) {
+		return tree.ReadDir(filepath.Join(root, filepath.FromSlash(tree.Dir(cluster, namespace))))
+	}
 }
 
 // written is what becomes of one namespace's directory.
@@ -245,11 +253,7 @@ func write(cmd *cobra.Command, p *proposal.Proposal, out string) error {
 	dirs := map[string]tree.Files{}
 	for _, n := range p.Namespaces {
 		dir := tree.Dir(p.Cluster, n.Name)
-		existing, err := tree.ReadDir(filepath.Join(out, filepath.FromSlash(dir)))
-		if err != nil {
-			return fmt.Errorf("read what is in %s: %w", out, err)
-		}
-		merged, err := tree.Merge(existing, n.Files)
+		merged, err := tree.Merge(n.Existing, n.Files)
 		if err != nil {
 			return fmt.Errorf("merge with what is in %s: %w", filepath.Join(out, dir), err)
 		}

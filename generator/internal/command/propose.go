@@ -82,11 +82,7 @@ that carries a person's commit is left alone, and the exit status is 1.`,
 			}
 			defer func() { err = errors.Join(err, repository.Close()) }()
 			p, stats, err := w.make(cmd, func(namespace string) (tree.Files, error) {
-				base, err := repository.Base()
-				if err != nil {
-					return nil, err
-				}
-				return repo.Files(base, tree.Dir(w.name, namespace))
+				return repository.BaseFiles(tree.Dir(w.name, namespace))
 			})
 			complain(cmd.ErrOrStderr(), stats)
 			if err != nil {
@@ -137,12 +133,8 @@ func writeBodies(file string, outcomes []service.Outcome) error {
 			ext := filepath.Ext(file)
 			name = strings.TrimSuffix(file, ext) + "." + o.Namespace + ext
 		}
-		temp := name + ".tmp"
-		if err := os.WriteFile(temp, []byte(o.Body), 0o644); err != nil {
+		if err := tree.WriteFile(name, []byte(o.Body), 0o644); err != nil {
 			return fmt.Errorf("--body: %w", err)
-		}
-		if err := os.Rename(temp, name); err != nil {
-			return fmt.Errorf("--body: %w", errors.Join(err, os.Remove(temp)))
 		}
 	}
 	return nil

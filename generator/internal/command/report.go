@@ -63,45 +63,19 @@ sent by mail. Other files of the directory stay.`,
 	return cmd
 }
 
-// existing reads a namespace's files below a directory; nil when there is no directory.
-func existing(root, cluster string) func(namespace string) (tree.Files, error) {
-	if root == "" {
-		return nil
-	}
-	return func(namespace string) (tree.Files, error) {
-		return tree.ReadDir(filepath.Join(root, filepath.FromSlash(tree.Dir(cluster, namespace))))
-	}
-}
-
 // writePages writes the overview last: it leads to the others.
 func writePages(cmd *cobra.Command, p *proposal.Proposal, files tree.Files, out string) error {
 	for _, n := range p.Namespaces {
 		name := page.File(n.Name)
-		if err := replace(filepath.Join(out, name), files[name]); err != nil {
+		if err := tree.WriteFile(filepath.Join(out, name), files[name], 0o644); err != nil {
 			return fmt.Errorf("--out %s: %w", out, err)
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", filepath.Join(out, name), printable(n.Readiness.Summary()))
 	}
 	index := filepath.Join(out, page.IndexFile)
-	if err := replace(index, files[page.IndexFile]); err != nil {
+	if err := tree.WriteFile(index, files[page.IndexFile], 0o644); err != nil {
 		return fmt.Errorf("--out %s: %w", out, err)
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: overview of %d namespaces\n", index, len(p.Namespaces))
-	return nil
-}
-
-// replace writes a file whole or not at all.
-func replace(name string, content []byte) (err error) {
-	temp, err := os.CreateTemp(filepath.Dir(name), ".bulkhead-")
-	if err != nil {
-		return err
-	}
-	_, err = temp.Write(content)
-	if err = errors.Join(err, temp.Chmod(0o644), temp.Close()); err == nil {
-		err = os.Rename(temp.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temp.Name()))
-	}
 	return nil
 }

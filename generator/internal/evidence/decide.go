@@ -28,7 +28,13 @@ type Approved map[edge.Key]edge.Edge
 // Decide sorts the connections of a namespace by its plan; nil: it has none. What is approved stays, seen again or
 // not, unless the plan rejects it or its workload is gone.
 func (e *Evidence) Decide(namespace string, p *plan.Plan, approved Approved) (*Decided, error) {
-	d := decision{namespace: namespace, plan: p, approved: approved, fold: edge.NewFold(len(e.Connections) + len(approved)), learned: map[edge.Key]Connection{}, used: map[*plan.Decision]bool{}}
+	d := decision{
+		namespace: namespace, plan: p, approved: approved, known: map[string]bool{}, used: map[*plan.Decision]bool{},
+		fold: edge.NewFold(len(e.Connections) + len(approved)), learned: map[edge.Key]Connection{},
+	}
+	for k := range approved {
+		d.known[k.From.Namespace] = true
+	}
 	for _, c := range e.Connections {
 		if !c.Touches(namespace) {
 			continue
@@ -73,6 +79,7 @@ type decision struct {
 	namespace string
 	plan      *plan.Plan
 	approved  Approved
+	known     map[string]bool // namespaces that approved connections come from
 	fold      *edge.Fold
 	learned   map[edge.Key]Connection
 	used      map[*plan.Decision]bool
@@ -111,19 +118,10 @@ func (d *decision) against(c Candidate, said *plan.Decision) (Reason, string) {
 		return "", ""
 	case c.Doubt != "":
 		return c.Doubt, c.Detail
-	case d.approved != nil && c.From.IsPod() && c.To.Namespace == d.namespace && c.From.Namespace != d.namespace && !d.knows(c.From.Namespace):
+	case d.approved != nil && c.From.IsPod() && c.To.Namespace == d.namespace && c.From.Namespace != d.namespace && !d.known[c.From.Namespace]:
 		return NewPeer, fmt.Sprintf("no connection from namespace %s was approved before: accept it in the plan", c.From.Namespace)
 	}
 	return "", ""
-}
-
-func (d *decision) knows(namespace string) bool {
-	for k := range d.approved {
-		if k.From.Namespace == namespace {
-			return true
-		}
-	}
-	return false
 }
 
 func (d *decision) unused() {

@@ -15,11 +15,7 @@ import (
 
 // resolveServices finds what is behind each port of each Service: by its selector, over pods and the
 // templates that pods are made from, or else by the endpoints that somebody wrote.
-func (inv *Inventory) resolveServices() {
-	byNamespace := map[string][]*Workload{}
-	for _, w := range inv.workloads {
-		byNamespace[w.Namespace] = append(byNamespace[w.Namespace], w)
-	}
+func (inv *Inventory) resolveServices(byNamespace map[string][]*Workload) {
 	for o, ports := range inv.services.byPort {
 		var selected []*Workload
 		selector := labels.SelectorFromSet(o.Spec.Selector)

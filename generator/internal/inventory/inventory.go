@@ -126,11 +126,11 @@ func build(objects []runtime.Object, taken int64) *Inventory {
 		inv.place(p)
 	}
 	inv.history.settle()
-	inv.resolveServices()
 	byNamespace := map[string][]*Workload{}
 	for _, w := range inv.workloads {
 		byNamespace[w.Namespace] = append(byNamespace[w.Namespace], w)
 	}
+	inv.resolveServices(byNamespace)
 	for _, w := range inv.workloads {
 		slices.SortFunc(w.Pods, func(a, b *corev1.Pod) int { return cmp.Compare(a.Name, b.Name) })
 		w.settle(byNamespace[w.Namespace])

@@ -51,10 +51,12 @@ type Input struct {
 // Namespace is the proposal for one namespace.
 type Namespace struct {
 	*synth.Namespace
-	Rules  []proof.Rule // of the generated policies, with their evidence
-	Files  tree.Files
-	Listed []evidence.Listed // not learned; at least one end is in the namespace
-	Unused []string          // decisions of the plan that speak of no connection
+	// Existing are the files that the namespace has, as Input.Existing gave them.
+	Existing tree.Files
+	Rules    []proof.Rule // of the generated policies, with their evidence
+	Files    tree.Files
+	Listed   []evidence.Listed // not learned; at least one end is in the namespace
+	Unused   []string          // decisions of the plan that speak of no connection
 	// Aged are approved connections that were not seen for longer than RetireAfter: still allowed, unless they are
 	// to be retired. Gone are those of workloads that are not in the inventory any more, in phrases.
 	Aged []evidence.Connection
@@ -189,7 +191,7 @@ func (in *Input) namespace(name string, existing tree.Files, found *evidence.Evi
 	if err != nil {
 		return nil, fmt.Errorf("write policies of namespace %s: %w", name, err)
 	}
-	n := &Namespace{Namespace: written, sample: sample, dns: dns, Listed: decided.Listed, Unused: decided.Unused, Gone: decided.Gone}
+	n := &Namespace{Namespace: written, Existing: existing, sample: sample, dns: dns, Listed: decided.Listed, Unused: decided.Unused, Gone: decided.Gone}
 	for _, c := range n.Connections {
 		if aged[c.Evidence.Key] {
 			n.Aged = append(n.Aged, c)

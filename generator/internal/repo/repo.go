@@ -218,6 +218,15 @@ func Subdirectories(c *object.Commit, dir string) ([]string, error) {
 	return names, nil
 }
 
+// BaseFiles returns the files of a directory on the base branch; no files when it does not have it.
+func (r *Repository) BaseFiles(dir string) (tree.Files, error) {
+	base, err := r.Base()
+	if err != nil {
+		return nil, err
+	}
+	return Files(base, dir)
+}
+
 // Approved is the commit with which dir became what it is: the oldest on the first-parent line
 // from c that has it unchanged. On that line a merge is the approval of what it merged.
 func Approved(c *object.Commit, dir string) (*object.Commit, error) {

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -160,8 +159,11 @@ func (s *server) make(ctx context.Context, in proposal.Input) (*proposal.Proposa
 		}
 		s.cfg.Log.Info("proposed", "namespace", o.Namespace, "branch", o.Branch, "commit", o.Commit)
 		if s.cfg.BodyDir != "" {
-			file := strings.ReplaceAll(strings.TrimPrefix(o.Branch, repo.Branch(in.Cluster, "", false)), "/", "-") + ".md"
-			err = errors.Join(err, replace(filepath.Join(s.cfg.BodyDir, file), []byte(o.Body)))
+			file := o.Namespace + ".md"
+			if in.Retire {
+				file = o.Namespace + ".retire.md"
+			}
+			err = errors.Join(err, tree.WriteFile(filepath.Join(s.cfg.BodyDir, file), []byte(o.Body), 0o600))
 		}
 	}
 	return p, err
@@ -169,11 +171,7 @@ func (s *server) make(ctx context.Context, in proposal.Input) (*proposal.Proposa
 
 // approved are the files of a namespace on the base branch.
 func (s *server) approved(namespace string) (tree.Files, error) {
-	base, err := s.repo.Base()
-	if err != nil {
-		return nil, err
-	}
-	return repo.Files(base, tree.Dir(s.cfg.Proposal.Cluster, namespace))
+	return s.repo.BaseFiles(tree.Dir(s.cfg.Proposal.Cluster, namespace))
 }
 
 // maxWarnings bounds the lines of log for one round.
@@ -226,16 +224,4 @@ func (s *server) listen(ctx context.Context) error {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	return web.Shutdown(grace)
-}
-
-// replace writes a file whole or not at all.
-func replace(name string, content []byte) error {
-	temp := name + ".tmp"
-	if err := os.WriteFile(temp, content, 0o600); err != nil {
-		return err
-	}
-	if err := os.Rename(temp, name); err != nil {
-		return errors.Join(err, os.Remove(temp))
-	}
-	return nil
 }

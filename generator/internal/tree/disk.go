@@ -101,3 +101,15 @@ func swap(root, staging, dir string) (undo func() error, err error) {
 	}
 	return undo, nil
 }
+
+// WriteFile replaces a file, whole or not at all.
+func WriteFile(name string, content []byte, perm fs.FileMode) error {
+	temp := name + ".tmp"
+	if err := os.WriteFile(temp, content, perm); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, name); err != nil {
+		return errors.Join(err, os.Remove(temp))
+	}
+	return nil
+}
