@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -248,13 +249,16 @@ func TestCraftedNames(t *testing.T) {
 	crafted := []string{
 		"a: b", "a\nb", "../a", "a/b", "<b>", "[a](b)", "`a`", "a|b", "$(a)", "-a", "a-", "\u001b[2J", "\u202e", "ä", "a\u0000", strings.Repeat("a", 500),
 	}
+	decode := func(rec *Record, values []any) error {
+		_, err := newDecoder().decode([]byte(strings.ReplaceAll(fmt.Sprintf(line, values...), `\\`, `\`)), rec)
+		return err
+	}
 	for field, valid := range good {
 		for _, bad := range append(crafted, valid.(string)) {
-			values := append([]any(nil), good...)
+			values := slices.Clone(good)
 			values[field] = bad
-			text := strings.ReplaceAll(fmt.Sprintf(line, values...), `\\`, `\`)
 			var rec Record
-			_, err := newDecoder().decode([]byte(text), &rec)
+			err := decode(&rec, values)
 			switch {
 			case bad == valid || field == 4:
 				if err != nil || bad == valid && rec.Destination.Entity != "world" || bad != valid && rec.Destination.Entity != "" {
@@ -267,6 +271,13 @@ func TestCraftedNames(t *testing.T) {
 			case err == nil && (field != 6 || !isNode(bad)):
 				t.Errorf("%.40q is taken for %v", bad, valid)
 			}
+		}
+	}
+	for _, bad := range crafted { // nobody's kind is a name like any other
+		values := slices.Clone(good)
+		values[2], values[3] = bad, ""
+		if rec := new(Record); decode(rec, values) == nil {
+			t.Errorf("%.40q is taken as the kind of no workload: %+v", bad, rec.Source)
 		}
 	}
 }

@@ -43,7 +43,7 @@ func (e *Endpoint) check() error {
 		return fmt.Errorf("%q is not the name of a pod", clip(e.Pod))
 	case e.Workload != "" && !isName(e.Workload, 253, true):
 		return fmt.Errorf("%q is not the name of a workload", clip(e.Workload))
-	case e.Workload != "" && !isKind(e.Kind):
+	case (e.Workload != "" || e.Kind != "") && !isKind(e.Kind):
 		return fmt.Errorf("%q is not the kind of a workload", clip(e.Kind))
 	}
 	return nil
