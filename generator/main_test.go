@@ -179,6 +179,9 @@ func TestGenerateThenVerify(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &report); err != nil || report.Proven {
 		t.Errorf("%v, %+v", err, report)
 	}
+	if text := mustRun(t, "generate", "--flows", flowsFile, "--inventory", inventory, "--out", out); !strings.Contains(text, "clusters/default/shop: 4 policies") {
+		t.Errorf("without a cluster's name generate says %s", text)
+	}
 }
 
 func TestPropose(t *testing.T) {
@@ -352,7 +355,7 @@ func TestBadInput(t *testing.T) {
 		{"need --hubble-ca", []string{"edges", "--hubble", "127.0.0.1:1", "--hubble-cert", "c"}},
 		{"--hubble-cert and --hubble-key go together", []string{"generate", "--hubble", "127.0.0.1:1", "--inventory", inventory, "--cluster", "c", "--out", out, "--hubble-ca", badFlows, "--hubble-cert", "c"}},
 		{"observer 127.0.0.1:1 does not answer", []string{"edges", "--hubble", "127.0.0.1:1"}},
-		{"--cluster is missing", []string{"generate", "--flows", flowsFile, "--inventory", inventory, "--out", out}},
+		{"--cluster is missing", []string{"propose", "--flows", flowsFile, "--inventory", inventory, "--repo", hollow}},
 		{`cluster name "a/b"`, generateArgs(out, "--cluster", "a/b")},
 		{`--namespace "../x"`, generateArgs(out, "-n", "../x")},
 		{"--namespace nope: the inventory has no such namespace", generateArgs(out, "-n", "nope,shop")},

@@ -41,15 +41,16 @@ type writing struct {
 	retireAge  time.Duration
 }
 
-func (w *writing) flags(f *pflag.FlagSet) {
+// flags takes the name that a cluster has unless another is given; empty: one must be given.
+func (w *writing) flags(f *pflag.FlagSet, cluster string) {
 	f.BoolVar(&w.retire, "retire", false, "take away what was not seen for --retire-after, and change nothing else")
 	w.source.flags(f)
 	w.inventory.flags(f)
-	w.target(f)
+	w.target(f, cluster)
 }
 
-func (w *writing) target(f *pflag.FlagSet) {
-	f.StringVar(&w.name, "cluster", "", "name of the cluster in the repository")
+func (w *writing) target(f *pflag.FlagSet, cluster string) {
+	f.StringVar(&w.name, "cluster", cluster, "name of the cluster in the repository")
 	f.StringSliceVarP(&w.namespaces, "namespace", "n", nil, "namespace to write policies for; may be repeated (empty: all that were seen, but the system's)")
 	w.criteria = evidence.DefaultCriteria()
 	minFlowsFlag(f, &w.criteria.MinFlows)
@@ -67,7 +68,11 @@ func dnsFlags(f *pflag.FlagSet, service *string, nodeLocal *[]string) {
 	f.StringSliceVar(nodeLocal, "dns-node-local", nil, "addresses of node-local DNS caches, e.g. 169.254.20.10; separated by commas (empty: detected)")
 }
 
-const defaultMaxLoss = 1 // percent
+const (
+	defaultMaxLoss = 1 // percent
+	// soleCluster is the name of a cluster that is not one of several.
+	soleCluster = "default"
+)
 
 // minFlowsFlag is the same wherever connections are learned.
 func minFlowsFlag(f *pflag.FlagSet, n *uint64) {
@@ -195,7 +200,7 @@ func generate() *cobra.Command {
 		out string
 	)
 	cmd := &cobra.Command{
-		Use:   "generate (--flows F… | --hubble ADDR) (--inventory DIR | --kubeconfig F) --cluster NAME --out DIR",
+		Use:   "generate (--flows F… | --hubble ADDR) (--inventory DIR | --kubeconfig F) --out DIR",
 		Short: "Write proven policies to a directory",
 		Long: `Writes clusters/<cluster>/<namespace>/ below --out: one policy for each workload, the baseline
 (default-deny and DNS), a kustomization, and evidence.json.
@@ -225,7 +230,7 @@ the same bytes. What a person wrote into the files of the directory stays, to th
 			return errors.Join(append(p.Failed, write(cmd, p, out))...)
 		},
 	}
-	w.flags(cmd.Flags())
+	w.flags(cmd.Flags(), soleCluster)
 	cmd.Flags().StringVar(&out, "out", "", "directory to write to; created if it is missing")
 	return cmd
 }

@@ -99,7 +99,7 @@ that carries a person's commit is left alone, and the exit status is 1.`,
 			return errors.Join(append(p.Failed, err, printOutcomes(cmd, outcomes, output))...)
 		},
 	}
-	w.flags(cmd.Flags())
+	w.flags(cmd.Flags(), "")
 	r.flags(cmd.Flags())
 	cmd.Flags().StringVar(&body, "body", "", "file for the pull request's text in Markdown; with several namespaces, the namespace is put before its extension (empty: not written)")
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")

@@ -21,7 +21,7 @@ func report() *cobra.Command {
 		out, policies string
 	)
 	cmd := &cobra.Command{
-		Use:   "report (--flows F… | --hubble ADDR) (--inventory DIR | --kubeconfig F) --cluster NAME --out DIR",
+		Use:   "report (--flows F… | --hubble ADDR) (--inventory DIR | --kubeconfig F) --out DIR",
 		Short: "Write an HTML page for each namespace: what was seen, what was not, and what to decide",
 		Long: `Writes <namespace>.html and index.html to --out. A page says whether the namespace is ready to be
 enforced, what a person has to decide, with the lines for plan.yaml, who connects to whom and which
@@ -57,7 +57,7 @@ sent by mail. Other files of the directory stay.`,
 			return errors.Join(append(p.Failed, writePages(cmd, p, files, out))...)
 		},
 	}
-	w.flags(cmd.Flags())
+	w.flags(cmd.Flags(), soleCluster)
 	cmd.Flags().StringVar(&out, "out", "", "directory to write to; created if it is missing")
 	cmd.Flags().StringVar(&policies, "policies", "", "directory that generate wrote to, with the plans of namespaces and what was approved before (empty: there is none)")
 	return cmd

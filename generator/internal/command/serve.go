@@ -68,7 +68,7 @@ error, never a start from nothing. An edge that was not seen for --retention is 
 		},
 	}
 	r.flags(cmd.Flags())
-	w.target(cmd.Flags())
+	w.target(cmd.Flags(), "")
 	f := cmd.Flags()
 	f.StringSliceVar(&cfg.Observers, "hubble", nil, "host:port of a Hubble API to follow, at every address of the name; may be repeated")
 	tlsFlags(f, &cfg.Dialer.TLS)
