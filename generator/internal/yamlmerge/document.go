@@ -63,6 +63,8 @@ func DocumentsOf[T any](objects ...T) (Documents, error) {
 	return docs, nil
 }
 
+var errMergeKey = errors.New(`"<<" cannot be a key in YAML: it would merge another map`)
+
 // Marshal writes documents in the form that is generated.
 func (d Documents) Marshal() ([]byte, error) {
 	var out bytes.Buffer
@@ -70,6 +72,11 @@ func (d Documents) Marshal() ([]byte, error) {
 		text, err := yamlv2.Marshal(doc) // as sigs.k8s.io/yaml does, which reads JSON again first
 		if err != nil {
 			return nil, err
+		}
+		if bytes.Contains(text, []byte("<<: ")) { // the library does not quote it
+			if again, err := Parse(text); err != nil || !again.Equal(d[i:i+1]) {
+				return nil, errMergeKey
+			}
 		}
 		if i > 0 {
 			out.WriteString("---\n")

@@ -17,7 +17,7 @@ import (
 // FuzzMarshal: no name or label leaves its place in the YAML. What is written reads back as one
 // object with the same values.
 func FuzzMarshal(f *testing.F) {
-	for _, s := range []string{"api", "null", "true", "1e3", "- x", "a: b", "x\n---\nkind: Secret", "'\"", "#", "*a", "!!binary x", "\t", "{}", "\u2028", ""} {
+	for _, s := range []string{"api", "null", "true", "1e3", "- x", "a: b", "x\n---\nkind: Secret", "'\"", "#", "*a", "!!binary x", "\t", "{}", "\u2028", "<<", ""} {
 		f.Add(s, s)
 	}
 	f.Fuzz(func(t *testing.T, key, value string) {
