@@ -33,6 +33,8 @@ type Workload struct {
 	// Selector selects the workload's pods by labels that outlive a rollout. Nil: it has no such
 	// labels, and no policy can be written for it.
 	Selector *metav1.LabelSelector
+	// Also are other workloads whose pods Selector selects, because their labels do not differ, in phrases.
+	Also []string
 	// Template is what its pods are made from; used where none of them is in the inventory.
 	Template corev1.PodTemplateSpec
 	// Pods that are in the inventory, ordered by name.

@@ -45,18 +45,23 @@ func StableLabels(all map[string]string) map[string]string {
 // settle makes the selector from the workload's own, or from its pods' labels where it has none
 // of its own that lasts (Jobs, bare pods). others are the workloads of its namespace.
 func (w *Workload) settle(others []*Workload) {
-	defer w.compile()
-	w.Selector = stableSelector(w.Selector)
-	if w.Selector != nil {
-		return
+	common := w.common()
+	if w.Selector = stableSelector(w.Selector); w.Selector == nil && len(common) > 0 {
+		w.Selector = &metav1.LabelSelector{MatchLabels: w.withoutVersions(common, others)}
 	}
+	w.compile()
+	if w.selects != nil {
+		w.narrow(common, others)
+	}
+}
+
+// common are the lasting labels that all pods of the workload have, those that it makes next included.
+func (w *Workload) common() map[string]string {
 	common := StableLabels(w.Template.Labels)
 	for _, p := range w.Pods {
 		maps.DeleteFunc(common, func(k, v string) bool { return p.Labels[k] != v })
 	}
-	if len(common) > 0 {
-		w.Selector = &metav1.LabelSelector{MatchLabels: w.withoutVersions(common, others)}
-	}
+	return common
 }
 
 // withoutVersions leaves out the labels that name a version, unless the others are another workload's, too: a policy that

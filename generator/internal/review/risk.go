@@ -32,6 +32,9 @@ func risks(c *Change) []string {
 	if c.AssumedDNS != "" {
 		out = append(out, fmt.Sprintf("No DNS was found, so the baseline allows pods k8s-app=kube-dns in kube-system on port 53: %s.", code(c.AssumedDNS)))
 	}
+	for _, w := range n.Shared {
+		out = append(out, fmt.Sprintf("The policy of %s applies to %s, too: the labels of their pods do not differ.", code(w.Endpoint().String()), code(wording.Some(w.Also))))
+	}
 	out = append(out, proofRisks(c.Final)...)
 	out = append(out, connectionRisks(n.Connections)...)
 	for _, l := range n.Listed {

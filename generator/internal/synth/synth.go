@@ -28,6 +28,8 @@ type Namespace struct {
 	Policies []*networkingv1.NetworkPolicy // one a workload, ordered by name
 	// Connections that a pod of the namespace is part of, those covered by the baseline included.
 	Connections []evidence.Connection
+	// Shared are the workloads whose policies apply to pods of others, too, ordered.
+	Shared []*inventory.Workload
 }
 
 // All are the namespace's policies, baseline first.
@@ -66,7 +68,11 @@ func Write(name string, all []evidence.Connection, inv *inventory.Inventory, sam
 			return nil, err
 		}
 		n.Policies = append(n.Policies, p)
+		if w := inv.Workload(workload); len(w.Also) > 0 {
+			n.Shared = append(n.Shared, w)
+		}
 	}
+	slices.SortFunc(n.Shared, func(a, b *inventory.Workload) int { return a.Endpoint().Compare(b.Endpoint()) })
 	slices.SortFunc(n.Policies, func(a, b *networkingv1.NetworkPolicy) int { return cmp.Compare(a.Name, b.Name) })
 	return n, nil
 }
