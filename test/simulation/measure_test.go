@@ -137,10 +137,15 @@ func compare(t *testing.T, what string, got, want []string) {
 	}
 }
 
-// measure simulates an application, lets the generator write policies, and measures them.
+// measure simulates an application and judges what is made of it.
 func measure(t *testing.T, name string, o simulation.Options, form simulation.Form) simulation.Result {
 	t.Helper()
-	trace := simulate(t, name, o)
+	return judge(t, simulate(t, name, o), form)
+}
+
+// judge lets the generator write policies of what was observed, and measures them.
+func judge(t *testing.T, trace *simulation.Trace, form simulation.Form) simulation.Result {
+	t.Helper()
 	dir := write(t, trace, form)
 	if out, err := generate(dir); err != nil {
 		t.Fatalf("%v\n%s", err, out)

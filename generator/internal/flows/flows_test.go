@@ -318,3 +318,21 @@ func TestLossByPlace(t *testing.T) {
 		t.Errorf("the part that was lost is %v, want 0.3", byWire.LostPart())
 	}
 }
+
+// TestEntity: who has an address that is no pod's is a label, and what is outside has one name.
+func TestEntity(t *testing.T) {
+	for labels, want := range map[string]string{
+		"reserved:world":                                        "world",
+		"reserved:world-ipv4":                                   "world",
+		"cidr:203.0.113.9/32 reserved:world-ipv6":               "world",
+		"fqdn:pay.example reserved:world":                       "world",
+		"reserved:remote-node reserved:world-ipv4":              "remote-node",
+		"k8s:app=api k8s:io.kubernetes.pod.namespace=reserved:": "",
+		"reserved:<script>":                                     "",
+	} {
+		var e Endpoint
+		if e.setLabels(strings.Fields(labels)); e.Entity != want {
+			t.Errorf("%s: entity %q, want %q", labels, e.Entity, want)
+		}
+	}
+}

@@ -206,7 +206,11 @@ func (d *decoder) endpoint(v, service *fastjson.Value, e *Endpoint) {
 func (e *Endpoint) setLabels(labels []string) {
 	e.Labels = labels
 	for _, l := range labels {
-		if name, ok := strings.CutPrefix(l, "reserved:"); ok && (e.Entity == "" || name != "world") && isName(name, 63, false) {
+		name, ok := strings.CutPrefix(l, "reserved:")
+		if name == "world-ipv4" || name == "world-ipv6" { // what clusters of both families call it
+			name = "world"
+		}
+		if ok && (e.Entity == "" || name != "world") && isName(name, 63, false) {
 			e.Entity = name
 		}
 	}
