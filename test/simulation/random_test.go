@@ -161,7 +161,7 @@ func (p part) write(out *strings.Builder) {
 		return
 	}
 	fmt.Fprintf(out, "apiVersion: apps/v1\nkind: %s\n%s\nspec: {%s selector: {matchLabels: {%s}}, template: %s}}}\n---\n",
-		p.kind, meta, map[string]string{"StatefulSet": "serviceName: none,"}[p.kind], p.selector, pod)
+		p.kind, meta, map[string]string{"Deployment": "replicas: 2,", "StatefulSet": "replicas: 2, serviceName: none,"}[p.kind], p.selector, pod)
 	if len(p.ports) == 0 || !p.service {
 		return
 	}
