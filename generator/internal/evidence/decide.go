@@ -30,41 +30,29 @@ type Approved map[edge.Key]edge.Edge
 func (e *Evidence) Decide(namespace string, p *plan.Plan, approved Approved) (*Decided, error) {
 	d := decision{
 		namespace: namespace, plan: p, approved: approved, known: map[string]bool{}, used: map[*plan.Decision]bool{},
-		fold: edge.NewFold(len(e.Connections) + len(approved)), learned: map[edge.Key]Connection{},
+		learned: map[edge.Key]int{},
 	}
 	for k := range approved {
 		d.known[k.From.Namespace] = true
 	}
-	for _, c := range e.Connections {
-		if !c.Touches(namespace) {
-			continue
-		}
-		if err := d.about(c); err != nil {
-			return nil, err
-		}
+	for _, i := range e.touching[namespace] {
+		d.about(&e.Connections[i])
 	}
 	for k, old := range approved {
 		if _, seen := d.learned[k]; seen {
 			continue
 		}
-		oriented := old
-		oriented.Side = flows.Egress // it was, when it was learned
-		if reason, _ := e.judge(oriented); reason != "" {
+		old.Side = flows.Egress // it was, when it was learned
+		if reason, _ := e.judge(&old); reason != "" {
 			d.Gone = append(d.Gone, k.String())
 			continue
 		}
-		if err := d.about(Candidate{Connection: Connection{From: k.From, To: k.To, Protocol: k.Protocol, Port: k.Port, Evidence: old}}); err != nil {
-			return nil, err
-		}
+		d.about(&Candidate{Connection: Connection{From: k.From, To: k.To, Protocol: k.Protocol, Port: k.Port, Evidence: &old.Evidence}})
 	}
-	for _, merged := range d.fold.Edges() {
-		c := d.learned[merged.Key]
-		c.Evidence = merged
-		d.Connections = append(d.Connections, c)
-	}
-	for _, l := range e.Listed {
-		if l.Touches(namespace) {
-			d.Listed = append(d.Listed, l)
+	slices.SortFunc(d.Connections, func(a, b Connection) int { return a.Key().Compare(b.Key()) })
+	for i := range e.Listed {
+		if e.Listed[i].Touches(namespace) {
+			d.Listed = append(d.Listed, e.Listed[i])
 		}
 	}
 	slices.SortStableFunc(d.Listed, func(a, b Listed) int { return a.Edge.Compare(b.Edge.Key) })
@@ -79,34 +67,32 @@ type decision struct {
 	namespace string
 	plan      *plan.Plan
 	approved  Approved
-	known     map[string]bool // namespaces that approved connections come from
-	fold      *edge.Fold
-	learned   map[edge.Key]Connection
+	known     map[string]bool  // namespaces that approved connections come from
+	learned   map[edge.Key]int // where in Connections
 	used      map[*plan.Decision]bool
 }
 
-func (d *decision) about(c Candidate) error {
+func (d *decision) about(c *Candidate) {
 	said := d.plan.Decide(c.From, c.To, c.Protocol, c.Port)
 	d.used[said] = true
 	if doubt, detail := d.against(c, said); doubt != "" {
-		d.Listed = append(d.Listed, Listed{c.Evidence, doubt, detail})
-		return nil
+		d.Listed = append(d.Listed, Listed{c.edge(), doubt, detail})
+		return
 	}
-	k := c.Evidence.Key
-	k.Verdict = ""
-	if err := d.fold.Put(k, &c.Evidence); err != nil {
-		return fmt.Errorf("decide about the connections of namespace %s: %w", d.namespace, err)
+	at, seen := d.learned[c.Key()]
+	if !seen {
+		at = len(d.Connections)
+		d.learned[c.Key()] = at
+		d.Connections = append(d.Connections, c.Connection)
+	} else { // also what was dropped of it
+		d.Connections[at].add(&c.Connection)
 	}
-	c.Accepted, c.Audited = said, c.Audited || d.learned[k].Audited
-	d.learned[k] = c.Connection
-	return nil
+	d.Connections[at].Accepted = said
 }
 
 // against is why a connection is not learned; empty: it is.
-func (d *decision) against(c Candidate, said *plan.Decision) (Reason, string) {
-	k := c.Evidence.Key
-	k.Verdict = ""
-	_, approved := d.approved[k]
+func (d *decision) against(c *Candidate, said *plan.Decision) (Reason, string) {
+	_, approved := d.approved[c.Key()]
 	switch {
 	case said != nil && said.Accept:
 		return "", ""
@@ -145,8 +131,8 @@ func (e *Evidence) Agreed(namespaces []string, plans map[string]*plan.Plan) ([]C
 			return nil, err
 		}
 		for _, c := range decided.Connections {
-			learned[c.Evidence.Key] = c
-			times[c.Evidence.Key]++
+			learned[c.Key()] = c
+			times[c.Key()]++
 		}
 	}
 	var out []Connection
@@ -161,22 +147,26 @@ func (e *Evidence) Agreed(namespaces []string, plans map[string]*plan.Plan) ([]C
 			out = append(out, c)
 		}
 	}
-	slices.SortFunc(out, func(a, b Connection) int { return a.Evidence.Compare(b.Evidence.Key) })
+	slices.SortFunc(out, func(a, b Connection) int { return a.Key().Compare(b.Key()) })
 	return out, nil
 }
 
 // Elsewhere are the edges that are not learned without a plan, and that none of the namespaces takes part in.
 func (e *Evidence) Elsewhere(in func(namespace string) bool) []Listed {
 	var out []Listed
-	for _, c := range e.Connections {
-		if c.Doubt != "" {
-			out = append(out, Listed{c.Evidence, c.Doubt, c.Detail})
+	elsewhere := func(from, to edge.Endpoint) bool {
+		return !(from.IsPod() && in(from.Namespace)) && !(to.IsPod() && in(to.Namespace))
+	}
+	for i := range e.Connections {
+		if c := &e.Connections[i]; c.Doubt != "" && elsewhere(c.From, c.To) {
+			out = append(out, Listed{c.edge(), c.Doubt, c.Detail})
 		}
 	}
-	out = append(out, e.Listed...)
-	out = slices.DeleteFunc(out, func(l Listed) bool {
-		return slices.ContainsFunc([]edge.Endpoint{l.Edge.From, l.Edge.To}, func(end edge.Endpoint) bool { return end.IsPod() && in(end.Namespace) })
-	})
+	for i := range e.Listed {
+		if l := &e.Listed[i]; elsewhere(l.Edge.From, l.Edge.To) {
+			out = append(out, *l)
+		}
+	}
 	slices.SortStableFunc(out, func(a, b Listed) int { return a.Edge.Compare(b.Edge.Key) })
 	return out
 }

@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
-	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
 )
 
@@ -88,7 +87,7 @@ func (c Criteria) doubt(all []Candidate, inv *inventory.Inventory, span Span) {
 		n, _ := o.Evidence.Flows.Value()
 		p, t := portsOf(o), targetsOf(o)
 		switch {
-		case o.Evidence.Verdict == flows.Dropped:
+		case o.Denied:
 			o.Doubt, o.Detail = Denied, "accept it in the plan if it is wanted"
 		case p.hard > c.ScanPorts && p.hardlyUsed(o, inv, c.ScanPorts):
 			o.Doubt, o.Detail = Scan, fmt.Sprintf("one of %d ports that were tried and hardly used", p.hard)

@@ -5,8 +5,10 @@
 package evidence
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -62,8 +64,8 @@ type Connection struct {
 	// Audited: at least one flow would have been dropped by the policies in place, had they
 	// been enforced.
 	Audited bool
-	// Evidence of both sides together.
-	Evidence edge.Edge
+	// Evidence of both sides together. It is shared: nobody writes to it.
+	Evidence *edge.Evidence
 	// Accepted is the decision of the plan that allows it; nil: it is learned without one.
 	Accepted *plan.Decision
 }
@@ -80,10 +82,16 @@ func (c Connection) Block() netip.Prefix {
 	return netip.PrefixFrom(addr, addr.BitLen())
 }
 
-// String is the connection in one phrase.
-func (c Connection) String() string {
-	return edge.Key{From: c.From, To: c.To, Protocol: c.Protocol, Port: c.Port}.String()
+// Key is the connection without its evidence; side and verdict are empty.
+func (c *Connection) Key() edge.Key {
+	return edge.Key{From: c.From, To: c.To, Protocol: c.Protocol, Port: c.Port}
 }
+
+// Edge is the connection as one edge, without side and verdict.
+func (c *Connection) Edge() edge.Edge { return edge.Edge{Key: c.Key(), Evidence: *c.Evidence} }
+
+// String is the connection in one phrase.
+func (c Connection) String() string { return c.Key().String() }
 
 // Touches reports whether a pod of the namespace is at either end.
 func (c Connection) Touches(namespace string) bool {
@@ -97,58 +105,103 @@ type Evidence struct {
 	Connections []Candidate
 	Listed      []Listed // nothing can be learned of these; the same order
 	inv         *inventory.Inventory
+	touching    map[string][]int32 // which Connections have a pod of a namespace
 }
 
 // Candidate is a connection that may be learned.
 type Candidate struct {
 	Connection
+	Denied bool   // these flows were dropped
 	Doubt  Reason // why it is not learned unless a plan accepts it; empty: it is
 	Detail string
 }
 
-// Sort decides for each edge. Forwarded and audited edges between known ends may be learned, and denied ones if a
-// person wants it; all others are listed.
-func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria) (Evidence, error) {
-	settled, merged := edge.NewFold(len(edges)), edge.NewFold(len(edges))
-	for _, e := range edges {
-		if err := settled.Put(inv.Settle(e.Key), &e); err != nil {
-			return Evidence{}, fmt.Errorf("sort edges: %w", err)
-		}
+// edge is the candidate as it was seen.
+func (c *Candidate) edge() edge.Edge {
+	e := c.Connection.Edge()
+	if c.Denied {
+		e.Verdict = flows.Dropped
 	}
-	settled, err := inv.Translate(settled)
-	if err != nil {
-		return Evidence{}, fmt.Errorf("sort edges: %w", err)
+	return e
+}
+
+// Sort decides for each edge. Forwarded and audited edges between known ends may be learned, and denied ones if a
+// person wants it; all others are listed. The edges must not be written to afterwards: their evidence is shared.
+func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria) (Evidence, error) {
+	settled := make([]*edge.Edge, len(edges))
+	for i := range edges {
+		e := &edges[i]
+		if k := inv.Settle(e.Key); k != e.Key {
+			e = &edge.Edge{Key: k, Evidence: e.Evidence}
+		}
+		settled[i] = e
 	}
 	out := Evidence{inv: inv}
-	audited := map[edge.Key]bool{}
-	for _, e := range settled.Edges() {
+	for _, e := range inv.Resolve(edge.Join(settled)) {
 		if reason, detail := out.judge(e); reason != "" {
 			if e.Verdict == flows.Dropped && reason != NoPod {
 				reason, detail = Denied, fmt.Sprintf("%s: %s", reason, detail)
 			}
-			out.Listed = append(out.Listed, Listed{e, reason, detail})
+			out.Listed = append(out.Listed, Listed{*e, reason, detail})
 			continue
 		}
-		k := e.Key
-		k.Side, k.Verdict = "", ""
-		audited[k] = audited[k] || e.Verdict == flows.Audited
-		if e.Verdict == flows.Dropped {
-			k.Verdict = flows.Dropped
-		}
-		if err := merged.Put(k, &e); err != nil {
-			return Evidence{}, fmt.Errorf("sort edges: %w", err)
-		}
+		out.learnable(e)
 	}
-	for _, e := range merged.Edges() {
-		c := Connection{From: e.From, To: e.To, Protocol: e.Protocol, Port: e.Port, Audited: audited[e.Key], Evidence: e}
-		out.Connections = append(out.Connections, Candidate{Connection: c})
-	}
+	out.merge()
 	criteria.doubt(out.Connections, inv, SpanOf(edges))
 	return out, nil
 }
 
+// learnable adds an edge as a candidate of its own.
+func (ev *Evidence) learnable(e *edge.Edge) {
+	c := Connection{From: e.From, To: e.To, Protocol: e.Protocol, Port: e.Port, Audited: e.Verdict == flows.Audited, Evidence: &e.Evidence}
+	ev.Connections = append(ev.Connections, Candidate{Connection: c, Denied: e.Verdict == flows.Dropped})
+}
+
+// merge makes one candidate of those of the same connection, but for what was dropped of it, and notes which
+// namespaces they are of.
+func (ev *Evidence) merge() {
+	all := ev.Connections
+	slices.SortStableFunc(all, func(a, b Candidate) int { // as edges are ordered
+		return cmp.Or(a.Key().Compare(b.Key()), order(a.Denied)-order(b.Denied))
+	})
+	kept := all[:0]
+	for i := range all {
+		c := &all[i]
+		if n := len(kept); n > 0 && kept[n-1].Denied == c.Denied && kept[n-1].Key() == c.Key() {
+			kept[n-1].add(&c.Connection)
+			continue
+		}
+		kept = append(kept, *c)
+	}
+	clear(all[len(kept):])
+	ev.Connections, ev.touching = kept, map[string][]int32{}
+	for i := range kept {
+		from, to := kept[i].From, kept[i].To
+		if from.IsPod() {
+			ev.touching[from.Namespace] = append(ev.touching[from.Namespace], int32(i))
+		}
+		if to.IsPod() && !(from.IsPod() && from.Namespace == to.Namespace) {
+			ev.touching[to.Namespace] = append(ev.touching[to.Namespace], int32(i))
+		}
+	}
+}
+
+func order(last bool) int {
+	if last {
+		return 1
+	}
+	return 0
+}
+
+// add adds what was seen of the same connection.
+func (c *Connection) add(o *Connection) {
+	both := c.Evidence.With(o.Evidence)
+	c.Evidence, c.Audited = &both, c.Audited || o.Audited
+}
+
 // judge says why nothing can be learned of an edge; empty: something can.
-func (ev *Evidence) judge(e edge.Edge) (Reason, string) {
+func (ev *Evidence) judge(e *edge.Edge) (Reason, string) {
 	inv := ev.inv
 	switch {
 	case e.From.Entity == edge.EntityOthers || e.To.Entity == edge.EntityOthers:
@@ -198,18 +251,7 @@ func oneOf(behind []inventory.Backend) string {
 }
 
 // Namespaces are those with a pod at an end of a connection, ordered.
-func (e *Evidence) Namespaces() []string {
-	var names []string
-	for _, c := range e.Connections {
-		for _, end := range []edge.Endpoint{c.From, c.To} {
-			if end.IsPod() {
-				names = append(names, end.Namespace)
-			}
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
+func (ev *Evidence) Namespaces() []string { return slices.Sorted(maps.Keys(ev.touching)) }
 
 // Ends yields both ends of each connection, repeated as they come.
 func Ends(connections []Connection) iter.Seq[edge.Endpoint] {

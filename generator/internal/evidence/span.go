@@ -13,21 +13,21 @@ type Span struct{ First, Last time.Time }
 
 // SpanOf is the span of edges.
 func SpanOf(edges []edge.Edge) (s Span) {
-	for _, e := range edges {
-		s.add(e.Evidence)
+	for i := range edges {
+		s.add(&edges[i].Evidence)
 	}
 	return s
 }
 
 // SpanOfConnections is the span of connections.
 func SpanOfConnections(connections []Connection) (s Span) {
-	for _, c := range connections {
-		s.add(c.Evidence.Evidence)
+	for i := range connections {
+		s.add(connections[i].Evidence)
 	}
 	return s
 }
 
-func (s *Span) add(e edge.Evidence) {
+func (s *Span) add(e *edge.Evidence) {
 	if s.First.IsZero() || e.First.Before(s.First) {
 		s.First = e.First
 	}

@@ -21,7 +21,30 @@ type opened struct {
 // seen to reach. If it was seen to reach several, their edges say all, and the edge to the Service is left out.
 // Without any, the edge stays as it is.
 func (inv *Inventory) Translate(f *edge.Fold) (*edge.Fold, error) {
+	several := false
+	for k := range f.Keys() {
+		several = several || len(inv.Behind(k)) > 1
+	}
+	if !several {
+		return f, nil
+	}
 	edges := f.Edges()
+	all := make([]*edge.Edge, len(edges))
+	for i := range edges {
+		all[i] = &edges[i]
+	}
+	out := edge.NewFold(len(edges))
+	for _, e := range inv.Resolve(all) {
+		if err := out.Put(e.Key, e); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// Resolve does what Translate does with edges, and leaves these as they are. The result is in the order of
+// Key.Compare if they are.
+func (inv *Inventory) Resolve(edges []*edge.Edge) []*edge.Edge {
 	reached := map[opened]map[Backend]edge.Endpoint{}
 	for _, e := range edges {
 		if len(inv.Behind(e.Key)) > 1 {
@@ -29,33 +52,35 @@ func (inv *Inventory) Translate(f *edge.Fold) (*edge.Fold, error) {
 		}
 	}
 	if len(reached) == 0 {
-		return f, nil
+		return edges
 	}
 	for _, e := range edges {
 		if ends := reached[openedBy(e.Key)]; ends != nil && e.Side != flows.SideUnknown {
 			ends[backendOf(e.Key)] = e.To
 		}
 	}
-	out := edge.NewFold(len(edges))
+	var out []*edge.Edge
 	for _, e := range edges {
-		var met []Backend
-		for _, b := range inv.Behind(e.Key) {
-			if end, ok := reached[openedBy(e.Key)][b]; ok {
-				met = append(met, Backend{end, b.Port})
-			}
-		}
-		switch len(met) {
+		switch met := inv.met(e.Key, reached); len(met) {
 		case 0:
+			out = append(out, e)
 		case 1:
-			e.To, e.Port = met[0].End, met[0].Port
-		default:
-			continue
-		}
-		if err := out.Put(e.Key, &e); err != nil {
-			return nil, err
+			k := e.Key
+			k.To, k.Port = met[0].End, met[0].Port
+			out = append(out, &edge.Edge{Key: k, Evidence: e.Evidence})
 		}
 	}
-	return out, nil
+	return edge.Join(out)
+}
+
+// met are the workloads behind a Service that the source of an edge was seen to reach.
+func (inv *Inventory) met(k edge.Key, reached map[opened]map[Backend]edge.Endpoint) (met []Backend) {
+	for _, b := range inv.Behind(k) {
+		if end, ok := reached[openedBy(k)][b]; ok {
+			met = append(met, Backend{end, b.Port})
+		}
+	}
+	return met
 }
 
 func openedBy(k edge.Key) opened { return opened{k.From, k.Protocol, k.Verdict} }

@@ -101,7 +101,7 @@ func TestBounded(t *testing.T) {
 		pod := edge.Endpoint{Kind: "Deployment", Namespace: "shop", Name: fmt.Sprintf("workload-%d", i)}
 		world := edge.Endpoint{Addr: netip.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)})}
 		e := seen(edge.Key{From: world, To: pod, Protocol: "TCP", Port: uint16(i + 1)})
-		c := evidence.Connection{From: world, To: pod, Protocol: "TCP", Port: uint16(i + 1), Evidence: e}
+		c := evidence.Connection{From: world, To: pod, Protocol: "TCP", Port: uint16(i + 1), Evidence: &e.Evidence}
 		n.Connections = append(n.Connections, c)
 		n.Rules = append(n.Rules, proof.Rule{Policy: pod.Name, Path: "spec.ingress[0]", Connections: []evidence.Connection{c}})
 		n.Listed = append(n.Listed, evidence.Listed{Edge: e, Reason: evidence.OneOff, Detail: "x"})
@@ -172,7 +172,7 @@ func named(name string) *proposal.Namespace {
 	} {
 		e := seen(k)
 		e.Names, e.Nodes = edge.Set{name}, edge.Set{name}
-		c := evidence.Connection{From: k.From, To: k.To, Protocol: k.Protocol, Port: k.Port, Evidence: e, Audited: i == 0}
+		c := evidence.Connection{From: k.From, To: k.To, Protocol: k.Protocol, Port: k.Port, Evidence: &e.Evidence, Audited: i == 0}
 		n.Connections = append(n.Connections, c)
 		n.Rules = append(n.Rules, proof.Rule{Policy: name, Path: name, Connections: []evidence.Connection{c}})
 		n.Listed = append(n.Listed, evidence.Listed{Edge: e, Reason: evidence.Rejected, Detail: name})

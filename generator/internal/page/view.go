@@ -176,7 +176,7 @@ func rulesOf(n *proposal.Namespace) map[wire][]string {
 func connectionRows(n *proposal.Namespace) table[row] {
 	rules := rulesOf(n)
 	return cut(n.Connections, func(c *evidence.Connection) row {
-		r := rowOf(wireOf(c), &c.Evidence.Evidence)
+		r := rowOf(wireOf(c), c.Evidence)
 		r.Audited = c.Audited
 		if r.Allowed = rules[wireOf(c)]; len(r.Allowed) == 0 {
 			r.Allowed = []string{tree.BaselineFile}

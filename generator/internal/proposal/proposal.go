@@ -183,8 +183,8 @@ func (in *Input) namespace(name string, existing tree.Files, found *evidence.Evi
 	aged := in.aged(decided.Connections, approved, span)
 	if in.Retire {
 		decided.Connections = slices.DeleteFunc(decided.Connections, func(c evidence.Connection) bool {
-			_, is := approved[c.Evidence.Key]
-			return !is || aged[c.Evidence.Key]
+			_, is := approved[c.Key()]
+			return !is || aged[c.Key()]
 		})
 	}
 	written, err := synth.Write(name, decided.Connections, in.Inventory, sample, dns, in.Widen)
@@ -193,7 +193,7 @@ func (in *Input) namespace(name string, existing tree.Files, found *evidence.Evi
 	}
 	n := &Namespace{Namespace: written, Existing: existing, sample: sample, dns: dns, Listed: decided.Listed, Unused: decided.Unused, Gone: decided.Gone}
 	for _, c := range n.Connections {
-		if aged[c.Evidence.Key] {
+		if aged[c.Key()] {
 			n.Aged = append(n.Aged, c)
 		}
 	}
@@ -235,8 +235,8 @@ func approvedIn(files tree.Files) evidence.Approved {
 func (in *Input) aged(connections []evidence.Connection, approved evidence.Approved, span evidence.Span) map[edge.Key]bool {
 	out := map[edge.Key]bool{}
 	for _, c := range connections {
-		if _, is := approved[c.Evidence.Key]; is && in.RetireAfter > 0 && span.Last.Sub(c.Evidence.Last) > in.RetireAfter {
-			out[c.Evidence.Key] = true
+		if _, is := approved[c.Key()]; is && in.RetireAfter > 0 && span.Last.Sub(c.Evidence.Last) > in.RetireAfter {
+			out[c.Key()] = true
 		}
 	}
 	return out

@@ -37,7 +37,7 @@ func seen(port int, from edge.Endpoint, days ...int) evidence.Connection {
 	for i, day := range days {
 		_ = fold.Add(k, edge.Observation{ID: uint64(i), Time: at(day)}) // it fits
 	}
-	return evidence.Connection{From: k.From, To: k.To, Port: k.Port, Evidence: fold.Edges()[0]}
+	return evidence.Connection{From: k.From, To: k.To, Port: k.Port, Evidence: &fold.Edges()[0].Evidence}
 }
 
 func daily(n int) (days []int) {

@@ -151,7 +151,7 @@ func connection(c evidence.Connection) string {
 	return text
 }
 
-func flowCount(e edge.Edge) string {
+func flowCount(e *edge.Evidence) string {
 	n, estimated := e.Flows.Value()
 	if estimated {
 		return fmt.Sprintf("about %d", n)
@@ -173,7 +173,7 @@ func breaks(c *Change) []string {
 		if l.Reason == evidence.OwnNode || l.Reason == evidence.NoPod {
 			continue // allowed without a rule, or none of a policy's business
 		}
-		out = append(out, fmt.Sprintf("%s, %s, %s flows: %s", code(l.Edge.Key.String()), l.Reason, flowCount(l.Edge), code(l.Detail)))
+		out = append(out, fmt.Sprintf("%s, %s, %s flows: %s", code(l.Edge.Key.String()), l.Reason, flowCount(&l.Edge.Evidence), code(l.Detail)))
 	}
 	return out
 }

@@ -141,7 +141,7 @@ func record(cluster string, n *synth.Namespace, rules []proof.Rule, listed []evi
 	for _, rule := range rules {
 		list, _, _ := strings.Cut(rule.Path, "[")
 		for _, c := range rule.Connections {
-			r.Rules = append(r.Rules, Rule{FileOf(rule.Policy), list, c.Evidence})
+			r.Rules = append(r.Rules, Rule{FileOf(rule.Policy), list, c.Edge()})
 		}
 	}
 	edges, err := json.Marshal([]any{r.Rules, r.Listed})
