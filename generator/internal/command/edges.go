@@ -44,7 +44,10 @@ edge with direction "unknown" and no port.`,
 			if err := errors.Join(oneOf("output", output, "table", "json", "csv"), from.check()); err != nil {
 				return err
 			}
-			inv := inventory.New(nil)
+			inv := inventory.Learning()
+			if from.state != "" { // which does not keep the labels of pods
+				inv = inventory.New(nil)
+			}
 			if dir != "" {
 				var err error
 				if inv, err = inventory.FromDir(dir); err != nil {

@@ -105,7 +105,7 @@ func (w *writing) check() error {
 	if err := w.checkTarget(); err != nil {
 		return err
 	}
-	return w.source.check()
+	return errors.Join(w.source.check(), w.inventory.check(&w.source))
 }
 
 // input is what a proposal is made of, but for what was observed and where.

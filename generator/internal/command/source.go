@@ -89,6 +89,12 @@ func (s *source) readAll(ctx context.Context, inv *inventory.Inventory, told *pr
 	if s.since > 0 {
 		q.Since = time.Now().Add(-s.since)
 	}
+	var options []flows.Option
+	if inv.Learns() {
+		options = append(options, flows.WithLabels())
+	}
+	dialer := s.dialer
+	dialer.Options = options
 	add := func(r *flows.Record) error {
 		told.flow(r)
 		if ctx.Err() != nil {
@@ -97,12 +103,12 @@ func (s *source) readAll(ctx context.Context, inv *inventory.Inventory, told *pr
 		return attribution.Add(r)
 	}
 	for _, addr := range s.hubble {
-		if err := s.dialer.Observe(ctx, addr, q, &stats, add); err != nil {
+		if err := dialer.Observe(ctx, addr, q, &stats, add); err != nil {
 			return nil, stats, err
 		}
 	}
 	for _, f := range s.files {
-		st, err := flows.ReadFile(f, s.maxMalformed, add)
+		st, err := flows.ReadFile(f, s.maxMalformed, add, options...)
 		stats.Add(st)
 		if err != nil {
 			return nil, stats, err
@@ -119,6 +125,9 @@ func (s *source) readAll(ctx context.Context, inv *inventory.Inventory, told *pr
 		return nil, stats, err
 	}
 	stats.Misdated = attribution.Misdated
+	if fold, err = inv.Conclude(fold); err != nil {
+		return nil, stats, err
+	}
 	fold, err = inv.Translate(fold)
 	return fold, stats, err
 }
@@ -153,15 +162,27 @@ type cluster struct {
 
 func (c *cluster) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.dir, "inventory", "", "directory of manifests: the cluster's workloads, pods, namespaces and Services")
-	f.StringVar(&c.kubeconfig, "kubeconfig", "", "read the inventory from this cluster instead (empty, without --inventory: the cluster that this runs in)")
+	f.StringVar(&c.kubeconfig, "kubeconfig", "", "read the inventory from this cluster instead (empty, without --inventory: it is learned from the flows)")
 }
 
+// check finds flags that do not go together.
+func (c *cluster) check(from *source) error {
+	if c.dir == "" && c.kubeconfig == "" && from.state != "" {
+		return errors.New("--state needs --inventory or --kubeconfig: it does not keep the labels of pods, so that nothing can be learned of them from flows that were read before")
+	}
+	return nil
+}
+
+// inventory reads it; if none is given, it learns while the flows are read.
 func (c *cluster) inventory(ctx context.Context) (*inventory.Inventory, error) {
 	if c.dir != "" && c.kubeconfig != "" {
 		return nil, errors.New("give --inventory or --kubeconfig, not both")
 	}
 	if c.dir != "" {
 		return inventory.FromDir(c.dir)
+	}
+	if c.kubeconfig == "" {
+		return inventory.Learning(), nil
 	}
 	client, err := connect(c.kubeconfig)
 	if err != nil {

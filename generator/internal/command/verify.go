@@ -45,7 +45,7 @@ can be judged just as well.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dns, dnsErr := proposal.ParseDNS(service, caches)
-			if err := errors.Join(need(cmd, "policies"), oneOf("output", output, "text", "json"), from.check(), dnsErr); err != nil {
+			if err := errors.Join(need(cmd, "policies"), oneOf("output", output, "text", "json"), from.check(), inv.check(&from), dnsErr); err != nil {
 				return err
 			}
 			report, err := judge(cmd, &from, &inv, policies, minFlows, dns)

@@ -225,10 +225,10 @@ func (ev *Evidence) judge(e *edge.Edge) (Reason, string) {
 		}
 		w := inv.Workload(end)
 		if w == nil {
-			return NoWorkload, fmt.Sprintf("%s is not in the inventory", end)
+			return NoWorkload, inv.Unknown(end)
 		}
 		if w.Selector == nil {
-			return NoSelector, fmt.Sprintf("give the pods of %s a label that outlives a rollout", end)
+			return NoSelector, cmp.Or(w.Advice, fmt.Sprintf("give the pods of %s a label that outlives a rollout", end))
 		}
 	}
 	return "", ""

@@ -26,6 +26,8 @@ type Dialer struct {
 	TLS TLS
 	// Resolver finds the addresses of names; nil: the system's.
 	Resolver *net.Resolver
+	// Options are for all that is received.
+	Options []Option
 }
 
 // Address is one address of an observer.
@@ -126,5 +128,5 @@ func (d *Dialer) Open(ctx context.Context, a Address, q Query) (_ *Stream, err e
 	if err != nil {
 		return nil, fmt.Errorf("get flows from observer %s: %w", a, err)
 	}
-	return &Stream{address: a, conn: conn, flows: stream}, nil
+	return &Stream{address: a, conn: conn, flows: stream, options: d.Options}, nil
 }

@@ -35,10 +35,17 @@ type decoder struct {
 	names     map[string]string
 	addresses map[string]netip.Addr
 	weight    uint64 // connections that the last record stands for
+	labels    bool   // also of pods whose workload is known
+	list      []byte // of the labels that are being read
+	lists     map[string][]string
 }
 
-func newDecoder() *decoder {
-	return &decoder{names: map[string]string{}, addresses: map[string]netip.Addr{}}
+func newDecoder(options ...Option) *decoder {
+	d := &decoder{names: map[string]string{}, addresses: map[string]netip.Addr{}, lists: map[string][]string{}}
+	for _, o := range options {
+		o(d)
+	}
+	return d
 }
 
 // loss is an observer's report that it lost flows.
@@ -197,8 +204,8 @@ func (d *decoder) endpoint(v, service *fastjson.Value, e *Endpoint) {
 			e.Kind, e.Workload = d.text(w.Get("kind")), d.text(w.Get("name"))
 		}
 	}
-	if e.Workload == "" {
-		e.setLabels(d.texts(v.Get("labels")))
+	if e.Workload == "" || d.labels {
+		e.setLabels(d.labelList(v.Get("labels")))
 	}
 }
 

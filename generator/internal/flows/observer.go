@@ -45,6 +45,7 @@ type Stream struct {
 	address Address
 	conn    *grpc.ClientConn
 	flows   grpc.ClientStream
+	options []Option
 }
 
 // Receive gives each flow to each until the observer has no more, or ctx ends, with which the stream was
@@ -52,7 +53,7 @@ type Stream struct {
 // call only.
 func (s *Stream) Receive(ctx context.Context, stats *Stats, each func(*Record) error) error {
 	var (
-		d       = newDecoder()
+		d       = newDecoder(s.options...)
 		message []byte
 		rec     Record
 	)

@@ -38,7 +38,7 @@ type line struct {
 }
 
 // startPipeline reads from r until its end, an error or stop. Reading can still wait for r when nobody wants more.
-func startPipeline(r *bufio.Reader) *pipeline {
+func startPipeline(r *bufio.Reader, options ...Option) *pipeline {
 	workers := min(runtime.GOMAXPROCS(0), maxWorkers)
 	count := 2 * (workers + 1)
 	p := &pipeline{
@@ -48,7 +48,7 @@ func startPipeline(r *bufio.Reader) *pipeline {
 		p.free <- &batch{ready: make(chan struct{}, 1)}
 	}
 	for range workers {
-		go p.decode()
+		go p.decode(newDecoder(options...))
 	}
 	go p.read(r)
 	return p
@@ -93,8 +93,7 @@ func (b *batch) fill(r *bufio.Reader, number int, buf *[]byte) {
 	}
 }
 
-func (p *pipeline) decode() {
-	d := newDecoder()
+func (p *pipeline) decode(d *decoder) {
 	for b := range p.work {
 		start := 0
 		for i := range b.lines {

@@ -18,27 +18,27 @@ const maxLine = 1 << 20
 // ReadFile reads the flows of a file of JSON lines, gzipped or not; "-" is standard input. It is an
 // error when more than maxMalformed lines cannot be read: then it is not a file of flows. The
 // Record given to each is valid during the call only.
-func ReadFile(path string, maxMalformed uint64, each func(*Record) error) (Stats, error) {
+func ReadFile(path string, maxMalformed uint64, each func(*Record) error, options ...Option) (Stats, error) {
 	if path == "-" {
-		return Read(os.Stdin, "standard input", maxMalformed, each)
+		return Read(os.Stdin, "standard input", maxMalformed, each, options...)
 	}
 	f, err := os.Open(path)
 	if err != nil {
 		return Stats{}, fmt.Errorf("open flows: %w", err)
 	}
 	defer f.Close()
-	return Read(f, path, maxMalformed, each)
+	return Read(f, path, maxMalformed, each, options...)
 }
 
 // Read reads flows as ReadFile does; name stands for the stream in messages.
-func Read(in io.Reader, name string, maxMalformed uint64, each func(*Record) error) (Stats, error) {
+func Read(in io.Reader, name string, maxMalformed uint64, each func(*Record) error, options ...Option) (Stats, error) {
 	r, err := unzip(bufio.NewReaderSize(in, 1<<18))
 	if err != nil {
 		return Stats{}, fmt.Errorf("read flows from %s: %w", name, explain(err))
 	}
 	var stats Stats
 	number := 0
-	err = startPipeline(r).each(func(b *batch) error {
+	err = startPipeline(r, options...).each(func(b *batch) error {
 		for i := range b.lines {
 			number = b.first + i
 			if err := stats.takeLine(&b.lines[i], name, number, maxMalformed, each); err != nil {

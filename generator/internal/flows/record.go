@@ -67,7 +67,7 @@ type Endpoint struct {
 	Namespace, Pod string
 	// Kind and Workload are the pod's owner as the observer knew it, e.g. Deployment, api. Empty: not known.
 	Kind, Workload string
-	// Labels as "source:key=value"; read only when Workload is empty.
+	// Labels as "source:key=value", which nobody may change; read only when Workload is empty, or WithLabels.
 	Labels []string
 	// Entity is the observer's word for an address that is no pod: world, host, remote-node,
 	// kube-apiserver, … Empty: not known.

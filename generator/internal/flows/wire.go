@@ -216,8 +216,8 @@ func (d *decoder) wireEnd(w *wireEnd, e *Endpoint) {
 		e.Namespace = d.intern(w.namespace)
 		e.Kind, e.Workload = d.intern(w.kind), d.intern(w.workload)
 	}
-	if e.Workload == "" {
-		e.setLabels(d.strings(w.labels))
+	if e.Workload == "" || d.labels {
+		e.setLabels(d.wireLabels(w.labels))
 	}
 	if e.Service = d.intern(w.service); e.Service != "" {
 		e.ServiceNamespace = d.intern(w.serviceNamespace)

@@ -93,6 +93,9 @@ func (inv *Inventory) nodeEnd(e *flows.Endpoint, r *flows.Record) edge.Endpoint 
 }
 
 func (inv *Inventory) podEnd(e *flows.Endpoint, r *flows.Record) edge.Endpoint {
+	if inv.learner != nil {
+		return inv.learner.end(e)
+	}
 	name := types.NamespacedName{Namespace: e.Namespace, Name: e.Pod}
 	ref, known := inv.owner[name]
 	switch {

@@ -42,6 +42,10 @@ type Workload struct {
 	// Schedule is when a CronJob runs; nil: the workload is no CronJob.
 	Schedule *Schedule
 
+	// Advice is why a workload that was learned from flows has no selector, and what to do. Empty: it has one, or it was
+	// made of objects.
+	Advice string
+
 	selects labels.Selector // Selector, compiled; nil when there is none, or it is not valid
 }
 
@@ -61,7 +65,7 @@ func (w *Workload) Endpoint() edge.Endpoint {
 // identity of their own and policies do not select them.
 func (w *Workload) HostNetwork() bool { return w.Template.Spec.HostNetwork }
 
-// Inventory is immutable after it was made.
+// Inventory is immutable after it was made; one that learns, once it was concluded.
 type Inventory struct {
 	workloads  map[edge.Endpoint]*Workload
 	selecting  map[string][]*Workload // those with a selector, by namespace
@@ -76,6 +80,8 @@ type Inventory struct {
 	daemonSets map[types.NamespacedName]*appsv1.DaemonSet
 	known      map[string]bool // namespaces of any object
 	taken      int64           // when it was, in nanoseconds since 1970; forever: not known
+	learner    *learner        // nil: the inventory does not learn (any more)
+	learned    *Learned        // nil: it was made of objects
 }
 
 // FromDir reads the objects of a directory of manifests, such as the output of

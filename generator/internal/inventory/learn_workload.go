@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inventory
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
+)
+
+// maxName bounds the names of workloads that are learned, so that a policy's name has room for the kind, too.
+const maxName = 180
+
+// Learned says what an inventory knows from flows alone.
+type Learned struct {
+	Namespaces, Workloads int
+	// Derived are workloads that no flow names: pods' names and labels do.
+	Derived int
+	// Crowded are namespaces with too many kinds of pods: none of them is learned. Invalid are, of those with labels that
+	// no pod can have, the first. Foreign is of how many kinds of pods the cluster is another one. Ordered.
+	Crowded, Invalid []string
+	Foreign          int
+}
+
+// Learned says what was learned; nil: the inventory was made of objects.
+func (inv *Inventory) Learned() *Learned { return inv.learned }
+
+// Conclude makes the workloads of an inventory that learns, and names the ends of all edges by them. Of any other
+// inventory the fold is what it was. It is called once; it is an error if the flows name more than can be learned.
+func (inv *Inventory) Conclude(f *edge.Fold) (*edge.Fold, error) {
+	l := inv.learner
+	if l == nil {
+		return f, nil
+	}
+	if l.err != nil {
+		return nil, l.err
+	}
+	inv.learner, inv.learned = nil, &Learned{Invalid: l.invalid}
+	l.conclude(inv)
+	edges := f.Edges()
+	out := edge.NewFold(max(len(edges), 1))
+	for _, e := range edges {
+		k := e.Key
+		k.From, k.To = inv.final(l, k.From), inv.final(l, k.To)
+		if err := out.Put(k, &e); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// Unknown says why there is no workload for an end that is a pod, and what to do.
+func (inv *Inventory) Unknown(e edge.Endpoint) string {
+	switch l := inv.learned; {
+	case l == nil:
+		return fmt.Sprintf("%s is not in the inventory", e)
+	case slices.Contains(l.Crowded, e.Namespace):
+		return fmt.Sprintf("the pods of namespace %s have more than %d different sets of labels: give --inventory or --kubeconfig", e.Namespace, maxAlike)
+	}
+	return fmt.Sprintf("flows do not say what labels %s has, or it is of another cluster: give --inventory or --kubeconfig", e)
+}
+
+// final is the workload of an end that was folded while the inventory learned.
+func (inv *Inventory) final(l *learner, e edge.Endpoint) edge.Endpoint {
+	if e.IsPod() && l.crowded(e.Namespace) {
+		return edge.Endpoint{Kind: "Pod", Namespace: e.Namespace, Name: "*"}
+	}
+	return inv.settle(e)
+}
+
+// conclude gives each kind of pods to its workload.
+func (l *learner) conclude(inv *Inventory) {
+	home := l.home()
+	byName, named := l.saidByName(home), map[edge.Endpoint]bool{}
+	for _, key := range slices.Sorted(maps.Keys(l.alike)) {
+		a := l.alike[key]
+		if l.crowded(a.namespace) {
+			continue
+		}
+		id := types.NamespacedName{Namespace: a.namespace, Name: a.id}
+		if a.isForeign(home) {
+			inv.learned.Foreign++
+			inv.owner[id] = edge.Endpoint{Kind: "Pod", Namespace: a.namespace, Name: a.pods[0]}
+			continue
+		}
+		end, advice := a.workload(byName)
+		inv.owner[id] = end
+		inv.learn(end, a, advice)
+		named[end] = named[end] || len(a.said) > 0
+	}
+	for _, is := range named {
+		if !is {
+			inv.learned.Derived++
+		}
+	}
+	for end := range l.bare {
+		if !l.crowded(end.Namespace) && inv.workloads[end] == nil {
+			inv.workloads[end] = &Workload{Kind: end.Kind, Namespace: end.Namespace, Name: end.Name, Advice: "flows do not say what labels its pods have: give --inventory or --kubeconfig"}
+		}
+	}
+	for namespace := range l.namespaces {
+		if l.crowded(namespace) {
+			inv.learned.Crowded = append(inv.learned.Crowded, namespace)
+		}
+		inv.known[namespace] = true
+		inv.namespaces = append(inv.namespaces, &corev1.Namespace{
+			ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{corev1.LabelMetadataName: namespace}},
+		})
+	}
+	slices.Sort(inv.learned.Crowded)
+	slices.SortFunc(inv.namespaces, func(a, b *corev1.Namespace) int { return cmp.Compare(a.Name, b.Name) })
+	inv.selectLearned()
+	inv.learned.Namespaces, inv.learned.Workloads = len(inv.namespaces), len(inv.workloads)
+}
+
+// home is the cluster that the flows are of: the one of most kinds of pods.
+func (l *learner) home() string {
+	count := map[string]int{}
+	for _, a := range l.alike {
+		count[a.cluster]++
+	}
+	delete(count, "") // not known
+	home := ""
+	for _, cluster := range slices.Sorted(maps.Keys(count)) {
+		if home == "" || count[cluster] > count[home] {
+			home = cluster
+		}
+	}
+	return home
+}
+
+func (a *alike) isForeign(home string) bool { return a.cluster != "" && a.cluster != home }
+
+// name is a workload's without its kind.
+type name struct{ namespace, name string }
+
+// saidByName are the workloads that flows name.
+func (l *learner) saidByName(home string) map[name]claims {
+	out := map[name]claims{}
+	for _, a := range l.alike {
+		if len(a.said) == 1 && !a.isForeign(home) {
+			n := name{a.namespace, a.said[0].Name}
+			c := out[n]
+			c.add(a.said[0])
+			out[n] = c
+		}
+	}
+	return out
+}
+
+// workload is whose the pods are. Where that cannot be told, it is a pod in place of them, with advice.
+func (a *alike) workload(byName map[name]claims) (end edge.Endpoint, advice string) {
+	all := a.said
+	if len(all) == 0 {
+		all = a.derived
+	}
+	if len(all) == 1 {
+		end = all[0]
+		if said := byName[name{end.Namespace, end.Name}]; len(a.said) == 0 && end.Kind == unnamed && len(said) == 1 {
+			end = said[0]
+		}
+		return end, ""
+	}
+	end = edge.Endpoint{Kind: "Pod", Namespace: a.namespace, Name: a.pods[0]}
+	return end, fmt.Sprintf("pods of %s and of %s have the same labels (%s), so that flows do not tell them apart: give each a label of its own, or give --inventory or --kubeconfig", all[0], all[1], text(a.labels))
+}
+
+// learn adds pods to their workload.
+func (inv *Inventory) learn(end edge.Endpoint, a *alike, advice string) {
+	w := inv.workloads[end]
+	if w == nil {
+		w = &Workload{Kind: end.Kind, Namespace: end.Namespace, Name: end.Name}
+		w.Template.Labels = maps.Clone(a.labels)
+		inv.workloads[end] = w
+	}
+	w.Advice = cmp.Or(w.Advice, advice)
+	maps.DeleteFunc(w.Template.Labels, func(k, v string) bool { had, is := a.labels[k]; return !is || had != v })
+	for _, pod := range a.pods {
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: pod, Labels: a.labels}}
+		if inv.pods[nameOf(p)] != nil { // it had other labels at another time
+			p.Name += a.id
+		}
+		inv.pods[nameOf(p)] = p
+		w.Pods = append(w.Pods, p)
+	}
+}
+
+// selectLearned makes the selectors: the labels that all pods of a workload have, if no other pod that was seen has them.
+func (inv *Inventory) selectLearned() {
+	byNamespace := map[string][]*Workload{}
+	for _, w := range inv.workloads {
+		byNamespace[w.Namespace] = append(byNamespace[w.Namespace], w)
+	}
+	for _, w := range inv.Workloads() {
+		slices.SortFunc(w.Pods, func(a, b *corev1.Pod) int { return cmp.Compare(a.Name, b.Name) })
+		w.selectAmong(byNamespace[w.Namespace])
+		if w.compile(); w.selects != nil {
+			inv.selecting[w.Namespace] = append(inv.selecting[w.Namespace], w)
+		}
+	}
+}
+
+// selectAmong makes the selector of a workload that was learned; others are those of its namespace.
+func (w *Workload) selectAmong(others []*Workload) {
+	if w.Advice != "" {
+		return
+	}
+	if problems := validation.IsDNS1123Subdomain(w.Name); len(problems) > 0 || len(w.Name) > maxName {
+		w.Advice = "its name cannot be that of a policy: give --inventory or --kubeconfig"
+		return
+	}
+	if len(w.Template.Labels) == 0 {
+		w.Advice = "its pods have no label in common: give it one, or give --inventory or --kubeconfig"
+		return
+	}
+	lasting := maps.Clone(w.Template.Labels)
+	maps.DeleteFunc(lasting, func(k, _ string) bool { return slices.Contains(versions, k) })
+	var also *Workload
+	for _, set := range []map[string]string{lasting, w.Template.Labels} {
+		if len(set) == 0 {
+			continue
+		}
+		if also = alsoSelected(set, w, others); also == nil {
+			w.Selector = &metav1.LabelSelector{MatchLabels: set}
+			return
+		}
+	}
+	w.Advice = fmt.Sprintf("the labels of its pods (%s) select pods of %s, too: give its pods a label of their own, or give --inventory or --kubeconfig", text(w.Template.Labels), also.Endpoint())
+}
+
+// alsoSelected is the first other workload with a pod that has these labels; nil: there is none.
+func alsoSelected(set map[string]string, w *Workload, others []*Workload) (found *Workload) {
+	selector := labels.SelectorFromSet(set)
+	for _, o := range others {
+		if o == w || found != nil && found.Endpoint().Compare(o.Endpoint()) < 0 {
+			continue
+		}
+		if slices.ContainsFunc(o.Pods, func(p *corev1.Pod) bool { return selector.Matches(labels.Set(p.Labels)) }) {
+			found = o
+		}
+	}
+	return found
+}
+
+// text is a set of labels for people.
+func text(set map[string]string) string {
+	return strings.ReplaceAll(labels.Set(set).String(), ",", ", ")
+}
