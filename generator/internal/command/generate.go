@@ -153,6 +153,7 @@ func notices(errOut io.Writer, p *proposal.Proposal) {
 		fmt.Fprintf(errOut, "%s: left out, because no connection was learned: default-deny alone would isolate all of its pods\n", n.Name)
 	}
 	for _, n := range p.Namespaces {
+		foreign(errOut, n.Name+": ", notInGit, n.Report)
 		fmt.Fprintf(errOut, "%s: %s\n", n.Name, printable(n.Readiness.Summary()))
 		if silent := n.Readiness.Silent(); len(silent) > 0 {
 			fmt.Fprintf(errOut, "%s: no connection was learned of %s: once enforced, the baseline isolates what was silent\n", n.Name, printable(wording.Some(silent)))
@@ -163,6 +164,25 @@ func notices(errOut io.Writer, p *proposal.Proposal) {
 		for _, u := range n.Unused {
 			fmt.Fprintf(errOut, "%s: %s speaks of no connection: %s\n", n.Name, plan.File, printable(u))
 		}
+	}
+}
+
+const notInGit = "in the cluster and not in Git"
+
+// foreign names the policies that the cluster has beside those that were judged, and what they make impossible. where says
+// so of one.
+func foreign(out io.Writer, prefix, where string, r *proof.Report) {
+	for _, f := range r.Foreign {
+		fmt.Fprintf(out, "%s%s is %s; it %s\n", prefix, f.Policy, where, strings.Join(f.Words(printable), "; "))
+	}
+	if r.ForeignOmitted > 0 {
+		fmt.Fprintf(out, "%s%d more policies are %s; they were not judged\n", prefix, r.ForeignOmitted, where)
+	}
+	for _, b := range r.Blocked {
+		fmt.Fprintf(out, "%sstays impossible: %s; its %s is denied by %s, %s\n", prefix, printable(b.Connection), strings.ToLower(b.Direction), strings.Join(b.By, ", "), where)
+	}
+	if r.BlockedOmitted > 0 {
+		fmt.Fprintf(out, "%s%d more connections stay impossible\n", prefix, r.BlockedOmitted)
 	}
 }
 
@@ -209,7 +229,7 @@ Nothing is written unless it is proven: every accepted connection is allowed, an
 rule, peer or port breaks one. Denied flows, flows of unknown direction, and flows of workloads
 that are not in the inventory are listed in evidence.json and never learned. The same flows give
 the same bytes. What a person wrote into the files of the directory stays, to the byte.`,
-		Example: `  kubectl get ns,svc,deploy,rs,sts,ds,job,cj,pod,node -A -o yaml > dump/all.yaml
+		Example: `  kubectl get ns,svc,deploy,rs,sts,ds,job,cj,pod,node,netpol -A -o yaml > dump/all.yaml
   hubble observe -o json --since 24h > flows.json
   bulkhead generate --flows flows.json --inventory dump --cluster prod --out policies
   bulkhead generate --hubble localhost:4245 --kubeconfig ~/.kube/config --cluster prod --out policies -n shop`,

@@ -37,7 +37,8 @@ func verify() *cobra.Command {
   - every accepted connection is allowed: those that are seen often enough and not odd, and those that
     a plan.yaml in the directory accepts, without those that it rejects;
   - removing any rule, peer or port breaks an observed connection (the baseline aside);
-  - what is allowed beyond what was seen is counted and listed.
+  - what is allowed beyond what was seen is counted and listed;
+  - other policies of the inventory, which allow more in these namespaces or deny a connection, are named.
 The exit status is 1 when the first or the second does not hold. Policies written by hand
 can be judged just as well.`,
 		Example: `  bulkhead verify --flows flows.json --inventory dump --policies policies
@@ -113,7 +114,12 @@ func judge(cmd *cobra.Command, from *source, in *cluster, dir string, minFlows u
 	if err != nil {
 		return nil, err
 	}
-	return proof.Prove(policies, connections, inv.Sample(), dns.Targets(inv))
+	sample, targets := inv.Sample(), dns.Targets(inv)
+	report, err := proof.Prove(policies, connections, sample, targets)
+	if err != nil {
+		return nil, err
+	}
+	return report, report.Meet(inv, nil, policies, connections, sample, targets)
 }
 
 // readPlans finds the plans in a directory and below it; each is of the namespace that its own directory is named after.
@@ -141,6 +147,7 @@ func readPlans(dir string) (map[string]*plan.Plan, error) {
 
 func printReport(out io.Writer, r *proof.Report) {
 	fmt.Fprintf(out, "%d policies, %d connections\n", r.Policies, r.Connections)
+	foreign(out, "", "in the cluster and not among these", r)
 	for _, b := range r.Broken {
 		fmt.Fprintf(out, "not allowed: %s (%s)\n", printable(b.Connection), b.Reason)
 	}

@@ -33,13 +33,10 @@ func FromCluster(ctx context.Context, client kubernetes.Interface) (*Inventory, 
 	return At(taken, objects), nil
 }
 
-// WithPolicies reads the objects of the inventory and all policies from an API server, page by page. A
-// cluster without the kind ClusterNetworkPolicy is as good as one that has none.
+// WithPolicies reads the objects of the inventory and ClusterNetworkPolicies from an API server, page by page. A cluster
+// without that kind is as good as one that has none of them.
 func WithPolicies(ctx context.Context, client kubernetes.Interface) ([]runtime.Object, error) {
 	return read(ctx, append(listers(ctx, client),
-		lister{"networkpolicies", func(o metav1.ListOptions) (runtime.Object, error) {
-			return client.NetworkingV1().NetworkPolicies("").List(ctx, o)
-		}},
 		lister{"clusternetworkpolicies", func(o metav1.ListOptions) (runtime.Object, error) { return clusterPolicies(ctx, client, o) }},
 	))
 }
@@ -77,6 +74,9 @@ func listers(ctx context.Context, client kubernetes.Interface) []lister {
 		{"daemonsets", func(o metav1.ListOptions) (runtime.Object, error) { return apps.DaemonSets("").List(ctx, o) }},
 		{"jobs", func(o metav1.ListOptions) (runtime.Object, error) { return batch.Jobs("").List(ctx, o) }},
 		{"cronjobs", func(o metav1.ListOptions) (runtime.Object, error) { return batch.CronJobs("").List(ctx, o) }},
+		{"networkpolicies", func(o metav1.ListOptions) (runtime.Object, error) {
+			return client.NetworkingV1().NetworkPolicies("").List(ctx, o)
+		}},
 	}
 }
 

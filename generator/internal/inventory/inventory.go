@@ -16,6 +16,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -78,6 +79,7 @@ type Inventory struct {
 	namespaces []*corev1.Namespace
 	byName     map[types.NamespacedName]*corev1.Service
 	daemonSets map[types.NamespacedName]*appsv1.DaemonSet
+	policies   policies
 	known      map[string]bool // namespaces of any object
 	taken      int64           // when it was, in nanoseconds since 1970; forever: not known
 	learner    *learner        // nil: the inventory does not learn (any more)
@@ -85,7 +87,7 @@ type Inventory struct {
 }
 
 // FromDir reads the objects of a directory of manifests, such as the output of
-// `kubectl get ns,svc,endpointslice,deploy,rs,sts,ds,job,cj,pod,node -A -o yaml`. A cluster's Git manifests
+// `kubectl get ns,svc,endpointslice,deploy,rs,sts,ds,job,cj,pod,node,netpol -A -o yaml`. A cluster's Git manifests
 // will do too.
 func FromDir(dir string) (*Inventory, error) {
 	set, err := manifest.Load([]string{dir}, nil, manifest.Lenient)
@@ -125,6 +127,7 @@ func build(objects []runtime.Object, taken int64) *Inventory {
 		nodes:      map[netip.Addr]string{},
 		byName:     map[types.NamespacedName]*corev1.Service{},
 		daemonSets: map[types.NamespacedName]*appsv1.DaemonSet{},
+		policies:   policies{},
 		known:      map[string]bool{},
 	}
 	for _, o := range objects {
@@ -134,6 +137,7 @@ func build(objects []runtime.Object, taken int64) *Inventory {
 		inv.place(p)
 	}
 	inv.history.settle()
+	inv.policies.settle()
 	byNamespace := map[string][]*Workload{}
 	for _, w := range inv.workloads {
 		byNamespace[w.Namespace] = append(byNamespace[w.Namespace], w)
@@ -169,6 +173,8 @@ func (inv *Inventory) add(object runtime.Object) {
 		inv.services.addSlice(o)
 	case *corev1.Node:
 		inv.addNode(o)
+	case *networkingv1.NetworkPolicy:
+		inv.policies.add(o)
 	case *appsv1.Deployment:
 		inv.addWorkload("Deployment", o, o.Spec.Selector, o.Spec.Template)
 	case *appsv1.StatefulSet:

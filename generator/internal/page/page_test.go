@@ -137,6 +137,29 @@ func TestNamespaceCalledIndex(t *testing.T) {
 	}
 }
 
+// TestForeign: a policy that is not in Git is at the top, and what it does has a section of its own.
+func TestForeign(t *testing.T) {
+	n := named("x")
+	n.Report.Foreign = []proof.Foreign{{Policy: "NetworkPolicy shop/allow-all", AllIn: []string{"Deployment shop/api"}}, {Policy: "NetworkPolicy shop/old"}}
+	n.Report.Blocked = []proof.Blocked{{Connection: "a → b", Direction: "Egress", By: []string{"NetworkPolicy data/isolate"}}}
+	read := func() string {
+		return textOf(parse(t, pagesOf(t, &proposal.Proposal{Cluster: "prod", Namespaces: []*proposal.Namespace{n}}, &flows.Stats{})["shop.html"]))
+	}
+	text := read()
+	for _, want := range []string{
+		"policies of the cluster that are not in Git 2", "NetworkPolicy shop/allow-all opens all lets everything in to 1 workloads (Deployment shop/api)",
+		"NetworkPolicy shop/old opens nothing beyond", "a → b: its egress is denied by NetworkPolicy data/isolate",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	n.Report.Foreign, n.Report.Blocked = nil, nil
+	if strings.Contains(read(), "not in Git") {
+		t.Error("it speaks of policies that are not in Git, and there is none")
+	}
+}
+
 // seen is an edge that was seen twice.
 func seen(k edge.Key) edge.Edge {
 	f := edge.NewFold(1)
@@ -163,6 +186,11 @@ func named(name string) *proposal.Namespace {
 				Count: 1, Pairs: []proof.Unseen{{From: name, To: name, Protocol: corev1.Protocol("TCP"), Ports: name}},
 				Open: []proof.Open{{Workload: name}}, Future: []proof.Future{{Rule: name, Pods: name, Ports: name}}, Ranges: []proof.Range{{Rule: name, Range: name}},
 			},
+			Foreign: []proof.Foreign{{
+				Policy: name, AllIn: []string{name}, AllOut: []string{name}, Count: 1, Pairs: 1, Fault: name,
+				Examples: []proof.Unseen{{From: name, To: name, Ports: name}},
+			}, {Policy: name, Future: []proof.Future{{Pods: name}}, Ranges: []proof.Range{{Range: name}}}},
+			Blocked: []proof.Blocked{{Connection: name, Direction: "Ingress", By: []string{name}}},
 		},
 	}
 	for i, k := range []edge.Key{

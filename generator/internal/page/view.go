@@ -60,6 +60,7 @@ type namespace struct {
 	Unseen             table[workload]
 	Listed             []reason
 	Excess             excess
+	Foreign            foreign
 	Unused             table[line] // decisions of the plan
 	Input              input
 }
@@ -134,7 +135,7 @@ func view(cluster string, n *proposal.Namespace, in input) namespace {
 		Ready: n.Readiness.Ready, Summary: line(n.Readiness.Summary()), Why: lines(why(n.Readiness)), Days: n.Readiness.Days,
 		PlanFile: printable(tree.Dir(cluster, n.Name) + "/" + plan.File), PlanHead: planHead,
 		Questions: ask(n.Listed), Connections: connectionRows(n), Unseen: cut(n.Readiness.Workloads, workloadRow),
-		Listed: byReason(n.Listed), Excess: excessOf(n.Report), Unused: lines(n.Unused), Input: in,
+		Listed: byReason(n.Listed), Excess: excessOf(n.Report), Foreign: foreignOf(n.Report), Unused: lines(n.Unused), Input: in,
 	}
 	span := evidence.SpanOfConnections(n.Connections)
 	v.First, v.Last = stamp(span.First), stamp(span.Last)

@@ -41,6 +41,13 @@ type Report struct {
 	// Strays are pods that were left out of the proof, because the selector of their own workload does not
 	// select them: of the namespaces that were judged, and of those that they talk to.
 	Strays []string `json:"strays"`
+	// Foreign are the policies that the cluster has in the namespaces that were judged, and Git has not: those that open
+	// the most first. Beyond 100, those that look harmless are only counted. See Meet.
+	Foreign        []Foreign `json:"foreign"`
+	ForeignOmitted int       `json:"foreignOmitted,omitempty"`
+	// Blocked are the connections that foreign policies make impossible.
+	Blocked        []Blocked `json:"blocked"`
+	BlockedOmitted int       `json:"blockedOmitted,omitempty"` // beyond the first 1000
 	// Rules are those that allow a connection, but the baseline's, in the order of the policies, ingress before
 	// egress, and by index.
 	Rules []Rule `json:"-"`
@@ -100,6 +107,7 @@ func (j *judge) report(connections []*evidence.Connection, broken []Broken) *Rep
 		Connections: len(connections), Policies: len(j.policies), Broken: broken,
 		Surplus: j.surplus(), Shadowed: j.shadowed(), SelectsNothing: j.idle(),
 		Excess: j.excess(connections), Strays: j.strays(connections), Rules: j.explain(),
+		Foreign: []Foreign{}, Blocked: []Blocked{},
 	}
 	r.Proven = len(r.Broken) == 0 && len(r.Surplus) == 0
 	return r

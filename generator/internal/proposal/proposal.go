@@ -6,6 +6,7 @@ package proposal
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -64,6 +65,7 @@ type Namespace struct {
 	// Readiness says how completely it was observed.
 	Readiness *readiness.Report
 	Report    *proof.Report // of the generated policies; always proven
+	inv       *inventory.Inventory
 	sample    *inventory.Sample
 	dns       baseline.DNSTargets
 }
@@ -191,7 +193,7 @@ func (in *Input) namespace(name string, existing tree.Files, found *evidence.Evi
 	if err != nil {
 		return nil, fmt.Errorf("write policies of namespace %s: %w", name, err)
 	}
-	n := &Namespace{Namespace: written, Existing: existing, sample: sample, dns: dns, Listed: decided.Listed, Unused: decided.Unused, Gone: decided.Gone}
+	n := &Namespace{Namespace: written, Existing: existing, inv: in.Inventory, sample: sample, dns: dns, Listed: decided.Listed, Unused: decided.Unused, Gone: decided.Gone}
 	for _, c := range n.Connections {
 		if aged[c.Key()] {
 			n.Aged = append(n.Aged, c)
@@ -201,7 +203,7 @@ func (in *Input) namespace(name string, existing tree.Files, found *evidence.Evi
 	if err := n.prove(); err != nil {
 		return nil, err
 	}
-	n.Files, err = tree.Render(in.Cluster, written, n.Rules, n.Listed, in.Loss)
+	n.Files, err = tree.Render(in.Cluster, written, n.Rules, n.Listed, n.Report.Foreign, in.Loss)
 	return n, err
 }
 
@@ -253,6 +255,20 @@ func (n *Namespace) prove() error {
 		return &NotProvenError{n.Name, n.Report}
 	}
 	n.Rules = n.Report.Rules
+	var git []*networkingv1.NetworkPolicy
+	if len(n.inv.Foreign(n.Name, nil)) > 0 {
+		if git, err = policiesIn(n.Name, n.Existing); err != nil {
+			return err
+		}
+	}
+	return n.meet(n.Report, git, n.All())
+}
+
+// meet says what policies do that the cluster has beside those of Git.
+func (n *Namespace) meet(r *proof.Report, git, policies []*networkingv1.NetworkPolicy) error {
+	if err := r.Meet(n.inv, git, policies, n.Connections, n.sample, n.dns); err != nil {
+		return fmt.Errorf("policies of namespace %s: %w", n.Name, err)
+	}
 	return nil
 }
 
@@ -266,31 +282,40 @@ func namespaces(asked []string, found *evidence.Evidence) []string {
 
 // ProveFinal judges the files as they will be in the repository, with what people changed in them.
 func (n *Namespace) ProveFinal(files tree.Files) (*proof.Report, error) {
-	var policies []*networkingv1.NetworkPolicy
-	for name, content := range files {
-		if !isPolicyFile(name) {
-			continue
-		}
-		objects, err := manifest.Parse(name, content, manifest.Strict)
-		if err != nil {
-			return nil, fmt.Errorf("policies of namespace %s: %w", n.Name, err)
-		}
-		found, err := proof.Policies(objects)
-		if err != nil {
-			return nil, fmt.Errorf("policies of namespace %s, %s: %w", n.Name, name, err)
-		}
-		for _, p := range found {
-			if p.Namespace == "" { // the kustomization gives it
-				p.Namespace = n.Name
-			}
-		}
-		policies = append(policies, found...)
+	policies, err := policiesIn(n.Name, files)
+	if err != nil {
+		return nil, err
 	}
 	report, err := proof.Prove(policies, n.Connections, n.sample, n.dns)
 	if err != nil {
 		return nil, fmt.Errorf("policies of namespace %s: %w", n.Name, err)
 	}
-	return report, nil
+	return report, n.meet(report, nil, policies)
+}
+
+// policiesIn are those of a namespace's files.
+func policiesIn(namespace string, files tree.Files) ([]*networkingv1.NetworkPolicy, error) {
+	var policies []*networkingv1.NetworkPolicy
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if !isPolicyFile(name) {
+			continue
+		}
+		objects, err := manifest.Parse(name, files[name], manifest.Strict)
+		if err != nil {
+			return nil, fmt.Errorf("policies of namespace %s: %w", namespace, err)
+		}
+		found, err := proof.Policies(objects)
+		if err != nil {
+			return nil, fmt.Errorf("policies of namespace %s, %s: %w", namespace, name, err)
+		}
+		for _, p := range found {
+			if p.Namespace == "" { // the kustomization gives it
+				p.Namespace = namespace
+			}
+		}
+		policies = append(policies, found...)
+	}
+	return policies, nil
 }
 
 func isPolicyFile(name string) bool {

@@ -5,6 +5,7 @@ package review
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
@@ -22,7 +23,7 @@ const (
 // risks lists what a reviewer must not overlook, worst first.
 func risks(c *Change) []string {
 	n := c.Namespace
-	var out []string
+	out := foreignRisks(c.Final)
 	for _, f := range c.Merged.Kept {
 		out = append(out, fmt.Sprintf("%s is a person's; it stays as it is, and differs from what was generated.", code(f)))
 	}
@@ -55,6 +56,24 @@ func risks(c *Change) []string {
 		out = append(out, fmt.Sprintf("%d combinations of workloads and ports are allowed that were not seen, such as %s.", c.Final.Excess.Count, examples(c)))
 	}
 	return append(out, evidenceRisks(c)...)
+}
+
+// foreignRisks are the policies that the cluster has and Git has not.
+func foreignRisks(r *proof.Report) []string {
+	var out []string
+	for _, f := range r.Foreign {
+		out = append(out, fmt.Sprintf("%s is in the cluster and not in Git; it %s.", code(f.Policy), strings.Join(f.Words(code), "; ")))
+	}
+	if r.ForeignOmitted > 0 {
+		out = append(out, fmt.Sprintf("%d more policies are in the cluster and not in Git; they were not judged.", r.ForeignOmitted))
+	}
+	for _, b := range r.Blocked {
+		out = append(out, fmt.Sprintf("Stays impossible: %s. Its %s is denied by %s, not in Git.", code(b.Connection), strings.ToLower(b.Direction), code(wording.Some(b.By))))
+	}
+	if r.BlockedOmitted > 0 {
+		out = append(out, fmt.Sprintf("%d more connections stay impossible.", r.BlockedOmitted))
+	}
+	return out
 }
 
 // proofRisks are what the proof found in the files as they will be, beside what would break.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing/object"
 
+	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proposal"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/repo"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/review"
@@ -26,6 +27,8 @@ type Outcome struct {
 	Error     string `json:"error,omitempty"`
 	// Body is the pull request's text; empty when there is nothing to propose.
 	Body string `json:"-"`
+	// Foreign are policies that the cluster has in the namespace and Git has not.
+	Foreign []proof.Foreign `json:"foreign,omitempty"`
 }
 
 // Propose commits the proposal of each namespace to its branch. One namespace that fails does not
@@ -52,7 +55,7 @@ func Propose(ctx context.Context, r *repo.Repository, p *proposal.Proposal, repr
 
 func propose(ctx context.Context, r *repo.Repository, base *object.Commit, p *proposal.Proposal, n *proposal.Namespace, command string) (Outcome, error) {
 	dir := tree.Dir(p.Cluster, n.Name)
-	o := Outcome{Namespace: n.Name, Branch: repo.Branch(p.Cluster, n.Name, p.Retire)}
+	o := Outcome{Namespace: n.Name, Branch: repo.Branch(p.Cluster, n.Name, p.Retire), Foreign: n.Report.Foreign}
 	existing, err := repo.Files(base, dir)
 	if err != nil {
 		return o, err

@@ -24,6 +24,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proposal"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/repo"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/tree"
+	"github.com/bulkhead-dev/bulkhead/policies/wording"
 )
 
 // roundTimeout bounds one round of proposing or syncing.
@@ -154,6 +155,10 @@ func (s *server) make(ctx context.Context, in proposal.Input) (*proposal.Proposa
 	err = errors.Join(append(p.Failed, err)...)
 	for _, o := range outcomes {
 		s.meter.proposed(o)
+		if len(o.Foreign) > 0 {
+			worst := o.Foreign[0]
+			s.cfg.Log.Warn("policies of the namespace are not in Git", "namespace", o.Namespace, "policies", len(o.Foreign), "worst", worst.Policy, "what", worst.Words(wording.Printable))
+		}
 		if o.Commit == "" {
 			continue
 		}

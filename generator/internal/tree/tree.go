@@ -74,6 +74,8 @@ type Record struct {
 	Files  map[string]yamlmerge.Documents `json:"files"`
 	Rules  []Rule                         `json:"rules"`
 	Listed []evidence.Listed              `json:"listed"`
+	// Foreign are policies that the cluster had beside those in Git; absent: none.
+	Foreign []proof.Foreign `json:"foreign,omitempty"`
 }
 
 // Input says what the policies were made from.
@@ -94,7 +96,7 @@ type Rule struct {
 const recordVersion = 2
 
 // Render writes a namespace's files. The same input gives the same bytes.
-func Render(cluster string, n *synth.Namespace, rules []proof.Rule, listed []evidence.Listed, loss Loss) (Files, error) {
+func Render(cluster string, n *synth.Namespace, rules []proof.Rule, listed []evidence.Listed, foreign []proof.Foreign, loss Loss) (Files, error) {
 	if err := ValidCluster(cluster); err != nil {
 		return nil, err
 	}
@@ -126,17 +128,17 @@ func Render(cluster string, n *synth.Namespace, rules []proof.Rule, listed []evi
 			return nil, fmt.Errorf("write %s of namespace %s: %w", file, n.Name, err)
 		}
 	}
-	files[EvidenceFile], err = record(cluster, n, rules, listed, loss, docs)
+	files[EvidenceFile], err = record(cluster, n, rules, listed, foreign, loss, docs)
 	return files, err
 }
 
-func record(cluster string, n *synth.Namespace, rules []proof.Rule, listed []evidence.Listed, loss Loss, files map[string]yamlmerge.Documents) ([]byte, error) {
+func record(cluster string, n *synth.Namespace, rules []proof.Rule, listed []evidence.Listed, foreign []proof.Foreign, loss Loss, files map[string]yamlmerge.Documents) ([]byte, error) {
 	span := evidence.SpanOfConnections(n.Connections)
 	r := Record{
 		Version: recordVersion, Cluster: cluster, Namespace: n.Name,
 		Input: Input{First: span.First, Last: span.Last, Loss: loss},
 		Files: files,
-		Rules: []Rule{}, Listed: append([]evidence.Listed{}, listed...),
+		Rules: []Rule{}, Listed: append([]evidence.Listed{}, listed...), Foreign: foreign,
 	}
 	for _, rule := range rules {
 		list, _, _ := strings.Cut(rule.Path, "[")

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const legacy = `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: allow-all, namespace: shop}
+spec: {podSelector: {}, ingress: [{}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: gone, namespace: shop}
+spec: {podSelector: {matchLabels: {app: gone}}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: isolate, namespace: monitoring}
+spec: {podSelector: {}, policyTypes: [Egress]}
+`
+
+// withPolicies is the case's inventory, and policies that the cluster has.
+func withPolicies(t *testing.T, policies string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(inventory)); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "policies.yaml"), policies)
+	return dir
+}
+
+// TestForeign: policies that the cluster has and Git has not are named wherever a person looks, and change no policy.
+func TestForeign(t *testing.T) {
+	const (
+		open    = "NetworkPolicy shop/allow-all is in the cluster and not in Git; it lets everything in to 5 workloads"
+		blocked = "stays impossible: StatefulSet monitoring/prometheus → Deployment shop/api TCP/9090; its egress is denied by NetworkPolicy monitoring/isolate"
+	)
+	live, out := withPolicies(t, legacy), t.TempDir()
+	common := []string{"--flows", flowsFile, "--inventory", live}
+	_, errOut, failure := bulkhead(t, append([]string{"generate", "--cluster", "demo", "-n", "shop", "--out", out}, common...)...)
+	if failure != "" || !strings.Contains(errOut, open) || !strings.Contains(errOut, blocked) {
+		t.Errorf("generate: %q\n%s", failure, errOut)
+	}
+	written := filepath.Join(out, "clusters/demo/shop")
+	for _, file := range []string{"api.yaml", "database.yaml", "frontend.yaml", "report.yaml", "baseline.yaml", "kustomization.yaml"} {
+		got, err := os.ReadFile(filepath.Join(written, file))
+		want, wantErr := os.ReadFile(testCase + "want/shop/" + file)
+		if err != nil || wantErr != nil || string(got) != string(want) {
+			t.Errorf("%s differs from what is written without them (%v, %v)", file, err, wantErr)
+		}
+	}
+	evidence, err := os.ReadFile(filepath.Join(written, "evidence.json"))
+	if err != nil || !strings.Contains(string(evidence), `{"policy":"NetworkPolicy shop/allow-all","allIn":[`) {
+		t.Errorf("evidence.json does not have it (%v)", err)
+	}
+	text := mustRun(t, append([]string{"verify", "--policies", written}, common...)...)
+	for _, want := range []string{"NetworkPolicy shop/allow-all is in the cluster and not among these; it lets everything in", blocked, "selects no pod: NetworkPolicy shop/gone", "shadowed: NetworkPolicy shop/allow-all spec.ingress[0]", "proven:"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("verify does not say %q:\n%s", want, text)
+		}
+	}
+	write(t, filepath.Join(written, "allow-all.yaml"), strings.SplitAfter(legacy, "ingress: [{}]}\n")[0])
+	_, errOut, failure = bulkhead(t, append([]string{"report", "--cluster", "demo", "-n", "shop", "--out", t.TempDir(), "--policies", out, "--min-flows", "1", "--max-loss", "20"}, common...)...)
+	if failure != "" || strings.Contains(errOut, "allow-all") || !strings.Contains(errOut, "shop/gone is in the cluster and not in Git") {
+		t.Errorf("report, with the policy in Git: %q\n%s", failure, errOut)
+	}
+}
+
+// TestProposeForeign: the pull request begins with them, and the outcome has them also when there is nothing to propose.
+func TestProposeForeign(t *testing.T) {
+	dir := t.TempDir()
+	bare, clone, body := filepath.Join(dir, "p.git"), filepath.Join(dir, "clone"), filepath.Join(dir, "pr.md")
+	git(t, dir, "init", "-q", "--bare", "-b", "main", bare)
+	git(t, dir, "clone", "-q", bare, clone)
+	git(t, clone, "checkout", "-q", "-b", "main")
+	git(t, clone, "commit", "-q", "--allow-empty", "-m", "first")
+	git(t, clone, "push", "-q", "origin", "HEAD")
+	args := []string{"propose", "--flows", flowsFile, "--inventory", withPolicies(t, legacy), "--cluster", "demo", "-n", "shop", "--repo", bare, "--body", body, "-o", "json"}
+	for _, commits := range []bool{true, false} {
+		var outcomes []struct {
+			Commit  string
+			Foreign []struct{ Policy string }
+		}
+		if err := json.Unmarshal([]byte(mustRun(t, args...)), &outcomes); err != nil || len(outcomes) != 1 || (outcomes[0].Commit != "") != commits {
+			t.Fatalf("%v, %+v", err, outcomes)
+		}
+		if !slices.ContainsFunc(outcomes[0].Foreign, func(f struct{ Policy string }) bool { return f.Policy == "NetworkPolicy shop/allow-all" }) {
+			t.Errorf("the outcome does not have the policy: %+v", outcomes)
+		}
+	}
+	text, err := os.ReadFile(body)
+	if err != nil || !strings.Contains(string(text), "## Risks\n\n- `NetworkPolicy shop/allow-all` is in the cluster and not in Git; it lets everything in to 5 workloads") {
+		t.Errorf("the risks do not begin with it (%v):\n%s", err, text)
+	}
+	if !strings.Contains(string(text), "- Stays impossible: `StatefulSet monitoring/prometheus → Deployment shop/api TCP/9090`. Its egress is denied by `NetworkPolicy monitoring/isolate`, not in Git.") {
+		t.Errorf("the risks do not have what stays impossible:\n%s", text)
+	}
+}
