@@ -95,7 +95,7 @@ func (l *learner) conclude(inv *Inventory) {
 		}
 		end, advice := a.workload(byName)
 		inv.owner[id] = end
-		inv.learn(end, a, advice)
+		inv.adopt(end, a, advice)
 		named[end] = named[end] || len(a.said) > 0
 	}
 	for _, is := range named {
@@ -175,8 +175,8 @@ func (a *alike) workload(byName map[name]claims) (end edge.Endpoint, advice stri
 	return end, fmt.Sprintf("pods of %s and of %s have the same labels (%s), so that flows do not tell them apart: give each a label of its own, or give --inventory or --kubeconfig", all[0], all[1], text(a.labels))
 }
 
-// learn adds pods to their workload.
-func (inv *Inventory) learn(end edge.Endpoint, a *alike, advice string) {
+// adopt adds pods to their workload.
+func (inv *Inventory) adopt(end edge.Endpoint, a *alike, advice string) {
 	w := inv.workloads[end]
 	if w == nil {
 		w = &Workload{Kind: end.Kind, Namespace: end.Namespace, Name: end.Name}
