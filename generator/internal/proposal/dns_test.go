@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/manifest"
@@ -51,6 +52,7 @@ func shopIn(t *testing.T, file string, servers ...string) proposal.Input {
 			t.Fatal(err)
 		}
 	}
+	see(edge.Key{To: shopWeb, Protocol: corev1.ProtocolTCP, Port: 3000})
 	see(edge.Key{To: shopWeb, Protocol: corev1.ProtocolTCP, Port: 3000})
 	for _, server := range servers {
 		see(edge.Key{To: edge.Endpoint{Addr: netip.MustParseAddr(server)}, Protocol: corev1.ProtocolUDP, Port: 53})
@@ -145,5 +147,15 @@ func TestParseDNS(t *testing.T) {
 		if !strings.HasPrefix(got, tt.want) || tt.want == "" && got != "" {
 			t.Errorf("%q %v: %q, want %q", tt.service, tt.nodeLocal, got, tt.want)
 		}
+	}
+}
+
+// TestBaselineNeedsNoDecision: what the baseline allows is no question to a person, however seldom it was seen.
+func TestBaselineNeedsNoDecision(t *testing.T) {
+	in := shopIn(t, distributions+"kubeadm-node-local.yaml", "169.254.20.10", "203.0.113.9")
+	in.Criteria.MinFlows = 2
+	_, n := makeShop(t, in)
+	if len(n.Listed) != 1 || n.Listed[0].Reason != evidence.OneOff || n.Listed[0].Edge.To.Addr.String() != "203.0.113.9" {
+		t.Errorf("listed: %+v; want only the server that is none of the cluster's", n.Listed)
 	}
 }

@@ -194,6 +194,9 @@ func (in *Input) namespace(name string, existing tree.Files, found *evidence.Evi
 		return nil, fmt.Errorf("write policies of namespace %s: %w", name, err)
 	}
 	n := &Namespace{Namespace: written, Existing: existing, inv: in.Inventory, sample: sample, dns: dns, Listed: decided.Listed, Unused: decided.Unused, Gone: decided.Gone}
+	n.Listed = slices.DeleteFunc(n.Listed, func(l evidence.Listed) bool {
+		return l.Reason == evidence.OneOff && n.BaselineAllows(l.Edge.Key)
+	})
 	for _, c := range n.Connections {
 		if aged[c.Key()] {
 			n.Aged = append(n.Aged, c)

@@ -30,6 +30,8 @@ type Namespace struct {
 	Connections []evidence.Connection
 	// Shared are the workloads whose policies apply to pods of others, too, ordered.
 	Shared []*inventory.Workload
+
+	covered func(evidence.Connection) bool // at their source
 }
 
 // All are the namespace's policies, baseline first.
@@ -44,8 +46,8 @@ func Write(name string, all []evidence.Connection, inv *inventory.Inventory, sam
 		return nil, fmt.Errorf("namespace %q: %s", name, strings.Join(problems, "; "))
 	}
 	n := &Namespace{Name: name, Baseline: []*networkingv1.NetworkPolicy{baseline.DefaultDeny(name), baseline.DNS(name, dns)}}
-	covered, err := covers(sample, n.Baseline)
-	if err != nil {
+	var err error
+	if n.covered, err = covers(sample, n.Baseline); err != nil {
 		return nil, fmt.Errorf("baseline of namespace %s: %w", name, err)
 	}
 	sides := map[edge.Endpoint]*[2][]evidence.Connection{} // by netpol.Direction
@@ -57,7 +59,7 @@ func Write(name string, all []evidence.Connection, inv *inventory.Inventory, sam
 		if c.To.IsPod() && c.To.Namespace == name {
 			put(sides, c.To, netpol.Ingress, c)
 		}
-		if c.From.IsPod() && c.From.Namespace == name && !covered(c) {
+		if c.From.IsPod() && c.From.Namespace == name && !n.covered(c) {
 			put(sides, c.From, netpol.Egress, c)
 		}
 	}
@@ -75,6 +77,13 @@ func Write(name string, all []evidence.Connection, inv *inventory.Inventory, sam
 	slices.SortFunc(n.Shared, func(a, b *inventory.Workload) int { return a.Endpoint().Compare(b.Endpoint()) })
 	slices.SortFunc(n.Policies, func(a, b *networkingv1.NetworkPolicy) int { return cmp.Compare(a.Name, b.Name) })
 	return n, nil
+}
+
+// BaselineAllows reports whether a connection that leaves the namespace is allowed by its baseline, as questions to the
+// cluster's DNS are.
+func (n *Namespace) BaselineAllows(k edge.Key) bool {
+	leaves := k.From.IsPod() && k.From.Namespace == n.Name && !(k.To.IsPod() && k.To.Namespace == n.Name)
+	return leaves && n.covered(evidence.Connection{From: k.From, To: k.To, Protocol: k.Protocol, Port: k.Port})
 }
 
 func put(sides map[edge.Endpoint]*[2][]evidence.Connection, e edge.Endpoint, d netpol.Direction, c evidence.Connection) {
