@@ -25,6 +25,9 @@ const (
 type Count struct {
 	hashes []uint64          // ascending, distinct; nil when there are registers
 	ranks  *[registers]uint8 // nil while the count is exact
+	// told is a count that was written without its sketch: there were at least so many. 0: none was.
+	told  uint64
+	rough bool // told was an estimate
 }
 
 // Add counts the flow with this hash unless it was counted. It reports whether that changed anything.
@@ -76,6 +79,7 @@ func mix(h uint64) uint64 {
 
 // Merge adds everything that o counted.
 func (c *Count) Merge(o *Count) {
+	c.tell(o.told, o.rough)
 	for _, h := range o.hashes {
 		c.Add(h)
 	}
@@ -90,8 +94,23 @@ func (c *Count) Merge(o *Count) {
 	}
 }
 
+// tell adds a count without its sketch: of two, and of what is counted beside it, the largest is what is known.
+func (c *Count) tell(n uint64, rough bool) {
+	if n > c.told || n == c.told && !rough {
+		c.told, c.rough = n, rough
+	}
+}
+
 // Value is the number of distinct flows; estimated is true when it is not exact.
 func (c *Count) Value() (n uint64, estimated bool) {
+	n, estimated = c.counted()
+	if c.told > n {
+		return c.told, c.rough || n > 0
+	}
+	return n, estimated
+}
+
+func (c *Count) counted() (n uint64, estimated bool) {
 	if c.ranks == nil {
 		return uint64(len(c.hashes)), false
 	}

@@ -3,6 +3,7 @@
 package edge_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"testing"
@@ -51,4 +52,54 @@ func TestCountHasNoBias(t *testing.T) {
 
 func near(got uint64, want int, part float64) bool {
 	return math.Abs(float64(got)-float64(want)) <= part*float64(want)
+}
+
+// TestToldCount: a count that was read from JSON is known without its flows, and what is counted later may be the same.
+func TestToldCount(t *testing.T) {
+	counted := func(n uint64) (c edge.Count) {
+		for i := range n {
+			c.Add(i)
+		}
+		return c
+	}
+	told := func(n uint64) edge.Count {
+		was := edge.Edge{Evidence: edge.Evidence{Flows: counted(n)}}
+		text, err := json.Marshal(was)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var is edge.Edge
+		if err := json.Unmarshal(text, &is); err != nil {
+			t.Fatal(err)
+		}
+		wantN, wantRough := was.Flows.Value()
+		if n, rough := is.Flows.Value(); n != wantN || rough != wantRough {
+			t.Errorf("read %d, %v; written was %d, %v", n, rough, wantN, wantRough)
+		}
+		return is.Flows
+	}
+	many := counted(1000)
+	thousand, _ := many.Value()
+	for _, tt := range []struct {
+		a, b  edge.Count
+		want  uint64
+		rough bool
+	}{
+		{told(0), told(0), 0, false},
+		{told(9), counted(0), 9, false},
+		{told(9), counted(3), 9, true},
+		{told(9), counted(12), 12, false},
+		{told(9), told(20), 20, false},
+		{told(1000), told(20), thousand, true},
+		{told(1000), counted(5), thousand, true},
+	} {
+		for _, pair := range [][2]edge.Count{{tt.a, tt.b}, {tt.b, tt.a}} {
+			var sum edge.Count
+			sum.Merge(&pair[0])
+			sum.Merge(&pair[1])
+			if n, rough := sum.Value(); n != tt.want || rough != tt.rough {
+				t.Errorf("%d (%v), want %d (%v)", n, rough, tt.want, tt.rough)
+			}
+		}
+	}
 }

@@ -75,7 +75,8 @@ func appendEvidence(b []byte, e *Evidence) []byte {
 	return b
 }
 
-// appendCount writes the number of hashes, or that of registers, which is more than any number of hashes.
+// appendCount writes the number of hashes, or that of registers, which is more than any number of hashes. What was told
+// without a sketch is in no journal, and not written.
 func appendCount(b []byte, c *Count) []byte {
 	if c.ranks != nil {
 		return append(append(b, exact+1), c.ranks[:]...)

@@ -45,7 +45,8 @@ func (e Edge) MarshalJSON() ([]byte, error) {
 	})
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote, but for the count: its sketch was not written.
+// UnmarshalJSON reads what MarshalJSON wrote. The sketch of the count is not in it: what is counted beside it later may
+// be the same flows, and is not added.
 func (e *Edge) UnmarshalJSON(data []byte) error {
 	var d document
 	if err := json.Unmarshal(data, &d); err != nil {
@@ -55,6 +56,7 @@ func (e *Edge) UnmarshalJSON(data []byte) error {
 		Key:      Key{From: d.From.endpoint(), To: d.To.endpoint(), Protocol: d.Protocol, Port: d.Port, Side: d.Side, Verdict: d.Verdict},
 		Evidence: Evidence{First: d.First, Last: d.Last, Nodes: d.Nodes, Names: d.Names},
 	}
+	e.Flows.tell(d.Flows, d.Estimated)
 	return nil
 }
 
