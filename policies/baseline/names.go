@@ -46,6 +46,12 @@ const (
 	AllowDNSName    = "bulkhead-allow-dns"
 )
 
+// Names of the policies that stand for default-deny where only one direction is governed. Onboarding makes none of them.
+const (
+	DenyIngressName = DefaultDenyName + "-ingress"
+	DenyEgressName  = DefaultDenyName + "-egress"
+)
+
 // Where Bulkhead itself runs, and as whom.
 const (
 	ProjectNamespace        = "bulkhead-system"

@@ -12,10 +12,7 @@ import (
 // DefaultDeny returns the policy that isolates every pod of the namespace in both directions
 // and allows nothing. The pod gate admits pods only where exactly this content exists.
 func DefaultDeny(namespace string) *networkingv1.NetworkPolicy {
-	return managed(namespace, DefaultDenyName, networkingv1.NetworkPolicySpec{
-		PodSelector: metav1.LabelSelector{},
-		PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress},
-	})
+	return Isolate(namespace, BothDirections())
 }
 
 // DNS returns the policy that lets every pod of the namespace ask the cluster's DNS, and

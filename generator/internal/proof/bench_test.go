@@ -84,7 +84,7 @@ func deployment(e edge.Endpoint) []runtime.Object {
 // prove does all that is done for a namespace.
 func (l *large) prove(b *testing.B, namespace int) {
 	dns := baseline.DefaultDNS()
-	written, err := synth.Write(fmt.Sprintf("ns-%02d", namespace), l.connections, l.inv, l.sample, dns, 0)
+	written, err := synth.Write(fmt.Sprintf("ns-%02d", namespace), baseline.BothDirections(), l.connections, l.inv, l.sample, dns, 0)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func BenchmarkTogether(b *testing.B) {
 	var policies []*networkingv1.NetworkPolicy
 	l := makeLarge(b)
 	for i := range namespaces {
-		written, err := synth.Write(fmt.Sprintf("ns-%02d", i), l.connections, l.inv, l.sample, baseline.DefaultDNS(), 0)
+		written, err := synth.Write(fmt.Sprintf("ns-%02d", i), baseline.BothDirections(), l.connections, l.inv, l.sample, baseline.DefaultDNS(), 0)
 		if err != nil {
 			b.Fatal(err)
 		}

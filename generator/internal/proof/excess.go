@@ -24,7 +24,7 @@ type Excess struct {
 	// address that a rule names.
 	Count int      `json:"count"`
 	Pairs []Unseen `json:"pairs"` // the first 1000 of them
-	// Open are workloads that no policy isolates in a direction. Anything is allowed there, and it is
+	// Open are workloads that no policy isolates in a governed direction. Anything is allowed there, and it is
 	// not among Count but where the other end has rules.
 	Open []Open `json:"open"`
 	// Future are the rules that allow pods that do not exist.
@@ -62,7 +62,7 @@ func (j *judge) excess(seen []*evidence.Connection) Excess {
 	all := j.residents()
 	x.count(all, j.observed(seen))
 	j.countOutside(&x, all, j.observedOutside(seen))
-	x.Open = bound(open(all), &x.Omitted)
+	x.Open = bound(j.open(all), &x.Omitted)
 	x.Future = bound(j.future(), &x.Omitted)
 	x.Ranges = bound(j.ranges(seen), &x.Omitted)
 	return x
@@ -167,12 +167,12 @@ func (s *side) lets(peer, destination netpol.Endpoint) (all netpol.PortSet) {
 	return all
 }
 
-// open lists the judged workloads that nothing isolates.
-func open(all []resident) (found []Open) {
+// open lists the judged workloads that nothing isolates in a governed direction.
+func (j *judge) open(all []resident) (found []Open) {
 	for i := range all {
 		for _, d := range []netpol.Direction{netpol.Ingress, netpol.Egress} {
 			isOpen := slices.ContainsFunc(all[i].points, func(p point) bool { return p.sides[d] == nil })
-			if all[i].judged && isOpen {
+			if all[i].judged && isOpen && j.governed[all[i].Namespace].Has(d) {
 				found = append(found, Open{all[i].String(), d})
 			}
 		}

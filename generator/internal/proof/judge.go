@@ -21,8 +21,9 @@ type judge struct {
 	sample     *inventory.Sample
 	snapshot   *netpol.Snapshot
 	policies   []*networkingv1.NetworkPolicy
-	namespaces map[string]bool // of policies
-	rules      []*rule         // in the order of policies, ingress before egress
+	namespaces map[string]bool                // of policies
+	governed   map[string]baseline.Directions // by namespace, of each
+	rules      []*rule                        // in the order of policies, ingress before egress
 	byPlace    map[place]*rule
 	sides      map[string]*side
 	ends       map[edge.Endpoint]*end
@@ -59,7 +60,7 @@ func newJudge(policies []*networkingv1.NetworkPolicy, sample *inventory.Sample, 
 	}
 	j := &judge{
 		sample: sample, snapshot: snapshot, policies: policies,
-		namespaces: map[string]bool{}, byPlace: map[place]*rule{}, sides: map[string]*side{}, ends: map[edge.Endpoint]*end{},
+		namespaces: map[string]bool{}, governed: governed(policies), byPlace: map[place]*rule{}, sides: map[string]*side{}, ends: map[edge.Endpoint]*end{},
 	}
 	for i, p := range policies {
 		j.namespaces[p.Namespace] = true
@@ -70,6 +71,20 @@ func newJudge(policies []*networkingv1.NetworkPolicy, sample *inventory.Sample, 
 		j.byPlace[place{p.Namespace, p.Name, r.direction, r.index}] = r
 	}
 	return j, nil
+}
+
+// governed are the directions that each namespace's default-deny isolates; both where it has none.
+func governed(policies []*networkingv1.NetworkPolicy) map[string]baseline.Directions {
+	by, all := map[string][]*networkingv1.NetworkPolicy{}, map[string]baseline.Directions{}
+	for _, p := range policies {
+		by[p.Namespace] = append(by[p.Namespace], p)
+	}
+	for name, of := range by {
+		if all[name] = baseline.Governed(of); all[name] == (baseline.Directions{}) {
+			all[name] = baseline.BothDirections()
+		}
+	}
+	return all
 }
 
 // end finds what stands for an end. The error says that the sample has nothing.

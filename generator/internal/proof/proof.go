@@ -12,7 +12,9 @@ package proof
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -21,6 +23,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
 // Report is what was proven.
@@ -38,6 +41,8 @@ type Report struct {
 	// SelectsNothing are the policies that select no pod of the inventory.
 	SelectsNothing []string `json:"selectsNothing"`
 	Excess         Excess   `json:"excess"` // what is allowed beyond what was seen
+	// Ungoverned are the directions in which the namespaces shall stay open: nothing is said of them.
+	Ungoverned []Ungoverned `json:"ungoverned"`
 	// Strays are pods that were left out of the proof, because the selector of their own workload does not
 	// select them: of the namespaces that were judged, and of those that they talk to.
 	Strays []string `json:"strays"`
@@ -70,15 +75,34 @@ type Broken struct {
 	To   string `json:"to,omitempty"`
 }
 
+// Ungoverned is a direction in which the pods of a namespace are not isolated, on purpose.
+type Ungoverned struct {
+	Namespace string           `json:"namespace"`
+	Direction netpol.Direction `json:"direction"`
+}
+
+// String is the direction in a phrase: "egress of namespace shop".
+func (u *Ungoverned) String() string {
+	return strings.ToLower(u.Direction.String()) + " of namespace " + u.Namespace
+}
+
 // Prove judges the policies of some namespaces, baseline included. Connections that touch none of
 // those namespaces are left out. dns is where the cluster's DNS answers: rules that let every pod ask
 // it are the baseline's, so they need not be used, and are not in excess. The error says that the
 // policies themselves are invalid, which is different from not being proven.
+//
+// In each namespace those directions are governed that its default-deny isolates, and both where it has none.
 func Prove(policies []*networkingv1.NetworkPolicy, connections []evidence.Connection, sample *inventory.Sample, dns baseline.DNSTargets) (*Report, error) {
+	return ProveIn(nil, policies, connections, sample, dns)
+}
+
+// ProveIn is Prove where it is known which directions are governed; namespaces that are not in the map are as in Prove.
+func ProveIn(governed map[string]baseline.Directions, policies []*networkingv1.NetworkPolicy, connections []evidence.Connection, sample *inventory.Sample, dns baseline.DNSTargets) (*Report, error) {
 	j, err := newJudge(policies, sample, dns)
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(j.governed, governed)
 	return j.report(j.weighAll(connections)), nil
 }
 
@@ -106,11 +130,22 @@ func (j *judge) report(connections []*evidence.Connection, broken []Broken) *Rep
 	r := &Report{
 		Connections: len(connections), Policies: len(j.policies), Broken: broken,
 		Surplus: j.surplus(), Shadowed: j.shadowed(), SelectsNothing: j.idle(),
-		Excess: j.excess(connections), Strays: j.strays(connections), Rules: j.explain(),
+		Excess: j.excess(connections), Ungoverned: j.ungoverned(), Strays: j.strays(connections), Rules: j.explain(),
 		Foreign: []Foreign{}, Blocked: []Blocked{},
 	}
 	r.Proven = len(r.Broken) == 0 && len(r.Surplus) == 0
 	return r
+}
+
+// ungoverned lists the directions of judged namespaces that are not governed.
+func (j *judge) ungoverned() []Ungoverned {
+	all := []Ungoverned{}
+	for _, name := range Namespaces(j.policies) {
+		for _, d := range j.governed[name].Missing() {
+			all = append(all, Ungoverned{name, d})
+		}
+	}
+	return all
 }
 
 // explain names the connections for which each rule is the reason: of several the first that is asked.

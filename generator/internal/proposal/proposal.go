@@ -37,6 +37,9 @@ type Input struct {
 	// MaxLoss is the part of all flows, from 0 to 1, of which more must not be missing.
 	MaxLoss  float64
 	Criteria evidence.Criteria
+	// Directions that are governed. Zero: in each namespace those that its default-deny isolates, in Git or as Bulkhead
+	// keeps it in the cluster; both where there is none.
+	Directions baseline.Directions
 	// Thresholds are what a namespace must be past to be ready.
 	Thresholds readiness.Thresholds
 	// Widen is how many addresses that were not seen a rule may allow, so that it has fewer blocks.
@@ -66,8 +69,10 @@ type Namespace struct {
 	Readiness *readiness.Report
 	Report    *proof.Report // of the generated policies; always proven
 	inv       *inventory.Inventory
-	sample    *inventory.Sample
-	dns       baseline.DNSTargets
+	// observed are the connections of the namespace in both directions: what a person wrote may govern the other one.
+	observed []evidence.Connection
+	sample   *inventory.Sample
+	dns      baseline.DNSTargets
 }
 
 // Proposal is the outcome for a cluster.
@@ -189,11 +194,15 @@ func (in *Input) namespace(name string, existing tree.Files, found *evidence.Evi
 			return !is || aged[c.Key()]
 		})
 	}
-	written, err := synth.Write(name, decided.Connections, in.Inventory, sample, dns, in.Widen)
+	governed, err := in.governed(name, existing)
+	if err != nil {
+		return nil, err
+	}
+	written, err := synth.Write(name, governed, decided.Connections, in.Inventory, sample, dns, in.Widen)
 	if err != nil {
 		return nil, fmt.Errorf("write policies of namespace %s: %w", name, err)
 	}
-	n := &Namespace{Namespace: written, Existing: existing, inv: in.Inventory, sample: sample, dns: dns, Listed: decided.Listed, Unused: decided.Unused, Gone: decided.Gone}
+	n := &Namespace{Namespace: written, Existing: existing, inv: in.Inventory, observed: decided.Connections, sample: sample, dns: dns, Listed: listed(name, governed, decided.Listed), Unused: decided.Unused, Gone: decided.Gone}
 	n.Listed = slices.DeleteFunc(n.Listed, func(l evidence.Listed) bool {
 		return l.Reason == evidence.OneOff && n.BaselineAllows(l.Edge.Key)
 	})
@@ -202,12 +211,39 @@ func (in *Input) namespace(name string, existing tree.Files, found *evidence.Evi
 			n.Aged = append(n.Aged, c)
 		}
 	}
-	n.Readiness = readiness.Judge(name, n.Connections, in.Inventory, span, in.Thresholds)
+	n.Readiness = readiness.Judge(name, governed, decided.Connections, in.Inventory, span, in.Thresholds)
 	if err := n.prove(); err != nil {
 		return nil, err
 	}
 	n.Files, err = tree.Render(in.Cluster, written, n.Rules, n.Listed, n.Report.Foreign, in.Loss)
 	return n, err
+}
+
+// governed are the directions that a namespace's policies are about.
+func (in *Input) governed(name string, existing tree.Files) (baseline.Directions, error) {
+	if in.Directions != (baseline.Directions{}) {
+		return in.Directions, nil
+	}
+	d := baseline.Governed(in.Inventory.Managed(name))
+	if content := existing[tree.BaselineFile]; content != nil {
+		git, err := policiesIn(name, tree.Files{tree.BaselineFile: content})
+		if err != nil {
+			return d, err
+		}
+		d = d.Or(baseline.Governed(git))
+	}
+	if d == (baseline.Directions{}) {
+		d = baseline.BothDirections()
+	}
+	return d, nil
+}
+
+// listed are those that enter or leave a namespace in a governed direction, or in one that nobody knows.
+func listed(name string, governed baseline.Directions, all []evidence.Listed) []evidence.Listed {
+	return slices.DeleteFunc(slices.Clone(all), func(l evidence.Listed) bool {
+		enters, leaves := synth.Governs(name, governed, l.Edge.From, l.Edge.To)
+		return l.Reason != evidence.DirectionUnknown && !enters && !leaves
+	})
 }
 
 // decide sorts the connections of a namespace by its plan, a file, and by what was approved before; empty: there is no
@@ -289,7 +325,7 @@ func (n *Namespace) ProveFinal(files tree.Files) (*proof.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	report, err := proof.Prove(policies, n.Connections, n.sample, n.dns)
+	report, err := proof.Prove(policies, n.observed, n.sample, n.dns)
 	if err != nil {
 		return nil, fmt.Errorf("policies of namespace %s: %w", n.Name, err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
+	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 )
 
 // Thresholds are what a namespace must be past to be ready.
@@ -44,33 +45,37 @@ type Workload struct {
 	Ready       bool      `json:"ready"`
 	Why         []string  `json:"why"` // not
 	Since       time.Time `json:"since,omitzero"`
-	Last        time.Time `json:"last,omitzero"` // zero: it was silent
-	Connections int       `json:"connections"`
-	New         int       `json:"new"` // connections that were first seen within a day of the end
+	Last        time.Time `json:"last,omitzero"` // zero: nothing was learned of it in governed directions
+	Silent      bool      `json:"silent"`        // no connection was learned of it, in any direction
+	Connections int       `json:"connections"`   // in governed directions
+	New         int       `json:"new"`           // connections that were first seen within a day of the end
 	// Coverage estimates how much of what the workload does on a day is of connections that were seen, from 0 to 1
 	// (Good–Turing, by days; of one day it says nothing, and is 0); Unseen how many connections were not seen yet (a lower bound, Chao2).
 	Coverage float64 `json:"coverage"`
 	Unseen   float64 `json:"unseen"`
 }
 
-// Judge reports on a namespace with what was learned of it. Workloads on their nodes' network are left out: no policy
-// governs them.
-func Judge(namespace string, connections []evidence.Connection, inv *inventory.Inventory, span evidence.Span, t Thresholds) *Report {
+// Judge reports on a namespace with what was learned of it. What is counted and estimated is of the governed directions:
+// the others shall stay as they are. Workloads on their nodes' network are left out: no policy governs them.
+func Judge(namespace string, governed baseline.Directions, connections []evidence.Connection, inv *inventory.Inventory, span evidence.Span, t Thresholds) *Report {
 	r := &Report{Why: []string{}, Days: span.Days(), Workloads: []Workload{}}
 	if r.Days < t.Days {
 		r.Why = append(r.Why, fmt.Sprintf("observed on %d of %d days", r.Days, t.Days))
 	}
-	by := map[edge.Endpoint][]evidence.Connection{}
+	by, talked := map[edge.Endpoint][]evidence.Connection{}, map[edge.Endpoint]bool{}
 	for _, c := range connections {
-		by[c.From] = append(by[c.From], c)
-		if c.To != c.From {
+		talked[c.From], talked[c.To] = true, true
+		if governed.Egress {
+			by[c.From] = append(by[c.From], c)
+		}
+		if governed.Ingress && !(governed.Egress && c.To == c.From) {
 			by[c.To] = append(by[c.To], c)
 		}
 	}
 	r.Ready = len(r.Why) == 0
 	for _, w := range inv.Workloads() {
 		if w.Namespace == namespace && !w.HostNetwork() {
-			judged := judge(w, by[w.Endpoint()], span, t)
+			judged := judge(w, by[w.Endpoint()], !talked[w.Endpoint()], span, t)
 			r.Ready = r.Ready && judged.Ready
 			r.Workloads = append(r.Workloads, judged)
 		}
@@ -82,15 +87,15 @@ func Judge(namespace string, connections []evidence.Connection, inv *inventory.I
 func (r *Report) Silent() []string {
 	var out []string
 	for _, w := range r.Workloads {
-		if w.Connections == 0 {
+		if w.Silent {
 			out = append(out, w.Workload)
 		}
 	}
 	return out
 }
 
-func judge(w *inventory.Workload, connections []evidence.Connection, span evidence.Span, t Thresholds) Workload {
-	out := Workload{Workload: w.Endpoint().String(), Why: []string{}, Connections: len(connections)}
+func judge(w *inventory.Workload, connections []evidence.Connection, silent bool, span evidence.Span, t Thresholds) Workload {
+	out := Workload{Workload: w.Endpoint().String(), Why: []string{}, Silent: silent, Connections: len(connections)}
 	var once, twice, all int
 	for _, c := range connections {
 		e := c.Evidence
@@ -114,9 +119,9 @@ func judge(w *inventory.Workload, connections []evidence.Connection, span eviden
 	}
 	out.Coverage, out.Unseen = estimate(once, twice, all, span.Days())
 	switch {
-	case len(connections) == 0 && w.Schedule != nil:
+	case silent && w.Schedule != nil:
 		out.Why = append(out.Why, notRunYet(w.Schedule, span.Last))
-	case len(connections) == 0 && len(w.Pods) > 0:
+	case silent && len(w.Pods) > 0:
 		out.Why = append(out.Why, "no connection was learned of it: the baseline would isolate it")
 	case len(connections) > 0 && out.Coverage < t.Coverage && span.Days() > 1:
 		why := fmt.Sprintf("an estimated %.1f %% of what it does was seen, %.0f %% are wanted", 100*out.Coverage, 100*t.Coverage)

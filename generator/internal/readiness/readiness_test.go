@@ -20,6 +20,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
+	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 )
 
 var monday = time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
@@ -95,9 +96,33 @@ func TestJudge(t *testing.T) {
 			7, []evidence.Connection{seen(80, web, daily(7)...)}, []runtime.Object{&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "idle"}}}, "ready to be enforced",
 		},
 	} {
-		r := Judge("shop", c.connections, shop(c.more...), evidence.Span{First: at(0), Last: at(c.days - 1)}, DefaultThresholds())
+		r := Judge("shop", baseline.BothDirections(), c.connections, shop(c.more...), evidence.Span{First: at(0), Last: at(c.days - 1)}, DefaultThresholds())
 		if got := r.Summary(); !strings.Contains(got, c.why) || strings.HasPrefix(c.why, "ready") != r.Ready {
 			t.Errorf("%s: %s; want %s", name, got, c.why)
+		}
+	}
+}
+
+// TestGovernedOnly: what a workload does in a direction that nobody governs is not counted, and it is not silent.
+func TestGovernedOnly(t *testing.T) {
+	web := end("Deployment", "web")
+	objects := shop(&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}})
+	connections := []evidence.Connection{seen(80, web, daily(8)...), seen(81, web, 7)} // to api
+	for _, tt := range []struct {
+		governed baseline.Directions
+		want     string // workload, connections, new, ready
+	}{
+		{baseline.BothDirections(), "Deployment shop/api 2 1 false; Deployment shop/web 2 1 false"},
+		{baseline.Directions{Ingress: true}, "Deployment shop/api 2 1 false; Deployment shop/web 0 0 true"},
+		{baseline.Directions{Egress: true}, "Deployment shop/api 0 0 true; Deployment shop/web 2 1 false"},
+	} {
+		r := Judge("shop", tt.governed, connections, objects, evidence.Span{First: at(0), Last: at(7)}, DefaultThresholds())
+		var got []string
+		for _, w := range r.Workloads {
+			got = append(got, fmt.Sprint(w.Workload, " ", w.Connections, " ", w.New, " ", w.Ready))
+		}
+		if strings.Join(got, "; ") != tt.want || len(r.Silent()) > 0 {
+			t.Errorf("%v: got %s, silent %v, want %s", tt.governed, got, r.Silent(), tt.want)
 		}
 	}
 }
@@ -155,7 +180,7 @@ func mean(all []float64) (m float64) {
 func TestSummaryIsShort(t *testing.T) {
 	r := &Report{}
 	for i := range 9 {
-		r.Workloads = append(r.Workloads, Workload{Workload: fmt.Sprint("w", i), Why: []string{"because"}})
+		r.Workloads = append(r.Workloads, Workload{Workload: fmt.Sprint("w", i), Silent: true, Why: []string{"because"}})
 	}
 	if got := r.Summary(); !strings.HasSuffix(got, "w4: because; and 4 more reasons") {
 		t.Error(got)

@@ -23,10 +23,13 @@ import (
 
 // Namespace is what one namespace gets.
 type Namespace struct {
-	Name     string
-	Baseline []*networkingv1.NetworkPolicy // default-deny and DNS
-	Policies []*networkingv1.NetworkPolicy // one a workload, ordered by name
-	// Connections that a pod of the namespace is part of, those covered by the baseline included.
+	Name string
+	// Directions that are governed: the others are neither isolated nor spoken of.
+	Directions baseline.Directions
+	Baseline   []*networkingv1.NetworkPolicy // default-deny, and DNS where egress is governed
+	Policies   []*networkingv1.NetworkPolicy // one a workload, ordered by name
+	// Connections that enter or leave a pod of the namespace in a governed direction, those covered by the baseline
+	// included.
 	Connections []evidence.Connection
 	// Shared are the workloads whose policies apply to pods of others, too, ordered.
 	Shared []*inventory.Workload
@@ -39,27 +42,31 @@ func (n *Namespace) All() []*networkingv1.NetworkPolicy {
 	return slices.Concat(n.Baseline, n.Policies)
 }
 
-// Write makes the policies of one namespace from its connections; others are left out. sample must be of the same
-// inventory. budget is how many addresses that were not seen a rule may allow, so that it has fewer blocks.
-func Write(name string, all []evidence.Connection, inv *inventory.Inventory, sample *inventory.Sample, dns baseline.DNSTargets, budget uint64) (*Namespace, error) {
+// Write makes the policies of one namespace from its connections in the governed directions; others are left out. sample
+// must be of the same inventory. budget is how many addresses that were not seen a rule may allow, so that it has fewer blocks.
+func Write(name string, governed baseline.Directions, all []evidence.Connection, inv *inventory.Inventory, sample *inventory.Sample, dns baseline.DNSTargets, budget uint64) (*Namespace, error) {
 	if problems := validation.IsDNS1123Label(name); len(problems) > 0 {
 		return nil, fmt.Errorf("namespace %q: %s", name, strings.Join(problems, "; "))
 	}
-	n := &Namespace{Name: name, Baseline: []*networkingv1.NetworkPolicy{baseline.DefaultDeny(name), baseline.DNS(name, dns)}}
+	n := &Namespace{Name: name, Directions: governed, Baseline: []*networkingv1.NetworkPolicy{baseline.Isolate(name, governed)}}
+	if governed.Egress {
+		n.Baseline = append(n.Baseline, baseline.DNS(name, dns))
+	}
 	var err error
 	if n.covered, err = covers(sample, n.Baseline); err != nil {
 		return nil, fmt.Errorf("baseline of namespace %s: %w", name, err)
 	}
 	sides := map[edge.Endpoint]*[2][]evidence.Connection{} // by netpol.Direction
 	for _, c := range all {
-		if !c.Touches(name) {
+		enters, leaves := Governs(name, governed, c.From, c.To)
+		if !enters && !leaves {
 			continue
 		}
 		n.Connections = append(n.Connections, c)
-		if c.To.IsPod() && c.To.Namespace == name {
+		if enters {
 			put(sides, c.To, netpol.Ingress, c)
 		}
-		if c.From.IsPod() && c.From.Namespace == name && !n.covered(c) {
+		if leaves && !n.covered(c) {
 			put(sides, c.From, netpol.Egress, c)
 		}
 	}
@@ -84,6 +91,12 @@ func Write(name string, all []evidence.Connection, inv *inventory.Inventory, sam
 func (n *Namespace) BaselineAllows(k edge.Key) bool {
 	leaves := k.From.IsPod() && k.From.Namespace == n.Name && !(k.To.IsPod() && k.To.Namespace == n.Name)
 	return leaves && n.covered(evidence.Connection{From: k.From, To: k.To, Protocol: k.Protocol, Port: k.Port})
+}
+
+// Governs says in which governed direction a connection enters or leaves a pod of the namespace: in neither, its policies
+// are not about it.
+func Governs(namespace string, governed baseline.Directions, from, to edge.Endpoint) (enters, leaves bool) {
+	return governed.Ingress && to.IsPod() && to.Namespace == namespace, governed.Egress && from.IsPod() && from.Namespace == namespace
 }
 
 func put(sides map[edge.Endpoint]*[2][]evidence.Connection, e edge.Endpoint, d netpol.Direction, c evidence.Connection) {
@@ -119,7 +132,10 @@ func covers(sample *inventory.Sample, policies []*networkingv1.NetworkPolicy) (f
 // workload may share a name, and a workload may be called as one of our own files: then the kind
 // is added.
 func policyNames(sides map[edge.Endpoint]*[2][]evidence.Connection) map[edge.Endpoint]string {
-	uses := map[string]int{"baseline": 1, "kustomization": 1, "plan": 1, baseline.DefaultDenyName: 1, baseline.AllowDNSName: 1}
+	uses := map[string]int{"baseline": 1, "kustomization": 1, "plan": 1}
+	for _, name := range []string{baseline.DefaultDenyName, baseline.DenyIngressName, baseline.DenyEgressName, baseline.AllowDNSName} {
+		uses[name] = 1
+	}
 	for e := range sides {
 		uses[e.Name]++
 	}
