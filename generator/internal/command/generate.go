@@ -21,6 +21,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proposal"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/readiness"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/tree"
+	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 	"github.com/bulkhead-dev/bulkhead/policies/wording"
 )
 
@@ -37,6 +38,8 @@ type writing struct {
 	maxLoss    float64 // in percent
 	thresholds readiness.Thresholds
 	widen      uint64
+	directions []string
+	governed   baseline.Directions // what it says; filled by checkTarget
 	retire     bool
 	retireAge  time.Duration
 }
@@ -60,6 +63,20 @@ func (w *writing) target(f *pflag.FlagSet, cluster string) {
 	f.IntVar(&w.thresholds.Days, "ready-days", w.thresholds.Days, "call a namespace ready only when it was observed on so many days")
 	f.Uint64Var(&w.widen, "widen", 0, "addresses that were not seen and that one rule may allow, so that it lists fewer blocks")
 	dnsFlags(f, &w.dnsService, &w.nodeLocal)
+	directionsFlag(f, &w.directions)
+}
+
+// directionsFlag is the same wherever policies are written or judged.
+func directionsFlag(f *pflag.FlagSet, words *[]string) {
+	f.StringSliceVar(words, "directions", nil, "ingress, egress or both, separated by a comma: only these are isolated, proven and spoken of (empty: in each namespace those of its default-deny, in Git or kept by Bulkhead in the cluster; both where it has none)")
+}
+
+func parseDirections(words []string) (baseline.Directions, error) {
+	d, err := baseline.ParseDirections(words)
+	if err != nil {
+		return d, fmt.Errorf("--directions: %w", err)
+	}
+	return d, nil
 }
 
 // dnsFlags are the same wherever the baseline is written or told from other policies.
@@ -96,6 +113,9 @@ func (w *writing) checkTarget() error {
 		return fmt.Errorf("--max-loss %g: give a percentage from 0 to 100", w.maxLoss)
 	}
 	var err error
+	if w.governed, err = parseDirections(w.directions); err != nil {
+		return err
+	}
 	w.dns, err = proposal.ParseDNS(w.dnsService, w.nodeLocal)
 	return err
 }
@@ -111,7 +131,7 @@ func (w *writing) check() error {
 // input is what a proposal is made of, but for what was observed and where.
 func (w *writing) input(existing func(namespace string) (tree.Files, error)) proposal.Input {
 	return proposal.Input{
-		Cluster: w.name, Namespaces: w.namespaces, DNS: w.dns,
+		Cluster: w.name, Namespaces: w.namespaces, DNS: w.dns, Directions: w.governed,
 		MaxLoss: w.maxLoss / 100, Criteria: w.criteria, Thresholds: w.thresholds, Widen: w.widen, Retire: w.retire, RetireAfter: w.retireAge, Existing: existing,
 	}
 }
@@ -153,6 +173,7 @@ func notices(errOut io.Writer, p *proposal.Proposal) {
 		fmt.Fprintf(errOut, "%s: left out, because no connection was learned: default-deny alone would isolate all of its pods\n", n.Name)
 	}
 	for _, n := range p.Namespaces {
+		ungoverned(errOut, n.Name+": ", n.Report)
 		foreign(errOut, n.Name+": ", notInGit, n.Report)
 		fmt.Fprintf(errOut, "%s: %s\n", n.Name, printable(n.Readiness.Summary()))
 		if silent := n.Readiness.Silent(); len(silent) > 0 {
@@ -164,6 +185,13 @@ func notices(errOut io.Writer, p *proposal.Proposal) {
 		for _, u := range n.Unused {
 			fmt.Fprintf(errOut, "%s: %s speaks of no connection: %s\n", n.Name, plan.File, printable(u))
 		}
+	}
+}
+
+// ungoverned says which directions stay as they are.
+func ungoverned(out io.Writer, prefix string, r *proof.Report) {
+	for _, u := range r.Ungoverned {
+		fmt.Fprintf(out, "%s%s is not governed: it stays open where no other policy isolates\n", prefix, u.String())
 	}
 }
 
@@ -204,6 +232,9 @@ func (w *writing) criteriaWords() []string {
 	}
 	if w.maxLoss != defaultMaxLoss {
 		out = append(out, "--max-loss", fmt.Sprint(w.maxLoss))
+	}
+	if w.governed != (baseline.Directions{}) {
+		out = append(out, "--directions", strings.Join(w.governed.Words(), ","))
 	}
 	if w.retire {
 		out = append(out, "--retire", "--retire-after", w.retireAge.String())

@@ -66,6 +66,7 @@ sent by mail. Other files of the directory stay.`,
 // writePages writes the overview last: it leads to the others.
 func writePages(cmd *cobra.Command, p *proposal.Proposal, files tree.Files, out string) error {
 	for _, n := range p.Namespaces {
+		ungoverned(cmd.ErrOrStderr(), n.Name+": ", n.Report)
 		foreign(cmd.ErrOrStderr(), n.Name+": ", notInGit, n.Report)
 		name := page.File(n.Name)
 		if err := tree.WriteFile(filepath.Join(out, name), files[name], 0o644); err != nil {

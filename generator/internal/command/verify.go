@@ -9,15 +9,19 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/manifest"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/plan"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proposal"
+	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 )
 
 func verify() *cobra.Command {
@@ -29,6 +33,7 @@ func verify() *cobra.Command {
 		minFlows uint64
 		service  string
 		caches   []string
+		words    []string
 	)
 	cmd := &cobra.Command{
 		Use:   "verify (--flows F… | --hubble ADDR) (--inventory DIR | --kubeconfig F) --policies DIR",
@@ -46,10 +51,11 @@ can be judged just as well.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dns, dnsErr := proposal.ParseDNS(service, caches)
-			if err := errors.Join(need(cmd, "policies"), oneOf("output", output, "text", "json"), from.check(), inv.check(&from), dnsErr); err != nil {
+			directions, directionsErr := parseDirections(words)
+			if err := errors.Join(need(cmd, "policies"), oneOf("output", output, "text", "json"), from.check(), inv.check(&from), dnsErr, directionsErr); err != nil {
 				return err
 			}
-			report, err := judge(cmd, &from, &inv, policies, minFlows, dns)
+			report, err := judge(cmd, &from, &inv, policies, minFlows, dns, directions)
 			if err != nil {
 				return err
 			}
@@ -69,11 +75,12 @@ can be judged just as well.`,
 	cmd.Flags().StringVar(&policies, "policies", "", "file, directory or kustomization with NetworkPolicies, or - for standard input; other kinds in it are ignored")
 	minFlowsFlag(cmd.Flags(), &minFlows)
 	dnsFlags(cmd.Flags(), &service, &caches)
+	directionsFlag(cmd.Flags(), &words)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
 	return cmd
 }
 
-func judge(cmd *cobra.Command, from *source, in *cluster, dir string, minFlows uint64, dns proposal.DNS) (*proof.Report, error) {
+func judge(cmd *cobra.Command, from *source, in *cluster, dir string, minFlows uint64, dns proposal.DNS, directions baseline.Directions) (*proof.Report, error) {
 	set, err := manifest.Load([]string{dir}, cmd.InOrStdin(), manifest.Strict)
 	if err != nil {
 		return nil, fmt.Errorf("--policies %s: %w", dir, err)
@@ -84,12 +91,16 @@ func judge(cmd *cobra.Command, from *source, in *cluster, dir string, minFlows u
 	if n := len(set.Netpol().ClusterPolicies); n > 0 {
 		fmt.Fprintf(cmd.ErrOrStderr(), "--policies %s: %d ClusterNetworkPolicies are not judged: only NetworkPolicies can be proven\n", dir, n)
 	}
-	policies, err := proof.Policies(set.Runtime())
+	all, err := proof.Policies(set.Runtime())
 	if err != nil {
 		return nil, fmt.Errorf("--policies %s: %w", dir, err)
 	}
-	if len(policies) == 0 {
+	if len(all) == 0 {
 		return nil, fmt.Errorf("--policies %s: no NetworkPolicy in it", dir)
+	}
+	policies := proof.Sides(all, directions)
+	if len(policies) == 0 {
+		return nil, fmt.Errorf("--policies %s: none of %d NetworkPolicies is about --directions %s", dir, len(all), strings.Join(directions.Words(), ","))
 	}
 	inv, err := in.inventory(cmd.Context())
 	if err != nil {
@@ -114,12 +125,30 @@ func judge(cmd *cobra.Command, from *source, in *cluster, dir string, minFlows u
 	if err != nil {
 		return nil, err
 	}
+	governed := governedIn(inv, policies, directions)
 	sample, targets := inv.Sample(), dns.Targets(inv)
-	report, err := proof.Prove(policies, connections, sample, targets)
+	report, err := proof.ProveIn(governed, policies, connections, sample, targets)
 	if err != nil {
 		return nil, err
 	}
-	return report, report.Meet(inv, nil, policies, connections, sample, targets)
+	return report, report.Meet(inv, all, policies, connections, sample, targets)
+}
+
+// governedIn are the directions of each namespace: those that were asked for; or those of the default-deny that Bulkhead
+// keeps there, if the policies have none. Namespaces that neither speaks of are not in it.
+func governedIn(inv *inventory.Inventory, policies []*networkingv1.NetworkPolicy, asked baseline.Directions) map[string]baseline.Directions {
+	governed := map[string]baseline.Directions{}
+	for _, name := range proof.Namespaces(policies) {
+		own := slices.DeleteFunc(slices.Clone(policies), func(p *networkingv1.NetworkPolicy) bool { return p.Namespace != name })
+		kept := baseline.Governed(inv.Managed(name))
+		switch {
+		case asked != (baseline.Directions{}):
+			governed[name] = asked
+		case kept != (baseline.Directions{}) && baseline.Governed(own) == (baseline.Directions{}):
+			governed[name] = kept
+		}
+	}
+	return governed
 }
 
 // readPlans finds the plans in a directory and below it; each is of the namespace that its own directory is named after.
@@ -147,6 +176,7 @@ func readPlans(dir string) (map[string]*plan.Plan, error) {
 
 func printReport(out io.Writer, r *proof.Report) {
 	fmt.Fprintf(out, "%d policies, %d connections\n", r.Policies, r.Connections)
+	ungoverned(out, "", r)
 	foreign(out, "", "in the cluster and not among these", r)
 	for _, b := range r.Broken {
 		fmt.Fprintf(out, "not allowed: %s (%s)\n", printable(b.Connection), b.Reason)

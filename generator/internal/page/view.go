@@ -61,6 +61,7 @@ type namespace struct {
 	Listed             []reason
 	Excess             excess
 	Foreign            foreign
+	Ungoverned         []line
 	Unused             table[line] // decisions of the plan
 	Input              input
 }
@@ -141,6 +142,9 @@ func view(cluster string, n *proposal.Namespace, in input) namespace {
 	v.First, v.Last = stamp(span.First), stamp(span.Last)
 	v.Numbers = numbers{len(n.Connections), len(n.Policies), v.Questions.Total(), len(n.Listed), n.Report.Excess.Count}
 	v.Graph = graphOf(n)
+	for _, u := range n.Report.Ungoverned {
+		v.Ungoverned = append(v.Ungoverned, line(fmt.Sprintf("%s of namespace %s", u.Direction, u.Namespace)))
+	}
 	return v
 }
 

@@ -94,6 +94,7 @@ func (r *Report) Meet(inv *inventory.Inventory, git, policies []*networkingv1.Ne
 	if err != nil {
 		return err // Prove has said so
 	}
+	judged.governed = r.governed
 	return m.together(judged, m.each(judged, m.bound(own)), peers)
 }
 
@@ -189,6 +190,9 @@ func (m *meeting) together(judged *judge, own, peers []*networkingv1.NetworkPoli
 	}
 	for i := range m.connections {
 		c := &m.connections[i]
+		if !judged.concerns(c.From, netpol.Egress) && !judged.concerns(c.To, netpol.Ingress) {
+			continue
+		}
 		if all.broken(c) == nil {
 			all.weigh(c)
 		} else if judged.broken(c) == nil {

@@ -55,7 +55,8 @@ type Report struct {
 	BlockedOmitted int       `json:"blockedOmitted,omitempty"` // beyond the first 1000
 	// Rules are those that allow a connection, but the baseline's, in the order of the policies, ingress before
 	// egress, and by index.
-	Rules []Rule `json:"-"`
+	Rules    []Rule                         `json:"-"`
+	governed map[string]baseline.Directions // by namespace
 }
 
 // Rule is one rule and the connections for which it is the reason.
@@ -87,7 +88,7 @@ func (u *Ungoverned) String() string {
 }
 
 // Prove judges the policies of some namespaces, baseline included. Connections that touch none of
-// those namespaces are left out. dns is where the cluster's DNS answers: rules that let every pod ask
+// those namespaces, or only where nothing is governed or isolated, are left out. dns is where the cluster's DNS answers: rules that let every pod ask
 // it are the baseline's, so they need not be used, and are not in excess. The error says that the
 // policies themselves are invalid, which is different from not being proven.
 //
@@ -112,7 +113,7 @@ func (j *judge) weighAll(connections []evidence.Connection) (relevant []*evidenc
 	broken = []Broken{}
 	for i := range connections {
 		c := &connections[i]
-		if !(c.From.IsPod() && j.namespaces[c.From.Namespace]) && !(c.To.IsPod() && j.namespaces[c.To.Namespace]) {
+		if !j.concerns(c.From, netpol.Egress) && !j.concerns(c.To, netpol.Ingress) {
 			continue
 		}
 		relevant = append(relevant, c)
@@ -125,13 +126,26 @@ func (j *judge) weighAll(connections []evidence.Connection) (relevant []*evidenc
 	return relevant, broken
 }
 
+// concerns says whether the judged policies are about what enters or leaves an end: its namespace is judged, and the
+// direction is governed there, or isolated all the same.
+func (j *judge) concerns(e edge.Endpoint, d netpol.Direction) bool {
+	if !e.IsPod() || !j.namespaces[e.Namespace] {
+		return false
+	}
+	if j.governed[e.Namespace].Has(d) {
+		return true
+	}
+	found, err := j.end(e)
+	return err == nil && slices.ContainsFunc(found.points, func(p point) bool { return p.sides[d] != nil })
+}
+
 // report says what was found of the connections that were weighed.
 func (j *judge) report(connections []*evidence.Connection, broken []Broken) *Report {
 	r := &Report{
 		Connections: len(connections), Policies: len(j.policies), Broken: broken,
 		Surplus: j.surplus(), Shadowed: j.shadowed(), SelectsNothing: j.idle(),
 		Excess: j.excess(connections), Ungoverned: j.ungoverned(), Strays: j.strays(connections), Rules: j.explain(),
-		Foreign: []Foreign{}, Blocked: []Blocked{},
+		Foreign: []Foreign{}, Blocked: []Blocked{}, governed: j.governed,
 	}
 	r.Proven = len(r.Broken) == 0 && len(r.Surplus) == 0
 	return r

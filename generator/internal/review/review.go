@@ -38,8 +38,15 @@ const maxRows = 200
 func Body(c *Change) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Network policies of %s in cluster %s\n\n", code(c.Namespace.Name), code(c.Cluster))
-	fmt.Fprintf(&b, "%d connections were observed; %d policies allow them. Proven: every observed connection is allowed, and removing any rule, peer or port of a generated policy breaks one.\n\n",
-		len(c.Namespace.Connections), len(c.Namespace.Policies))
+	kind, command := "connections", c.Command
+	if d := c.Namespace.Directions.Words(); len(d) == 1 {
+		kind = d[0] + " connections"
+		if !strings.Contains(command, "--directions") {
+			command += " --directions " + d[0]
+		}
+	}
+	fmt.Fprintf(&b, "%d %s were observed; %d policies allow them. Proven: every observed connection is allowed, and removing any rule, peer or port of a generated policy breaks one.\n\n",
+		len(c.Namespace.Connections), kind, len(c.Namespace.Policies))
 	list(&b, "Risks", risks(c), "None found.")
 	readyText(&b, c.Namespace.Readiness)
 	added, removed := diff(c)
@@ -47,7 +54,7 @@ func Body(c *Change) string {
 	list(&b, "Connections removed", removed, "None.")
 	rules(&b, c.Namespace)
 	list(&b, "What would break", breaks(c), "Nothing that was observed.")
-	fmt.Fprintf(&b, "## Reproduce\n\n    %s\n", strings.Join(strings.Fields(c.Command), " "))
+	fmt.Fprintf(&b, "## Reproduce\n\n    %s\n", strings.Join(strings.Fields(command), " "))
 	return b.String()
 }
 

@@ -24,6 +24,9 @@ const (
 func risks(c *Change) []string {
 	n := c.Namespace
 	out := foreignRisks(c.Final)
+	for _, u := range c.Final.Ungoverned {
+		out = append(out, fmt.Sprintf("%s of %s is not governed: it stays open where no other policy isolates.", u.Direction, code(u.Namespace)))
+	}
 	for _, f := range c.Merged.Kept {
 		out = append(out, fmt.Sprintf("%s is a person's; it stays as it is, and differs from what was generated.", code(f)))
 	}

@@ -197,6 +197,9 @@ func (s *server) warn(overflows []edge.Overflow) {
 func (s *server) reproduce(namespace string) string {
 	words := append([]string{"bulkhead generate --hubble", strings.Join(s.cfg.Observers, ",")}, s.cfg.Dialer.TLS.Words()...)
 	words = append(words, s.cfg.Proposal.DNS.Words()...)
+	if d := s.cfg.Proposal.Directions.Words(); d != nil {
+		words = append(words, "--directions", strings.Join(d, ","))
+	}
 	return strings.Join(append(words, "--cluster", s.cfg.Proposal.Cluster, "--namespace", namespace, "--out policies"), " ")
 }
 
