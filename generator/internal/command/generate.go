@@ -207,10 +207,10 @@ func foreign(out io.Writer, prefix, where string, r *proof.Report) {
 		fmt.Fprintf(out, "%s%d more policies are %s; they were not judged\n", prefix, r.ForeignOmitted, where)
 	}
 	for _, b := range r.Blocked {
-		fmt.Fprintf(out, "%sstays impossible: %s; its %s is denied by %s, %s\n", prefix, printable(b.Connection), strings.ToLower(b.Direction), strings.Join(b.By, ", "), where)
+		fmt.Fprintf(out, "%simpossible today: %s; %s\n", prefix, printable(b.Connection), b.Words(printable))
 	}
 	if r.BlockedOmitted > 0 {
-		fmt.Fprintf(out, "%s%d more connections stay impossible\n", prefix, r.BlockedOmitted)
+		fmt.Fprintf(out, "%s%d more connections are impossible today\n", prefix, r.BlockedOmitted)
 	}
 }
 
@@ -259,7 +259,10 @@ func generate() *cobra.Command {
 Nothing is written unless it is proven: every accepted connection is allowed, and removing any
 rule, peer or port breaks one. Denied flows, flows of unknown direction, and flows of workloads
 that are not in the inventory are listed in evidence.json and never learned. The same flows give
-the same bytes. What a person wrote into the files of the directory stays, to the byte.`,
+the same bytes. What a person wrote into the files of the directory stays, to the byte.
+
+Policies that the cluster has and Git has not change nothing of what is written. They are named, with
+what they open beyond it: it restricts nothing there until they are removed.`,
 		Example: `  kubectl get ns,svc,deploy,rs,sts,ds,job,cj,pod,node,netpol -A -o yaml > dump/all.yaml
   hubble observe -o json --since 24h > flows.json
   bulkhead generate --flows flows.json --inventory dump --cluster prod --out policies

@@ -2,12 +2,7 @@
 
 package page
 
-import (
-	"fmt"
-	"strings"
-
-	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
-)
+import "github.com/bulkhead-dev/bulkhead/generator/internal/proof"
 
 // foreign are the policies that the cluster has and Git has not.
 type foreign struct {
@@ -32,7 +27,7 @@ func foreignOf(r *proof.Report) foreign {
 			return out
 		}),
 		Blocked: cut(r.Blocked, func(b *proof.Blocked) line {
-			return line(fmt.Sprintf("%s: its %s is denied by %s", b.Connection, strings.ToLower(b.Direction), some(b.By)))
+			return line(b.Connection + ": " + b.Words(printable))
 		}),
 	}
 	f.Policies.More += r.ForeignOmitted

@@ -141,14 +141,14 @@ func TestNamespaceCalledIndex(t *testing.T) {
 func TestForeign(t *testing.T) {
 	n := named("x")
 	n.Report.Foreign = []proof.Foreign{{Policy: "NetworkPolicy shop/allow-all", AllIn: []string{"Deployment shop/api"}}, {Policy: "NetworkPolicy shop/old"}}
-	n.Report.Blocked = []proof.Blocked{{Connection: "a → b", Direction: "Egress", By: []string{"NetworkPolicy data/isolate"}}}
+	n.Report.Blocked = []proof.Blocked{{Connection: "a → b", Direction: "Egress", Namespace: "data", By: []string{"NetworkPolicy data/isolate"}}}
 	read := func() string {
 		return textOf(parse(t, pagesOf(t, &proposal.Proposal{Cluster: "prod", Namespaces: []*proposal.Namespace{n}}, &flows.Stats{})["shop.html"]))
 	}
 	text := read()
 	for _, want := range []string{
 		"policies of the cluster that are not in Git 2", "NetworkPolicy shop/allow-all opens all lets everything in to 1 workloads (Deployment shop/api)",
-		"NetworkPolicy shop/old opens nothing beyond", "a → b: its egress is denied by NetworkPolicy data/isolate",
+		"NetworkPolicy shop/old opens nothing beyond", "a → b: its egress is denied by NetworkPolicy data/isolate until a policy of namespace data allows it",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not say %q", want)
@@ -190,7 +190,7 @@ func named(name string) *proposal.Namespace {
 				Policy: name, AllIn: []string{name}, AllOut: []string{name}, Count: 1, Pairs: 1, Fault: name,
 				Examples: []proof.Unseen{{From: name, To: name, Ports: name}},
 			}, {Policy: name, Future: []proof.Future{{Pods: name}}, Ranges: []proof.Range{{Range: name}}}},
-			Blocked: []proof.Blocked{{Connection: name, Direction: "Ingress", By: []string{name}}},
+			Blocked: []proof.Blocked{{Connection: name, Direction: "Ingress", Namespace: name, By: []string{name}}},
 		},
 	}
 	for i, k := range []edge.Key{

@@ -39,11 +39,18 @@ type Foreign struct {
 	Fault string `json:"fault,omitempty"`
 }
 
-// Blocked is an observed connection that the judged policies allow and foreign ones deny, at either end.
+// Blocked is an observed connection that the judged policies allow and foreign ones deny, at either end: nothing else
+// isolates that end, and no policy of its namespace allows the connection.
 type Blocked struct {
 	Connection string   `json:"connection"`
 	Direction  string   `json:"direction"` // Ingress or Egress: the side that denies it
+	Namespace  string   `json:"namespace"` // of that side
 	By         []string `json:"by"`        // "NetworkPolicy data/isolate"
+}
+
+// Words say who denies it until when. quote is how names from outside are written.
+func (b *Blocked) Words(quote func(string) string) string {
+	return fmt.Sprintf("its %s is denied by %s until a policy of namespace %s allows it", strings.ToLower(b.Direction), quote(wording.Some(b.By)), quote(b.Namespace))
 }
 
 // Words say what a foreign policy does, the worst first; never nil. quote is how names from outside are written.
@@ -216,7 +223,8 @@ func (m *meeting) together(judged *judge, own, peers []*networkingv1.NetworkPoli
 	return nil
 }
 
-// block notes a connection that is denied because a foreign policy isolates an end.
+// block notes a connection that is denied because only foreign policies isolate an end. Where others do so as well, they
+// are Bulkhead's, and so is the rule that is missing.
 func (m *meeting) block(all *judge, c *evidence.Connection) {
 	d, decision := all.denial(c)
 	if decision == nil {
@@ -224,12 +232,13 @@ func (m *meeting) block(all *judge, c *evidence.Connection) {
 	}
 	b := Blocked{Connection: c.String(), Direction: d.String()}
 	for _, by := range decision.By {
-		if name := by.Kind + " " + by.Namespace + "/" + by.Name; m.foreign[name] {
-			b.By = append(b.By, name)
+		name := by.Kind + " " + by.Namespace + "/" + by.Name
+		if !m.foreign[name] {
+			return
 		}
+		b.Namespace, b.By = by.Namespace, append(b.By, name)
 	}
 	switch {
-	case len(b.By) == 0:
 	case len(m.Blocked) == maxListed:
 		m.BlockedOmitted++
 	default:

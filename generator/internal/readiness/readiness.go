@@ -45,7 +45,7 @@ type Workload struct {
 	Ready       bool      `json:"ready"`
 	Why         []string  `json:"why"` // not
 	Since       time.Time `json:"since,omitzero"`
-	Last        time.Time `json:"last,omitzero"` // zero: nothing was learned of it in governed directions
+	Last        time.Time `json:"last,omitzero"` // zero: it was silent
 	Silent      bool      `json:"silent"`        // no connection was learned of it, in any direction
 	Connections int       `json:"connections"`   // in governed directions
 	New         int       `json:"new"`           // connections that were first seen within a day of the end
@@ -62,11 +62,14 @@ func Judge(namespace string, governed baseline.Directions, connections []evidenc
 	if r.Days < t.Days {
 		r.Why = append(r.Why, fmt.Sprintf("observed on %d of %d days", r.Days, t.Days))
 	}
-	by, talked := map[edge.Endpoint][]evidence.Connection{}, map[edge.Endpoint]bool{}
+	all, by := map[edge.Endpoint][]evidence.Connection{}, map[edge.Endpoint][]evidence.Connection{}
 	for _, c := range connections {
-		talked[c.From], talked[c.To] = true, true
+		all[c.From] = append(all[c.From], c)
 		if governed.Egress {
 			by[c.From] = append(by[c.From], c)
+		}
+		if c.To != c.From {
+			all[c.To] = append(all[c.To], c)
 		}
 		if governed.Ingress && !(governed.Egress && c.To == c.From) {
 			by[c.To] = append(by[c.To], c)
@@ -75,7 +78,7 @@ func Judge(namespace string, governed baseline.Directions, connections []evidenc
 	r.Ready = len(r.Why) == 0
 	for _, w := range inv.Workloads() {
 		if w.Namespace == namespace && !w.HostNetwork() {
-			judged := judge(w, by[w.Endpoint()], !talked[w.Endpoint()], span, t)
+			judged := judge(w, all[w.Endpoint()], by[w.Endpoint()], span, t)
 			r.Ready = r.Ready && judged.Ready
 			r.Workloads = append(r.Workloads, judged)
 		}
@@ -94,22 +97,25 @@ func (r *Report) Silent() []string {
 	return out
 }
 
-func judge(w *inventory.Workload, connections []evidence.Connection, silent bool, span evidence.Span, t Thresholds) Workload {
-	out := Workload{Workload: w.Endpoint().String(), Why: []string{}, Silent: silent, Connections: len(connections)}
-	var once, twice, all int
+// judge takes all connections of a workload, and those of them in governed directions.
+func judge(w *inventory.Workload, all, connections []evidence.Connection, span evidence.Span, t Thresholds) Workload {
+	out := Workload{Workload: w.Endpoint().String(), Why: []string{}, Silent: len(all) == 0, Connections: len(connections)}
+	for _, c := range all {
+		if out.Since.IsZero() || c.Evidence.First.Before(out.Since) {
+			out.Since = c.Evidence.First
+		}
+		if c.Evidence.Last.After(out.Last) {
+			out.Last = c.Evidence.Last
+		}
+	}
+	var once, twice, sum int
 	for _, c := range connections {
 		e := c.Evidence
-		if out.Since.IsZero() || e.First.Before(out.Since) {
-			out.Since = e.First
-		}
-		if e.Last.After(out.Last) {
-			out.Last = e.Last
-		}
 		if span.Last.Sub(e.First) < lately {
 			out.New++
 		}
 		days := e.Days.Len()
-		all += days
+		sum += days
 		switch days {
 		case 1:
 			once++
@@ -117,11 +123,11 @@ func judge(w *inventory.Workload, connections []evidence.Connection, silent bool
 			twice++
 		}
 	}
-	out.Coverage, out.Unseen = estimate(once, twice, all, span.Days())
+	out.Coverage, out.Unseen = estimate(once, twice, sum, span.Days())
 	switch {
-	case silent && w.Schedule != nil:
+	case out.Silent && w.Schedule != nil:
 		out.Why = append(out.Why, notRunYet(w.Schedule, span.Last))
-	case silent && len(w.Pods) > 0:
+	case out.Silent && len(w.Pods) > 0:
 		out.Why = append(out.Why, "no connection was learned of it: the baseline would isolate it")
 	case len(connections) > 0 && out.Coverage < t.Coverage && span.Days() > 1:
 		why := fmt.Sprintf("an estimated %.1f %% of what it does was seen, %.0f %% are wanted", 100*out.Coverage, 100*t.Coverage)

@@ -71,10 +71,10 @@ func foreignRisks(r *proof.Report) []string {
 		out = append(out, fmt.Sprintf("%d more policies are in the cluster and not in Git; they were not judged.", r.ForeignOmitted))
 	}
 	for _, b := range r.Blocked {
-		out = append(out, fmt.Sprintf("Stays impossible: %s. Its %s is denied by %s, not in Git.", code(b.Connection), strings.ToLower(b.Direction), code(wording.Some(b.By))))
+		out = append(out, fmt.Sprintf("Impossible today: %s; %s.", code(b.Connection), b.Words(code)))
 	}
 	if r.BlockedOmitted > 0 {
-		out = append(out, fmt.Sprintf("%d more connections stay impossible.", r.BlockedOmitted))
+		out = append(out, fmt.Sprintf("%d more connections are impossible today.", r.BlockedOmitted))
 	}
 	return out
 }
