@@ -62,7 +62,7 @@ func (l *life) replicaSets() {
 	const apart, both = 10 * time.Second, 5 * time.Second
 	times := l.generations()
 	for g := range times[:len(times)-1] {
-		revision := suffix(l.random, 10)
+		revision := templateHash(suffix(l.random, 10))
 		pod := func(start, end time.Time) {
 			l.add(fmt.Sprintf("%s-%s-%s", l.name, revision, suffix(l.random, 5)), revision, l.anyNode(), start, end)
 		}

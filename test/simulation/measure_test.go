@@ -3,6 +3,8 @@
 package simulation_test
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -129,6 +131,94 @@ func TestGenerate(t *testing.T) {
 	}
 }
 
+// TestWithoutInventory: flows that carry pods' workloads and labels are enough. What they do not tell is what is published to
+// clients outside of the cluster, so that a plan has to accept these.
+func TestWithoutInventory(t *testing.T) {
+	clients := map[bool][]string{false: {"198.51.100.7", "198.51.100.23"}, true: {"2001:db8::c633:6407", "2001:db8::c633:6417"}} // of IPv6
+	outside := map[string]string{"three-tier": "shop/web", "mesh": "istio-system/istio-ingressgateway", "spread": "frontend/web"}
+	tests := []struct {
+		app, how string
+		options  simulation.Options
+		form     simulation.Form
+		missing  []string
+		excess   []string
+		noDNS    []string
+	}{
+		{"three-tier", "full", full, hubble, nil, nil, nil},
+		{"three-tier", "bare", full, bare, nil, nil, nil},
+		{"three-tier", "lossy", lossy, hubble, nil, nil, nil},
+		{"three-tier", "no workloads", full, noWorkloads, nil, nil, nil},
+		{"three-tier", "kube-proxy", kubeProxy, hubble, nil, nil, nil},
+		// Port 53 is assumed where no Service of DNS is known.
+		{"three-tier", "DNS at 5353", otherDNS, hubble, nil, []string{
+			"Deployment shop/api → Deployment kube-system/coredns TCP/53 UDP/53", "Deployment shop/web → Deployment kube-system/coredns TCP/53 UDP/53",
+			"StatefulSet shop/database → Deployment kube-system/coredns TCP/53 UDP/53",
+		}, []string{"Deployment shop/api", "StatefulSet shop/database"}},
+		{"three-tier", "scanned", scanned, hubble, nil, nil, nil},
+		{"three-tier", "scanned again", scannedAgain, hubble, nil, nil, nil},
+		{"three-tier", "by hand", byHand, hubble, nil, nil, nil},
+		{"three-tier", "denied", denied, hubble, nil, nil, nil},
+		{"boutique", "full", full, hubble, nil, nil, nil},
+		{"boutique", "lossy", lossy, hubble, nil, nil, nil},
+		{"boutique", "no workloads", full, noWorkloads, nil, nil, nil},
+		{"boutique", "kube-proxy", kubeProxy, hubble, nil, nil, nil},
+		{"queue", "full", full, hubble, nil, nil, nil},
+		{"queue", "lossy", lossy, hubble, nil, nil, nil},
+		{"queue", "no workloads", full, noWorkloads, nil, nil, nil},
+		// The API server was only seen behind its Service's address, before translation.
+		{"queue", "kube-proxy", kubeProxy, hubble, []string{"CronJob orders/cleanup → 172.18.0.5 TCP/6443"}, nil, nil},
+		{"mesh", "full", full, hubble, nil, nil, nil},
+		{"mesh", "lossy", lossy, hubble, nil, nil, nil},
+		{"mesh", "no workloads", full, noWorkloads, nil, nil, nil},
+		{"mesh", "kube-proxy", kubeProxy, hubble, []string{"Deployment istio-system/istiod → 172.18.0.5 TCP/6443", "StatefulSet monitoring/prometheus → 172.18.0.5 TCP/6443"}, nil, nil},
+		{"spread", "full", full, hubble, nil, nil, nil},
+		{"spread", "lossy", lossy, hubble, nil, nil, nil},
+		{"spread", "no workloads", full, noWorkloads, nil, nil, nil},
+		{"spread", "kube-proxy", kubeProxy, hubble, []string{"Deployment observability/operator → 172.18.0.5 TCP/6443", "StatefulSet observability/prometheus → 172.18.0.5 TCP/6443"}, nil, nil},
+		{"spread", "churn", churn, hubble, nil, nil, nil},
+		{"spread", "IPv6", ipv6, hubble, []string{"Deployment observability/operator → 2001:db8::ac12:5 TCP/6443", "StatefulSet observability/prometheus → 2001:db8::ac12:5 TCP/6443"}, nil, nil},
+		{"spread", "all points", allPoints, hubble, nil, nil, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.app+"/"+tt.how, func(t *testing.T) {
+			trace := simulate(t, tt.app, tt.options)
+			dir := write(t, trace, tt.form)
+			if to := outside[tt.app]; to != "" {
+				accept(t, dir, to, clients[tt.options.IPv6]...)
+			}
+			if out, err := run(dir, "generate", "--cluster", "test", "--out", "policies"); err != nil || !strings.Contains(out, "no inventory: ") {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			got, err := trace.Measure(policies(t, filepath.Join(dir, "policies")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Log(got)
+			compare(t, "denied, and true", got.Missing, tt.missing)
+			compare(t, "allowed, and not true", got.Excess, tt.excess)
+			compare(t, "namespaces without a policy", got.NoPolicy, nil)
+			compare(t, "without DNS", got.NoDNS, tt.noDNS)
+			if out, err := run(dir, "verify", "--policies", "policies"); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// accept writes a plan that lets clients reach a workload, in the folder that policies are written to.
+func accept(t *testing.T, dir, to string, clients ...string) {
+	t.Helper()
+	namespace, _, _ := strings.Cut(to, "/")
+	text := "apiVersion: bulkhead.dev/v1alpha1\nkind: Plan\ndecisions:\n"
+	for _, c := range clients {
+		text += fmt.Sprintf("- accept: {from: '%s', to: %s}\n  reason: it is published\n", c, to)
+	}
+	plan := filepath.Join(dir, "policies/clusters/test", namespace, "plan.yaml")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(plan), 0o755), os.WriteFile(plan, []byte(text), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func compare(t *testing.T, what string, got, want []string) {
 	t.Helper()
 	slices.Sort(want)
@@ -194,7 +284,12 @@ func TestNoDirection(t *testing.T) {
 
 // generate runs the generator in a folder that write made, and returns what it said.
 func generate(dir string, more ...string) (string, error) {
-	cmd := exec.Command(bulkhead, append([]string{"generate", "--flows", "flows.jsonl", "--inventory", "inventory", "--cluster", "test", "--out", "policies"}, more...)...)
+	return run(dir, "generate", append([]string{"--inventory", "inventory", "--cluster", "test", "--out", "policies"}, more...)...)
+}
+
+// run runs a command on the flows of a folder that write made, and returns what it said.
+func run(dir, command string, more ...string) (string, error) {
+	cmd := exec.Command(bulkhead, append([]string{command, "--flows", "flows.jsonl"}, more...)...)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	return string(out), err

@@ -123,6 +123,16 @@ func newUUID(r *rand.Rand) string {
 	return uuid.UUID(b).String()
 }
 
+// templateHash writes a random part of a name in the letters of a ReplicaSet's: it is a number, and these are its digits.
+func templateHash(random string) string {
+	const letters = "456789bcdf"
+	b := []byte(random)
+	for i := range b {
+		b[i] = letters[int(b[i])%len(letters)]
+	}
+	return string(b)
+}
+
 // suffix is a random part of a name, of the letters that Kubernetes uses.
 func suffix(r *rand.Rand, length int) string {
 	const letters = "bcdfghjklmnpqrstvwxz2456789"

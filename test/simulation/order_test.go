@@ -31,6 +31,13 @@ func TestOrder(t *testing.T) {
 	if err := trace.WriteInventory(inventory); err != nil {
 		t.Fatal(err)
 	}
+	for _, from := range [][]string{{"--inventory", inventory}, nil} { // nil: it is learned
+		reorder(t, from, lines)
+	}
+}
+
+func reorder(t *testing.T, inventory []string, lines []string) {
+	t.Helper()
 	want := written(t, inventory, [][]string{lines})
 	if len(want) < 20 {
 		t.Fatalf("%d files, want at least 20", len(want))
@@ -63,10 +70,10 @@ func same(t *testing.T, what string, got, want map[string]string) {
 }
 
 // written is what the generator makes of flows in several gzipped files: the content of each file by its name.
-func written(t *testing.T, inventory string, shards [][]string) map[string]string {
+func written(t *testing.T, inventory []string, shards [][]string) map[string]string {
 	t.Helper()
 	dir := t.TempDir()
-	cmd := exec.Command(bulkhead, "generate", "--inventory", inventory, "--cluster", "test", "--out", dir)
+	cmd := exec.Command(bulkhead, append([]string{"generate", "--cluster", "test", "--out", dir}, inventory...)...)
 	for i, lines := range shards {
 		var packed bytes.Buffer
 		z := gzip.NewWriter(&packed)

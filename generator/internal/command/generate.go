@@ -146,6 +146,7 @@ func (w *writing) make(cmd *cobra.Command, existing func(namespace string) (tree
 	if err != nil {
 		return nil, stats, err
 	}
+	tellLearned(cmd.ErrOrStderr(), inv.Learned())
 	in := w.input(existing)
 	in.Edges, in.Inventory, in.Loss = fold.Edges(), inv, loss(stats)
 	p, err := proposal.Make(in)

@@ -111,6 +111,7 @@ func judge(cmd *cobra.Command, from *source, in *cluster, dir string, minFlows u
 	if err != nil {
 		return nil, err
 	}
+	tellLearned(cmd.ErrOrStderr(), inv.Learned())
 	criteria := evidence.DefaultCriteria()
 	criteria.MinFlows = minFlows
 	found, err := evidence.Sort(fold.Edges(), inv, criteria)

@@ -95,6 +95,9 @@ func (c Criteria) doubt(all []Candidate, inv *inventory.Inventory, span Span) {
 			o.Doubt, o.Detail = Scan, fmt.Sprintf("one of %d targets that were tried and hardly used", t.hard)
 		case !o.From.IsPod() && !inventory.OfCluster(o.From) && !inv.Published(o.To, o.Protocol, o.Port):
 			o.Doubt, o.Detail = Outside, "no Service publishes it: accept it in the plan with the addresses that may come, such as world"
+			if inv.Learned() != nil {
+				o.Detail = "flows do not say whether a Service publishes it: accept it in the plan with the addresses that may come, such as world"
+			}
 		case n < c.MinFlows:
 			o.Doubt, o.Detail = OneOff, "observe for longer, or accept it in the plan"
 		case c.once(o, span.Length()):

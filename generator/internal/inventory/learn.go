@@ -5,6 +5,7 @@ package inventory
 import (
 	"fmt"
 	"hash/fnv"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -18,9 +19,10 @@ import (
 // were. A namespace beyond its bound is not learned; beyond those of the cluster nothing is, which is an error. Either is so
 // in whatever order the flows come.
 const (
-	maxAlike      = 4096    // kinds of pods in a namespace
+	maxAlike      = 1024    // kinds of pods in a namespace
 	maxAllAlike   = 1 << 15 // in all namespaces
 	maxNamespaces = 1 << 14
+	maxServices   = 1 << 16 // addresses of Services
 	maxReadings   = 1 << 13 // of lists of labels; then they are read anew
 )
 
@@ -32,6 +34,7 @@ type learner struct {
 	readings   map[list]reading
 	namespaces map[string]int         // how many kinds of pods and workloads each has
 	bare       map[edge.Endpoint]bool // workloads of pods without labels that can be used
+	services   map[netip.Addr]bool    // addresses that flows give to Services
 	invalid    edge.Set               // namespaces with labels that no pod can have
 	err        error                  // there is more than can be learned
 }
@@ -76,7 +79,7 @@ func (c *claims) add(e edge.Endpoint) {
 func Learning() *Inventory {
 	inv := New(nil)
 	inv.learner = &learner{
-		alike: map[string]*alike{}, readings: map[list]reading{}, namespaces: map[string]int{}, bare: map[edge.Endpoint]bool{},
+		alike: map[string]*alike{}, readings: map[list]reading{}, namespaces: map[string]int{}, bare: map[edge.Endpoint]bool{}, services: map[netip.Addr]bool{},
 	}
 	return inv
 }
@@ -100,6 +103,24 @@ func (l *learner) end(e *flows.Endpoint) edge.Endpoint {
 	}
 	r.of.pods.Add(e.Pod)
 	return edge.Endpoint{Kind: "Pod", Namespace: e.Namespace, Name: r.of.id}
+}
+
+// destination is the end that an address is. What the observer calls a node is one also where a Service leads to it.
+func (l *learner) destination(to edge.Endpoint, r *flows.Record) edge.Endpoint {
+	if r.Destination.Service == "" || !isOutside(to) {
+		return to
+	}
+	l.services[to.Addr] = true
+	if len(l.services) > maxServices {
+		l.err = fmt.Errorf("flows name more than %d addresses of Services: give --inventory or --kubeconfig, or fewer flows", maxServices)
+		clear(l.services)
+	}
+	return edge.Endpoint{Addr: to.Addr, Entity: EntityService}
+}
+
+// isOutside reports whether an end is an address of which the observer does not say that it is of the cluster.
+func isOutside(e edge.Endpoint) bool {
+	return !e.IsPod() && (e.Entity == "" || e.Entity == "world")
 }
 
 // read says what the labels of a pod mean.

@@ -26,6 +26,8 @@ type Learned struct {
 	Namespaces, Workloads int
 	// Derived are workloads that no flow names: pods' names and labels do.
 	Derived int
+	// Unselected are those that have no selector; their Advice says why.
+	Unselected int
 	// Crowded are namespaces with too many kinds of pods: none of them is learned. Invalid are, of those with labels that
 	// no pod can have, the first. Foreign is of how many kinds of pods the cluster is another one. Ordered.
 	Crowded, Invalid []string
@@ -52,6 +54,9 @@ func (inv *Inventory) Conclude(f *edge.Fold) (*edge.Fold, error) {
 	for _, e := range edges {
 		k := e.Key
 		k.From, k.To = inv.final(l, k.From), inv.final(l, k.To)
+		if isOutside(k.To) && l.services[k.To.Addr] { // a reply does not name the Service
+			k.To.Entity = EntityService
+		}
 		if err := out.Put(k, &e); err != nil {
 			return nil, err
 		}
@@ -175,81 +180,70 @@ func (a *alike) workload(byName map[name]claims) (end edge.Endpoint, advice stri
 	return end, fmt.Sprintf("pods of %s and of %s have the same labels (%s), so that flows do not tell them apart: give each a label of its own, or give --inventory or --kubeconfig", all[0], all[1], text(a.labels))
 }
 
+// dnsContainers are what the pods of DNS call their ports in nearly every cluster: policies that were made with an inventory
+// do so, too.
+var dnsContainers = []corev1.Container{{Ports: []corev1.ContainerPort{
+	{Name: "dns", ContainerPort: 53, Protocol: corev1.ProtocolUDP}, {Name: "dns-tcp", ContainerPort: 53, Protocol: corev1.ProtocolTCP},
+}}}
+
 // adopt adds pods to their workload.
 func (inv *Inventory) adopt(end edge.Endpoint, a *alike, advice string) {
 	w := inv.workloads[end]
 	if w == nil {
 		w = &Workload{Kind: end.Kind, Namespace: end.Namespace, Name: end.Name}
-		w.Template.Labels = maps.Clone(a.labels)
+		w.Template.Labels = a.labels
 		inv.workloads[end] = w
 	}
 	w.Advice = cmp.Or(w.Advice, advice)
-	maps.DeleteFunc(w.Template.Labels, func(k, v string) bool { had, is := a.labels[k]; return !is || had != v })
 	for _, pod := range a.pods {
 		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: pod, Labels: a.labels}}
 		if inv.pods[nameOf(p)] != nil { // it had other labels at another time
 			p.Name += a.id
+		}
+		if a.namespace == metav1.NamespaceSystem && a.labels["k8s-app"] == "kube-dns" {
+			p.Spec.Containers = dnsContainers
 		}
 		inv.pods[nameOf(p)] = p
 		w.Pods = append(w.Pods, p)
 	}
 }
 
-// selectLearned makes the selectors: the labels that all pods of a workload have, if no other pod that was seen has them.
+// selectLearned makes the selectors of what was learned.
 func (inv *Inventory) selectLearned() {
 	byNamespace := map[string][]*Workload{}
-	for _, w := range inv.workloads {
-		byNamespace[w.Namespace] = append(byNamespace[w.Namespace], w)
-	}
-	for _, w := range inv.Workloads() {
+	all := inv.Workloads()
+	for _, w := range all {
 		slices.SortFunc(w.Pods, func(a, b *corev1.Pod) int { return cmp.Compare(a.Name, b.Name) })
-		w.selectAmong(byNamespace[w.Namespace])
-		if w.compile(); w.selects != nil {
-			inv.selecting[w.Namespace] = append(inv.selecting[w.Namespace], w)
+		byNamespace[w.Namespace] = append(byNamespace[w.Namespace], w)
+		if problems := validation.IsDNS1123Subdomain(w.Name); len(problems) > 0 || len(w.Name) > maxName {
+			w.Advice = cmp.Or(w.Advice, "its name cannot be that of a policy: give --inventory or --kubeconfig")
+		}
+	}
+	for _, w := range all {
+		if w.Advice == "" {
+			w.selectAmong(byNamespace[w.Namespace])
+		}
+		if w.Selector == nil {
+			inv.learned.Unselected++
 		}
 	}
 }
 
-// selectAmong makes the selector of a workload that was learned; others are those of its namespace.
+// selectAmong makes the selector of a workload from the labels that all its pods have; others are those of its namespace.
+// There is none if it would select pods of another workload, too: bare pods aside, which come and go, and are named.
 func (w *Workload) selectAmong(others []*Workload) {
-	if w.Advice != "" {
+	if w.settle(others); w.Selector == nil {
+		w.Advice = "its pods have no lasting label in common: give them one, or give --inventory or --kubeconfig"
 		return
 	}
-	if problems := validation.IsDNS1123Subdomain(w.Name); len(problems) > 0 || len(w.Name) > maxName {
-		w.Advice = "its name cannot be that of a policy: give --inventory or --kubeconfig"
-		return
-	}
-	if len(w.Template.Labels) == 0 {
-		w.Advice = "its pods have no label in common: give it one, or give --inventory or --kubeconfig"
-		return
-	}
-	lasting := maps.Clone(w.Template.Labels)
-	maps.DeleteFunc(lasting, func(k, _ string) bool { return slices.Contains(versions, k) })
-	var also *Workload
-	for _, set := range []map[string]string{lasting, w.Template.Labels} {
-		if len(set) == 0 {
-			continue
-		}
-		if also = alsoSelected(set, w, others); also == nil {
-			w.Selector = &metav1.LabelSelector{MatchLabels: set}
-			return
-		}
-	}
-	w.Advice = fmt.Sprintf("the labels of its pods (%s) select pods of %s, too: give its pods a label of their own, or give --inventory or --kubeconfig", text(w.Template.Labels), also.Endpoint())
-}
-
-// alsoSelected is the first other workload with a pod that has these labels; nil: there is none.
-func alsoSelected(set map[string]string, w *Workload, others []*Workload) (found *Workload) {
-	selector := labels.SelectorFromSet(set)
 	for _, o := range others {
-		if o == w || found != nil && found.Endpoint().Compare(o.Endpoint()) < 0 {
+		if !slices.Contains(w.Also, o.Endpoint().String()) || o.Kind == "Pod" && o.Advice == "" {
 			continue
 		}
-		if slices.ContainsFunc(o.Pods, func(p *corev1.Pod) bool { return selector.Matches(labels.Set(p.Labels)) }) {
-			found = o
-		}
+		w.Advice = fmt.Sprintf("the labels of its pods (%s) are also those of pods of %s: give its pods a label of their own, or give --inventory or --kubeconfig", text(w.common()), o.Endpoint())
+		w.Selector, w.selects, w.Also = nil, nil, nil
+		return
 	}
-	return found
 }
 
 // text is a set of labels for people.

@@ -134,6 +134,9 @@ func (inv *Inventory) destination(r *flows.Record) (edge.Endpoint, uint16) {
 	if to.IsPod() {
 		return to, r.DestinationPort
 	}
+	if inv.learner != nil {
+		return inv.learner.destination(to, r), r.DestinationPort
+	}
 	at := portOf{r.Protocol, r.DestinationPort}
 	s, known := inv.services.find(to, at)
 	if !known && r.Destination.Service != "" {

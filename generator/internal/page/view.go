@@ -113,6 +113,7 @@ type input struct {
 	ICMP                                      uint64
 	Pairs                                     table[line]
 	AssumedDNS                                line
+	Learned                                   bool // without an inventory
 }
 
 func inputOf(p *proposal.Proposal, s *flows.Stats) input {
@@ -126,7 +127,7 @@ func inputOf(p *proposal.Proposal, s *flows.Stats) input {
 		ICMP: s.IgnoredAs.ICMP, Pairs: cut(s.ICMP(), func(c *flows.PairCount) line {
 			return line(fmt.Sprintf("%s and %s, %d records", c.From, c.To, c.Records))
 		}),
-		AssumedDNS: line(p.AssumedDNS),
+		AssumedDNS: line(p.AssumedDNS), Learned: len(p.Namespaces) > 0 && p.Namespaces[0].Learned != nil,
 	}
 }
 

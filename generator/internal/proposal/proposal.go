@@ -68,7 +68,9 @@ type Namespace struct {
 	// Readiness says how completely it was observed.
 	Readiness *readiness.Report
 	Report    *proof.Report // of the generated policies; always proven
-	inv       *inventory.Inventory
+	// Learned: there was no inventory, so that all that is known of workloads is what flows say. Nil: there was one.
+	Learned *inventory.Learned
+	inv     *inventory.Inventory
 	// observed are the connections of the namespace in both directions: what a person wrote may govern the other one.
 	observed []evidence.Connection
 	sample   *inventory.Sample
@@ -202,7 +204,10 @@ func (in *Input) namespace(name string, existing tree.Files, found *evidence.Evi
 	if err != nil {
 		return nil, fmt.Errorf("write policies of namespace %s: %w", name, err)
 	}
-	n := &Namespace{Namespace: written, Existing: existing, inv: in.Inventory, observed: decided.Connections, sample: sample, dns: dns, Listed: listed(name, governed, decided.Listed), Unused: decided.Unused, Gone: decided.Gone}
+	n := &Namespace{
+		Namespace: written, Learned: in.Inventory.Learned(), Existing: existing, inv: in.Inventory, observed: decided.Connections, sample: sample, dns: dns,
+		Listed: listed(name, governed, decided.Listed), Unused: decided.Unused, Gone: decided.Gone,
+	}
 	n.Listed = slices.DeleteFunc(n.Listed, func(l evidence.Listed) bool {
 		return l.Reason == evidence.OneOff && n.BaselineAllows(l.Edge.Key)
 	})

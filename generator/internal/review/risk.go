@@ -23,7 +23,11 @@ const (
 // risks lists what a reviewer must not overlook, worst first.
 func risks(c *Change) []string {
 	n := c.Namespace
-	out := foreignRisks(c.Final)
+	var out []string
+	if n.Learned != nil {
+		out = append(out, "There was no inventory: which workloads there are, and what labels their pods have, is what the flows say, and was not compared with the cluster. Selectors are proven against the pods that were seen, and against no others.")
+	}
+	out = append(out, foreignRisks(c.Final)...)
 	for _, u := range c.Final.Ungoverned {
 		out = append(out, fmt.Sprintf("%s of %s is not governed: it stays open where no other policy isolates.", u.Direction, code(u.Namespace)))
 	}
