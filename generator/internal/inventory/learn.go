@@ -65,10 +65,21 @@ type alike struct {
 // claims are the first two of the workloads that pods are said to be of: one is believed, and two are named.
 type claims []edge.Endpoint
 
+// add adds a workload; one of which the kind is not known is any of the same name.
 func (c *claims) add(e edge.Endpoint) {
 	i, found := slices.BinarySearchFunc(*c, e, edge.Endpoint.Compare)
 	if found || i == 2 {
 		return
+	}
+	for j, o := range *c {
+		switch {
+		case o.Name != e.Name: // the namespace is the same
+		case e.Kind == unnamed:
+			return
+		case o.Kind == unnamed:
+			(*c)[j] = e
+			return
+		}
 	}
 	*c = slices.Insert(*c, i, e)
 	*c = (*c)[:min(len(*c), 2)]

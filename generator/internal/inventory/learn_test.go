@@ -95,6 +95,7 @@ func TestLearn(t *testing.T) {
 		{"nothing but a name", []string{"shop/a-1"}, nil},
 		{"nothing but names and labels", []string{"shop/web-5d8f7c6b9d-x2vq8 - app=web", "shop/web-5d8f7c6b9d-x2vq9 - app=web", "shop/db-0 - app=db"}, []string{"Workload shop/db app=db", "Deployment shop/web app=web"}},
 		{"a name that flows of other pods explain", []string{"shop/db-0 - app=db role=replica", "shop/db-1 StatefulSet/db app=db role=primary"}, []string{"StatefulSet shop/db app=db"}},
+		{"a kind that only some labels tell", []string{"shop/db-0 - app=db", "shop/db-1 - app=db statefulset.kubernetes.io/pod-name=db-1"}, []string{"StatefulSet shop/db app=db"}},
 		{"names that do not agree", []string{"shop/a - app=web", "shop/b - app=web"}, []string{"Pod shop/a [pods of Pod shop/a and of Pod shop/b have the same labels"}},
 		{"another cluster", []string{"shop/a-1 Deployment/a app=a io.cilium.k8s.policy.cluster=west", "shop/b-1 Deployment/b app=b io.cilium.k8s.policy.cluster=west", "shop/c-1 Deployment/c app=c io.cilium.k8s.policy.cluster=east"}, []string{"Deployment shop/a app=a", "Deployment shop/b app=b"}},
 		{"the same in two namespaces", []string{"shop/a-1 Deployment/a app=a", "bank/b-1 Deployment/b app=a"}, []string{"Deployment bank/b app=a", "Deployment shop/a app=a"}},
@@ -122,6 +123,24 @@ func TestLearn(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestLearnCalico: pods of Calico's logs are learned, aggregated or not, by their names and labels.
+func TestLearnCalico(t *testing.T) {
+	const line = `{"start_time":1795168800,"end_time":1795169100,"source_ip":IP,"source_name":"NAME","source_name_aggr":"web-5d8f7c6b9d-*","source_namespace":"shop","source_port":null,` +
+		`"source_type":"wep","source_labels":{"labels":["app=web","pod-template-hash=5d8f7c6b9d","projectcalico.org/namespace=shop"]},"dest_ip":null,"dest_name":"-","dest_name_aggr":"db-*","dest_namespace":"shop",` +
+		`"dest_port":5432,"dest_type":"wep","dest_labels":{"labels":["app=db"]},"proto":"tcp","action":"allow","reporter":"src","num_flows_started":2}`
+	for _, source := range []string{`null "-"`, `"10.0.0.1" "web-5d8f7c6b9d-x2vq8"`} {
+		ip, name, _ := strings.Cut(source, " ")
+		inv := inventory.Learning()
+		edges := readLearning(t, inv, strings.NewReplacer("IP", ip, `"NAME"`, name).Replace(line))
+		if got, want := described(inv), []string{"Workload shop/db app=db", "Deployment shop/web app=web"}; !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", source, got, want)
+		}
+		if len(edges) != 1 || edges[0].Key.String() != "Deployment shop/web → Workload shop/db TCP/5432" {
+			t.Errorf("%s: %v", source, edges)
+		}
 	}
 }
 

@@ -86,7 +86,7 @@ func (inv *Inventory) final(l *learner, e edge.Endpoint) edge.Endpoint {
 // conclude gives each kind of pods to its workload.
 func (l *learner) conclude(inv *Inventory) {
 	home := l.home()
-	byName, named := l.saidByName(home), map[edge.Endpoint]bool{}
+	kinds, named := l.kinds(home), map[edge.Endpoint]bool{}
 	for _, key := range slices.Sorted(maps.Keys(l.alike)) {
 		a := l.alike[key]
 		if l.crowded(a.namespace) {
@@ -98,7 +98,7 @@ func (l *learner) conclude(inv *Inventory) {
 			inv.owner[id] = edge.Endpoint{Kind: "Pod", Namespace: a.namespace, Name: a.pods[0]}
 			continue
 		}
-		end, advice := a.workload(byName)
+		end, advice := a.workload(kinds)
 		inv.owner[id] = end
 		inv.adopt(end, a, advice)
 		named[end] = named[end] || len(a.said) > 0
@@ -149,30 +149,35 @@ func (a *alike) isForeign(home string) bool { return a.cluster != "" && a.cluste
 // name is a workload's without its kind.
 type name struct{ namespace, name string }
 
-// saidByName are the workloads that flows name.
-func (l *learner) saidByName(home string) map[name]claims {
+// kinds are the workloads of which the kind is known, by their names.
+func (l *learner) kinds(home string) map[name]claims {
 	out := map[name]claims{}
 	for _, a := range l.alike {
-		if len(a.said) == 1 && !a.isForeign(home) {
-			n := name{a.namespace, a.said[0].Name}
+		if all := a.claims(); len(all) == 1 && all[0].Kind != unnamed && !a.isForeign(home) {
+			n := name{a.namespace, all[0].Name}
 			c := out[n]
-			c.add(a.said[0])
+			c.add(all[0])
 			out[n] = c
 		}
 	}
 	return out
 }
 
-// workload is whose the pods are. Where that cannot be told, it is a pod in place of them, with advice.
-func (a *alike) workload(byName map[name]claims) (end edge.Endpoint, advice string) {
-	all := a.said
-	if len(all) == 0 {
-		all = a.derived
+// claims are the workloads that the pods are said to be of: by flows, or else by their names.
+func (a *alike) claims() claims {
+	if len(a.said) > 0 {
+		return a.said
 	}
+	return a.derived
+}
+
+// workload is whose the pods are. Where that cannot be told, it is a pod in place of them, with advice.
+func (a *alike) workload(kinds map[name]claims) (end edge.Endpoint, advice string) {
+	all := a.claims()
 	if len(all) == 1 {
 		end = all[0]
-		if said := byName[name{end.Namespace, end.Name}]; len(a.said) == 0 && end.Kind == unnamed && len(said) == 1 {
-			end = said[0]
+		if known := kinds[name{end.Namespace, end.Name}]; end.Kind == unnamed && len(known) == 1 {
+			end = known[0]
 		}
 		return end, ""
 	}
