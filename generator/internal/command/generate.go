@@ -252,7 +252,7 @@ func generate() *cobra.Command {
 		out string
 	)
 	cmd := &cobra.Command{
-		Use:   "generate (--flows F… | --hubble ADDR) (--inventory DIR | --kubeconfig F) --out DIR",
+		Use:   "generate (--flows F… | --hubble ADDR) [--inventory DIR | --kubeconfig F] --out DIR",
 		Short: "Write proven policies to a directory",
 		Long: `Writes clusters/<cluster>/<namespace>/ below --out: one policy for each workload, the baseline
 (default-deny and DNS), a kustomization, and evidence.json.
@@ -263,9 +263,13 @@ that are not in the inventory are listed in evidence.json and never learned. The
 the same bytes. What a person wrote into the files of the directory stays, to the byte.
 
 Policies that the cluster has and Git has not change nothing of what is written. They are named, with
-what they open beyond it: it restricts nothing there until they are removed.`,
+what they open beyond it: it restricts nothing there until they are removed.
+
+Without --inventory and --kubeconfig the workloads, and the labels of their pods, are learned from the flows. These do not tell of
+workloads that were silent, when CronJobs run, what Services publish, or what ports are called.`,
 		Example: `  kubectl get ns,svc,deploy,rs,sts,ds,job,cj,pod,node,netpol -A -o yaml > dump/all.yaml
   hubble observe -o json --since 24h > flows.json
+  bulkhead generate --flows flows.json --out policies
   bulkhead generate --flows flows.json --inventory dump --cluster prod --out policies
   bulkhead generate --hubble localhost:4245 --kubeconfig ~/.kube/config --cluster prod --out policies -n shop`,
 		Args: cobra.NoArgs,

@@ -48,7 +48,7 @@ func propose() *cobra.Command {
 		output string
 	)
 	cmd := &cobra.Command{
-		Use:   "propose --repo PATH_OR_URL --cluster NAME (--flows F… | --hubble ADDR) (--inventory DIR | --kubeconfig F)",
+		Use:   "propose --repo PATH_OR_URL --cluster NAME (--flows F… | --hubble ADDR) [--inventory DIR | --kubeconfig F]",
 		Short: "Commit proven policies to a branch for review",
 		Long: `Makes and proves policies as generate does, and commits each namespace's to the branch
 bulkhead/<cluster>/<namespace> of a Git repository, on top of --base. The text of the pull request is written

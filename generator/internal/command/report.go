@@ -21,7 +21,7 @@ func report() *cobra.Command {
 		out, policies string
 	)
 	cmd := &cobra.Command{
-		Use:   "report (--flows F… | --hubble ADDR) (--inventory DIR | --kubeconfig F) --out DIR",
+		Use:   "report (--flows F… | --hubble ADDR) [--inventory DIR | --kubeconfig F] --out DIR",
 		Short: "Write an HTML page for each namespace: what was seen, what was not, and what to decide",
 		Long: `Writes <namespace>.html and index.html to --out. A page says whether the namespace is ready to be
 enforced, what a person has to decide, with the lines for plan.yaml, who connects to whom and which

@@ -36,7 +36,7 @@ func verify() *cobra.Command {
 		words    []string
 	)
 	cmd := &cobra.Command{
-		Use:   "verify (--flows F… | --hubble ADDR) (--inventory DIR | --kubeconfig F) --policies DIR",
+		Use:   "verify (--flows F… | --hubble ADDR) [--inventory DIR | --kubeconfig F] --policies DIR",
 		Short: "Prove policies against flows",
 		Long: `Compiles the NetworkPolicies of a directory and judges them against what was observed:
   - every accepted connection is allowed: those that are seen often enough and not odd, and those that
