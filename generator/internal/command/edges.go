@@ -62,7 +62,7 @@ edge with direction "unknown" and no port.`,
 			if stats.Flows == 0 {
 				fmt.Fprintln(cmd.ErrOrStderr(), "there were no flows")
 			}
-			return printEdges(cmd.OutOrStdout(), fold.Edges(), output)
+			return printEdges(cmd.OutOrStdout(), fold.Drain(), output)
 		},
 	}
 	from.flags(cmd.Flags())

@@ -136,8 +136,9 @@ func (w *writing) input(existing func(namespace string) (tree.Files, error)) pro
 	}
 }
 
-// make reads and proves; the flags were checked. existing are the files that a namespace has.
-func (w *writing) make(cmd *cobra.Command, existing func(namespace string) (tree.Files, error)) (*proposal.Proposal, flows.Stats, error) {
+// make reads and proves; the flags were checked. existing are the files that a namespace has; take is
+// proposal.Input's.
+func (w *writing) make(cmd *cobra.Command, existing func(namespace string) (tree.Files, error), take func(*proposal.Namespace) error) (*proposal.Proposal, flows.Stats, error) {
 	inv, err := w.inventory.inventory(cmd.Context())
 	if err != nil {
 		return nil, flows.Stats{}, err
@@ -148,7 +149,8 @@ func (w *writing) make(cmd *cobra.Command, existing func(namespace string) (tree
 	}
 	tellLearned(cmd.ErrOrStderr(), inv.Learned())
 	in := w.input(existing)
-	in.Edges, in.Inventory, in.Loss = fold.Edges(), inv, loss(stats)
+	in.Take = take
+	in.Edges, in.Inventory, in.Loss = fold.Drain(), inv, loss(stats)
 	p, err := proposal.Make(in)
 	if err != nil {
 		return nil, stats, err
@@ -156,10 +158,10 @@ func (w *writing) make(cmd *cobra.Command, existing func(namespace string) (tree
 	if len(p.Missing) > 0 {
 		return nil, stats, fmt.Errorf("--namespace %s: the inventory has no such namespace, and nothing in it", strings.Join(p.Missing, ", "))
 	}
-	if len(p.Namespaces) == 0 && len(p.Failed) > 0 {
+	if len(p.Names) == 0 && len(p.Failed) > 0 {
 		return nil, stats, errors.Join(p.Failed...)
 	}
-	if len(p.Namespaces) == 0 {
+	if len(p.Names) == 0 {
 		err = fmt.Errorf("nothing to write: no connection was learned in a namespace that policies are written for, and default-deny alone would isolate its pods (%d flows read, %d edges not learned; see bulkhead edges)", stats.Flows, len(p.Elsewhere))
 	}
 	return p, stats, err
@@ -174,18 +176,22 @@ func notices(errOut io.Writer, p *proposal.Proposal) {
 		fmt.Fprintf(errOut, "%s: left out, because no connection was learned: default-deny alone would isolate all of its pods\n", n.Name)
 	}
 	for _, n := range p.Namespaces {
-		ungoverned(errOut, n.Name+": ", n.Report)
-		foreign(errOut, n.Name+": ", notInGit, n.Report)
-		fmt.Fprintf(errOut, "%s: %s\n", n.Name, printable(n.Readiness.Summary()))
-		if silent := n.Readiness.Silent(); len(silent) > 0 {
-			fmt.Fprintf(errOut, "%s: no connection was learned of %s: once enforced, the baseline isolates what was silent\n", n.Name, printable(wording.Some(silent)))
-		}
-		if len(n.Aged) > 0 {
-			fmt.Fprintf(errOut, "%s: %d approved connections were not seen for long and stay allowed; --retire proposes to remove them\n", n.Name, len(n.Aged))
-		}
-		for _, u := range n.Unused {
-			fmt.Fprintf(errOut, "%s: %s speaks of no connection: %s\n", n.Name, plan.File, printable(u))
-		}
+		notice(errOut, n)
+	}
+}
+
+func notice(errOut io.Writer, n *proposal.Namespace) {
+	ungoverned(errOut, n.Name+": ", n.Report)
+	foreign(errOut, n.Name+": ", notInGit, n.Report)
+	fmt.Fprintf(errOut, "%s: %s\n", n.Name, printable(n.Readiness.Summary()))
+	if silent := n.Readiness.Silent(); len(silent) > 0 {
+		fmt.Fprintf(errOut, "%s: no connection was learned of %s: once enforced, the baseline isolates what was silent\n", n.Name, printable(wording.Some(silent)))
+	}
+	if len(n.Aged) > 0 {
+		fmt.Fprintf(errOut, "%s: %d approved connections were not seen for long and stay allowed; --retire proposes to remove them\n", n.Name, len(n.Aged))
+	}
+	for _, u := range n.Unused {
+		fmt.Fprintf(errOut, "%s: %s speaks of no connection: %s\n", n.Name, plan.File, printable(u))
 	}
 }
 
@@ -273,20 +279,21 @@ workloads that were silent, when CronJobs run, what Services publish, or what po
   bulkhead generate --flows flows.json --inventory dump --cluster prod --out policies
   bulkhead generate --hubble localhost:4245 --kubeconfig ~/.kube/config --cluster prod --out policies -n shop`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if err := need(cmd, "cluster", "out"); err != nil {
 				return err
 			}
 			if err := w.check(); err != nil {
 				return err
 			}
-			p, stats, err := w.make(cmd, existing(out, w.name))
+			to := writer{cluster: w.name, out: out}
+			defer func() { err = errors.Join(err, to.close()) }()
+			p, stats, err := w.make(cmd, existing(out, w.name), to.take)
 			complain(cmd.ErrOrStderr(), stats)
 			if err != nil {
 				return err
 			}
-			notices(cmd.ErrOrStderr(), p)
-			return errors.Join(append(p.Failed, write(cmd, p, out))...)
+			return errors.Join(append(p.Failed, to.commit(cmd, p))...)
 		},
 	}
 	w.flags(cmd.Flags(), soleCluster)
@@ -301,62 +308,5 @@ func existing(root, cluster string) func(namespace string) (tree.Files, error) {
 	}
 	return func(namespace string) (tree.Files, error) {
 		return tree.ReadDir(filepath.Join(root, filepath.FromSlash(tree.Dir(cluster, namespace))))
-	}
-}
-
-// written is what becomes of one namespace's directory.
-type written struct {
-	dir       string
-	namespace *proposal.Namespace
-	merged    *tree.Merged
-	report    *proof.Report // of the merged files
-}
-
-func write(cmd *cobra.Command, p *proposal.Proposal, out string) error {
-	var all []written
-	dirs := map[string]tree.Files{}
-	for _, n := range p.Namespaces {
-		dir := tree.Dir(p.Cluster, n.Name)
-		merged, err := tree.Merge(n.Existing, n.Files)
-		if err != nil {
-			return fmt.Errorf("merge with what is in %s: %w", filepath.Join(out, dir), err)
-		}
-		report, err := n.ProveFinal(merged.Files)
-		if err != nil {
-			return err
-		}
-		if merged.Changed {
-			dirs[dir] = merged.Files
-		}
-		all = append(all, written{dir, n, merged, report})
-	}
-	if err := tree.Write(out, dirs); err != nil {
-		return fmt.Errorf("--out %s: %w", out, err)
-	}
-	for _, w := range all { // only now it is true
-		w.summarise(cmd)
-	}
-	return nil
-}
-
-func (w written) summarise(cmd *cobra.Command) {
-	if w.merged.Changed {
-		n, proven := w.namespace, "proven"
-		if !w.report.Proven {
-			proven = "not proven because of what people edited"
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s: %d policies for %d connections, %s; %d combinations allowed beyond what was seen; %d edges listed, not learned\n",
-			w.dir, len(n.Policies), len(n.Connections), proven, w.report.Excess.Count, len(n.Listed))
-	} else {
-		fmt.Fprintf(cmd.OutOrStdout(), "%s: nothing changed\n", w.dir)
-	}
-	for _, b := range w.report.Broken {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s: not allowed: %s (%s)\n", w.dir, printable(b.Connection), b.Reason)
-	}
-	for _, f := range w.merged.Kept {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s/%s is a person's and stays as it is\n", w.dir, f)
-	}
-	for _, f := range w.merged.Absent {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s/%s was deleted by a person and stays away\n", w.dir, f)
 	}
 }

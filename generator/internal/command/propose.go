@@ -83,7 +83,7 @@ that carries a person's commit is left alone, and the exit status is 1.`,
 			defer func() { err = errors.Join(err, repository.Close()) }()
 			p, stats, err := w.make(cmd, func(namespace string) (tree.Files, error) {
 				return repository.BaseFiles(tree.Dir(w.name, namespace))
-			})
+			}, nil)
 			complain(cmd.ErrOrStderr(), stats)
 			if err != nil {
 				return err

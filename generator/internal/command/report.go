@@ -45,7 +45,7 @@ sent by mail. Other files of the directory stay.`,
 			if err := writable("out", out); err != nil {
 				return err
 			}
-			p, stats, err := w.make(cmd, existing(policies, w.name))
+			p, stats, err := w.make(cmd, existing(policies, w.name), nil)
 			complain(cmd.ErrOrStderr(), stats)
 			if err != nil {
 				return err

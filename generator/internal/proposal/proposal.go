@@ -7,10 +7,13 @@ package proposal
 import (
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
@@ -50,6 +53,9 @@ type Input struct {
 	Retire bool
 	// Existing returns the files that a namespace has; nil: none has any. Its plan is in them, and what was approved.
 	Existing func(namespace string) (tree.Files, error)
+	// Take is given each Namespace as soon as it is proven, in no order and by several goroutines at a time. So that a
+	// large cluster's are not in memory together, they are then not part of the Proposal. Nil: they are.
+	Take func(*Namespace) error
 }
 
 // Namespace is the proposal for one namespace.
@@ -81,7 +87,9 @@ type Namespace struct {
 type Proposal struct {
 	Cluster    string
 	Retire     bool         // only what is not seen any more is taken away
-	Namespaces []*Namespace // ordered by name
+	Namespaces []*Namespace // ordered by name; nil where Input.Take has them
+	// Names of all namespaces that policies were made for, ordered.
+	Names []string
 	// Missing are namespaces that were asked for and that the inventory does not have, ordered:
 	// nothing is written for them.
 	Missing []string
@@ -154,35 +162,93 @@ func Make(in Input) (*Proposal, error) {
 		}
 		return missing
 	})
-	sample, span := in.Inventory.Sample(), evidence.SpanOf(in.Edges)
-	for _, name := range names {
-		var existing tree.Files
-		if in.Existing != nil {
-			if existing, err = in.Existing(name); err != nil {
-				return nil, fmt.Errorf("what namespace %s has: %w", name, err)
-			}
-		}
-		n, err := in.namespace(name, existing, &found, sample, dns, span)
-		if err != nil {
-			p.Failed = append(p.Failed, err)
-			continue
-		}
-		switch {
-		case len(n.Connections) > 0:
-			p.Namespaces = append(p.Namespaces, n)
-		case len(in.Namespaces) > 0:
-			p.Silent = append(p.Silent, n)
-		}
+	w := &work{Input: &in, found: &found, sample: in.Inventory.Sample(), dns: dns, span: evidence.SpanOf(in.Edges)}
+	if err := w.all(names, p); err != nil {
+		return nil, err
 	}
 	p.Elsewhere = found.Elsewhere(func(namespace string) bool {
-		return slices.ContainsFunc(p.Namespaces, func(n *Namespace) bool { return n.Name == namespace })
+		_, is := slices.BinarySearch(p.Names, namespace)
+		return is
 	})
 	return p, nil
 }
 
-func (in *Input) namespace(name string, existing tree.Files, found *evidence.Evidence, sample *inventory.Sample, dns baseline.DNSTargets, span evidence.Span) (*Namespace, error) {
+// work is Make's work on namespaces, which have all of this in common.
+type work struct {
+	*Input
+	found  *evidence.Evidence
+	sample *inventory.Sample
+	dns    baseline.DNSTargets
+	span   evidence.Span
+	lock   sync.Mutex // of Existing
+}
+
+// result is a namespace, or why there is none; neither: nothing was learned of it.
+type result struct {
+	*Namespace
+	err error
+}
+
+// all makes the namespaces on all cores, and adds them to the proposal in their order. The error is that of Existing or
+// Take.
+func (w *work) all(names []string, p *Proposal) error {
+	results := make([]result, len(names))
+	var group errgroup.Group
+	group.SetLimit(min(runtime.GOMAXPROCS(0), maxWorkers))
+	for i, name := range names {
+		group.Go(func() error { return w.one(name, &results[i]) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for i, r := range results {
+		switch {
+		case r.err != nil:
+			p.Failed = append(p.Failed, r.err)
+		case r.Namespace == nil: // it was taken
+			p.Names = append(p.Names, names[i])
+		case len(r.Connections) > 0:
+			p.Names, p.Namespaces = append(p.Names, names[i]), append(p.Namespaces, r.Namespace)
+		case len(w.Namespaces) > 0:
+			p.Silent = append(p.Silent, r.Namespace)
+		}
+	}
+	return nil
+}
+
+// maxWorkers bounds how many namespaces are in memory at a time.
+const maxWorkers = 4
+
+func (w *work) one(name string, out *result) error {
+	existing, err := w.existing(name)
+	if err != nil {
+		return fmt.Errorf("what namespace %s has: %w", name, err)
+	}
+	n, err := w.namespace(name, existing)
+	if err != nil {
+		out.err = err
+		return nil
+	}
+	if w.Take != nil && len(n.Connections) > 0 {
+		return w.Take(n)
+	}
+	out.Namespace = n
+	return nil
+}
+
+func (w *work) existing(name string) (tree.Files, error) {
+	if w.Existing == nil {
+		return nil, nil
+	}
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	return w.Existing(name)
+}
+
+func (w *work) namespace(name string, existing tree.Files) (*Namespace, error) {
+	in, span := w.Input, w.span
 	approved := approvedIn(existing)
-	decided, err := decide(name, found, approved, existing[plan.File])
+	decided, err := decide(name, w.found, approved, existing[plan.File])
 	if err != nil {
 		return nil, err
 	}
@@ -200,12 +266,12 @@ func (in *Input) namespace(name string, existing tree.Files, found *evidence.Evi
 	if err != nil {
 		return nil, err
 	}
-	written, err := synth.Write(name, governed, decided.Connections, in.Inventory, sample, dns, in.Widen)
+	written, err := synth.Write(name, governed, decided.Connections, in.Inventory, w.sample, w.dns, in.Widen)
 	if err != nil {
 		return nil, fmt.Errorf("write policies of namespace %s: %w", name, err)
 	}
 	n := &Namespace{
-		Namespace: written, Learned: in.Inventory.Learned(), Existing: existing, inv: in.Inventory, observed: decided.Connections, sample: sample, dns: dns,
+		Namespace: written, Learned: in.Inventory.Learned(), Existing: existing, inv: in.Inventory, observed: decided.Connections, sample: w.sample, dns: w.dns,
 		Listed: listed(name, governed, decided.Listed), Unused: decided.Unused, Gone: decided.Gone,
 	}
 	n.Listed = slices.DeleteFunc(n.Listed, func(l evidence.Listed) bool {

@@ -99,7 +99,7 @@ func writeGolden(t *testing.T, want string, p *proposal.Proposal) {
 	for _, n := range p.Namespaces {
 		dirs[n.Name] = golden(t, p, n)
 	}
-	if err := errors.Join(os.RemoveAll(want), tree.Write(want, dirs)); err != nil {
+	if err := errors.Join(os.RemoveAll(want), write(want, dirs)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -214,4 +214,19 @@ func TestBadInput(t *testing.T) {
 			t.Errorf("want an error about %s, got %v", name, err)
 		}
 	}
+}
+
+// write replaces directories below root.
+func write(root string, dirs map[string]tree.Files) (err error) {
+	s, err := tree.Stage(root)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	for dir, files := range dirs {
+		if err := s.Add(dir, files); err != nil {
+			return err
+		}
+	}
+	return s.Commit()
 }

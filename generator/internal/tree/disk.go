@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
 // ReadDir reads the files of a directory on disk; no files when it does not exist.
@@ -31,25 +32,43 @@ func ReadDir(dir string) (Files, error) {
 	return files, err
 }
 
-// Write replaces directories below root, all of them or none: everything is written beside its
-// place first, then renamed into it. dirs maps slash-separated directories to their files.
-func Write(root string, dirs map[string]Files) (err error) {
+// Staging replaces directories below a root, all of them or none: everything is written beside its place first, then
+// renamed into it. It is safe for concurrent use.
+type Staging struct {
+	root, beside string
+	lock         sync.Mutex
+	dirs         []string
+}
+
+// Stage makes the root if it is not there. The Staging is to be closed.
+func Stage(root string) (*Staging, error) {
 	if err := os.MkdirAll(root, 0o755); err != nil {
-		return fmt.Errorf("write policies: %w", err)
+		return nil, fmt.Errorf("write policies: %w", err)
 	}
-	staging, err := os.MkdirTemp(root, ".bulkhead-")
+	beside, err := os.MkdirTemp(root, ".bulkhead-")
 	if err != nil {
+		return nil, fmt.Errorf("write policies: %w", err)
+	}
+	return &Staging{root: root, beside: beside}, nil
+}
+
+// Add writes the files of a slash-separated directory beside their place.
+func (s *Staging) Add(dir string, files Files) error {
+	dir = filepath.FromSlash(dir)
+	if err := stage(filepath.Join(s.beside, "new", dir), files); err != nil {
 		return fmt.Errorf("write policies: %w", err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(staging)) }()
-	for dir, files := range dirs {
-		if err := stage(filepath.Join(staging, "new", filepath.FromSlash(dir)), files); err != nil {
-			return fmt.Errorf("write policies: %w", err)
-		}
-	}
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	s.dirs = append(s.dirs, dir)
+	return nil
+}
+
+// Commit puts all directories into their places.
+func (s *Staging) Commit() error {
 	var undo []func() error
-	for dir := range dirs {
-		back, err := swap(root, staging, filepath.FromSlash(dir))
+	for _, dir := range s.dirs {
+		back, err := swap(s.root, s.beside, dir)
 		if err != nil {
 			for _, u := range undo {
 				err = errors.Join(err, u())
@@ -60,6 +79,9 @@ func Write(root string, dirs map[string]Files) (err error) {
 	}
 	return nil
 }
+
+// Close removes what is not in its place.
+func (s *Staging) Close() error { return os.RemoveAll(s.beside) }
 
 func stage(dir string, files Files) error {
 	for name, content := range files {

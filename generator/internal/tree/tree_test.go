@@ -4,6 +4,7 @@ package tree_test
 
 import (
 	"bytes"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -124,14 +125,14 @@ func TestMergeNamesABrokenFile(t *testing.T) {
 func TestWriteAllOrNothing(t *testing.T) {
 	root := t.TempDir()
 	before := map[string]tree.Files{"clusters/c/a": {"x.yaml": []byte("old")}}
-	if err := tree.Write(root, before); err != nil {
+	if err := write(root, before); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(root, "clusters", "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for range 10 { // maps are walked in any order
-		err := tree.Write(root, map[string]tree.Files{
+		err := write(root, map[string]tree.Files{
 			"clusters/c/a":    {"x.yaml": []byte("new"), "y.yaml": []byte("new")},
 			"clusters/file/b": {"x.yaml": []byte("new")}, // below a file
 		})
@@ -142,11 +143,26 @@ func TestWriteAllOrNothing(t *testing.T) {
 			t.Fatalf("half of it was written: %q", got)
 		}
 	}
-	if err := tree.Write(root, map[string]tree.Files{"a": {"../../evil": nil}}); err == nil {
+	if err := write(root, map[string]tree.Files{"a": {"../../evil": nil}}); err == nil {
 		t.Error("a file name left its directory")
 	}
 	entries, err := os.ReadDir(root)
 	if err != nil || len(entries) != 1 {
 		t.Errorf("something is left behind: %v, %v", entries, err)
 	}
+}
+
+// write replaces directories below root.
+func write(root string, dirs map[string]tree.Files) (err error) {
+	s, err := tree.Stage(root)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	for dir, files := range dirs {
+		if err := s.Add(dir, files); err != nil {
+			return err
+		}
+	}
+	return s.Commit()
 }
