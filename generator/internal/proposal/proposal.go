@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
@@ -390,11 +391,15 @@ func namespaces(asked []string, found *evidence.Evidence) []string {
 	return slices.Compact(names)
 }
 
-// ProveFinal judges the files as they will be in the repository, with what people changed in them.
+// ProveFinal judges the files as they will be in the repository, with what people changed in them. Where they say what
+// was generated, to the last field, it is proven already.
 func (n *Namespace) ProveFinal(files tree.Files) (*proof.Report, error) {
 	policies, err := policiesIn(n.Name, files)
 	if err != nil {
 		return nil, err
+	}
+	if samePolicies(policies, n.All()) {
+		return n.Report, nil
 	}
 	report, err := proof.Prove(policies, n.observed, n.sample, n.dns)
 	if err != nil {
@@ -426,6 +431,18 @@ func policiesIn(namespace string, files tree.Files) ([]*networkingv1.NetworkPoli
 		policies = append(policies, found...)
 	}
 	return policies, nil
+}
+
+// samePolicies reports whether two lists say the same in any order.
+func samePolicies(a, b []*networkingv1.NetworkPolicy) bool {
+	byName := map[string]*networkingv1.NetworkPolicy{}
+	for _, p := range a {
+		byName[p.Namespace+"/"+p.Name] = p
+	}
+	return len(a) == len(b) && len(byName) == len(b) && !slices.ContainsFunc(b, func(p *networkingv1.NetworkPolicy) bool {
+		o := byName[p.Namespace+"/"+p.Name]
+		return o == nil || !equality.Semantic.DeepEqual(o, p)
+	})
 }
 
 func isPolicyFile(name string) bool {

@@ -36,12 +36,14 @@ func ReadDir(dir string) (Files, error) {
 // renamed into it. It is safe for concurrent use.
 type Staging struct {
 	root, beside string
+	made         bool // the root, and nothing is in its place there
 	lock         sync.Mutex
 	dirs         []string
 }
 
 // Stage makes the root if it is not there. The Staging is to be closed.
 func Stage(root string) (*Staging, error) {
+	_, missing := os.Stat(root)
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return nil, fmt.Errorf("write policies: %w", err)
 	}
@@ -49,7 +51,7 @@ func Stage(root string) (*Staging, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write policies: %w", err)
 	}
-	return &Staging{root: root, beside: beside}, nil
+	return &Staging{root: root, beside: beside, made: missing != nil}, nil
 }
 
 // Add writes the files of a slash-separated directory beside their place.
@@ -66,6 +68,7 @@ func (s *Staging) Add(dir string, files Files) error {
 
 // Commit puts all directories into their places.
 func (s *Staging) Commit() error {
+	s.made = false
 	var undo []func() error
 	for _, dir := range s.dirs {
 		back, err := swap(s.root, s.beside, dir)
@@ -80,8 +83,14 @@ func (s *Staging) Commit() error {
 	return nil
 }
 
-// Close removes what is not in its place.
-func (s *Staging) Close() error { return os.RemoveAll(s.beside) }
+// Close removes what is not in its place, and the root if it was made for nothing.
+func (s *Staging) Close() error {
+	err := os.RemoveAll(s.beside)
+	if s.made {
+		err = errors.Join(err, os.Remove(s.root))
+	}
+	return err
+}
 
 func stage(dir string, files Files) error {
 	for name, content := range files {

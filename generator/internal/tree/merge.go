@@ -65,12 +65,16 @@ func Merge(existing, generated Files) (*Merged, error) {
 
 // file merges one file; before is what was generated last, nil: it was not, or nobody knows.
 func (m *Merged) file(name string, existing Files, content []byte, before yamlmerge.Documents) error {
+	old, exists := existing[name]
+	if !exists && before == nil {
+		m.Files[name], m.Changed = content, true
+		return nil
+	}
 	wanted, err := yamlmerge.Parse(content)
 	if err != nil {
 		return fmt.Errorf("generated %s: %w", name, err)
 	}
-	old, exists := existing[name]
-	if !exists && before != nil && before.Equal(wanted) {
+	if !exists && before.Equal(wanted) {
 		m.Absent = append(m.Absent, name)
 		return nil
 	}
