@@ -106,6 +106,7 @@ type Evidence struct {
 	Listed      []Listed // nothing can be learned of these; the same order
 	inv         *inventory.Inventory
 	touching    map[string][]int32 // which Connections have a pod of a namespace
+	span        Span               // of all edges
 }
 
 // Candidate is a connection that may be learned.
@@ -126,7 +127,8 @@ func (c *Candidate) edge() edge.Edge {
 }
 
 // Sort decides for each edge. Forwarded and audited edges between known ends may be learned, and denied ones if a
-// person wants it; all others are listed. The edges must not be written to afterwards: their evidence is shared.
+// person wants it; all others are listed. Of their evidence, sets and counts are
+// shared: nobody writes to them afterwards.
 func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria) (Evidence, error) {
 	settled := make([]*edge.Edge, len(edges))
 	for i := range edges {
@@ -136,8 +138,10 @@ func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria) (Evide
 		}
 		settled[i] = e
 	}
-	out := Evidence{inv: inv}
-	for _, e := range inv.Resolve(edge.Join(settled)) {
+	out := Evidence{inv: inv, span: SpanOf(edges)}
+	settled = inv.Resolve(edge.Join(settled))
+	out.Connections = make([]Candidate, 0, len(settled))
+	for _, e := range settled {
 		if reason, detail := out.judge(e); reason != "" {
 			if e.Verdict == flows.Dropped && reason != NoPod {
 				reason, detail = Denied, fmt.Sprintf("%s: %s", reason, detail)
@@ -148,13 +152,17 @@ func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria) (Evide
 		out.learnable(e)
 	}
 	out.merge()
-	criteria.doubt(out.Connections, inv, SpanOf(edges))
+	criteria.doubt(out.Connections, inv, out.span)
 	return out, nil
 }
 
-// learnable adds an edge as a candidate of its own.
+// Span is the time of all edges.
+func (ev *Evidence) Span() Span { return ev.span }
+
+// learnable adds an edge as a candidate of its own, with a copy of its evidence: the edges can then be let go of.
 func (ev *Evidence) learnable(e *edge.Edge) {
-	c := Connection{From: e.From, To: e.To, Protocol: e.Protocol, Port: e.Port, Audited: e.Verdict == flows.Audited, Evidence: &e.Evidence}
+	seen := e.Evidence
+	c := Connection{From: e.From, To: e.To, Protocol: e.Protocol, Port: e.Port, Audited: e.Verdict == flows.Audited, Evidence: &seen}
 	ev.Connections = append(ev.Connections, Candidate{Connection: c, Denied: e.Verdict == flows.Dropped})
 }
 

@@ -153,6 +153,7 @@ func Make(in Input) (*Proposal, error) {
 	if err != nil {
 		return nil, err
 	}
+	in.Edges = nil // unless the caller keeps them, they need no memory any more
 	dns := in.DNS.Targets(in.Inventory)
 	p := &Proposal{Cluster: in.Cluster, Retire: in.Retire, AssumedDNS: dns.Assumed}
 	names := namespaces(in.Namespaces, &found)
@@ -163,7 +164,7 @@ func Make(in Input) (*Proposal, error) {
 		}
 		return missing
 	})
-	w := &work{Input: &in, found: &found, sample: in.Inventory.Sample(), dns: dns, span: evidence.SpanOf(in.Edges)}
+	w := &work{Input: &in, found: &found, sample: in.Inventory.Sample(), dns: dns, span: found.Span()}
 	if err := w.all(names, p); err != nil {
 		return nil, err
 	}
