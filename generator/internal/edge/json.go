@@ -12,8 +12,9 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 )
 
-// document is an edge as it is written for people and programs.
-type document struct {
+// Document is an edge as it is written for people and programs. It is written without a second look at the text, which
+// what an Edge writes itself is given.
+type Document struct {
 	From      endDocument     `json:"from"`
 	To        endDocument     `json:"to"`
 	Protocol  corev1.Protocol `json:"protocol"`
@@ -38,17 +39,22 @@ type endDocument struct {
 
 // MarshalJSON writes the edge with its count; the sketch behind the count stays out.
 func (e Edge) MarshalJSON() ([]byte, error) {
+	return json.Marshal(DocumentOf(e.Key, &e.Evidence))
+}
+
+// DocumentOf is the edge with its count; the sketch behind the count stays out.
+func DocumentOf(k Key, e *Evidence) Document {
 	n, estimated := e.Flows.Value()
-	return json.Marshal(document{
-		From: endOf(e.From), To: endOf(e.To), Protocol: e.Protocol, Port: e.Port, Side: e.Side, Verdict: e.Verdict,
+	return Document{
+		From: endOf(k.From), To: endOf(k.To), Protocol: k.Protocol, Port: k.Port, Side: k.Side, Verdict: k.Verdict,
 		Flows: n, Estimated: estimated, First: e.First, Last: e.Last, Nodes: e.Nodes, Names: e.Names,
-	})
+	}
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote. The sketch of the count is not in it: what is counted beside it later may
 // be the same flows, and is not added.
 func (e *Edge) UnmarshalJSON(data []byte) error {
-	var d document
+	var d Document
 	if err := json.Unmarshal(data, &d); err != nil {
 		return err
 	}

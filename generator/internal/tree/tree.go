@@ -5,10 +5,10 @@
 package tree
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -132,74 +132,88 @@ func Render(cluster string, n *synth.Namespace, rules []proof.Rule, listed []evi
 	return files, err
 }
 
+// ruleText is a Rule as it is written.
+type ruleText struct {
+	File       string        `json:"file"`
+	Path       string        `json:"path"`
+	Connection edge.Document `json:"connection"`
+}
+
 func record(cluster string, n *synth.Namespace, rules []proof.Rule, listed []evidence.Listed, foreign []proof.Foreign, loss Loss, files map[string]yamlmerge.Documents) ([]byte, error) {
-	span := evidence.SpanOfConnections(n.Connections)
-	r := Record{
-		Version: recordVersion, Cluster: cluster, Namespace: n.Name,
-		Input: Input{First: span.First, Last: span.Last, Loss: loss},
-		Files: files,
-		Rules: []Rule{}, Listed: append([]evidence.Listed{}, listed...), Foreign: foreign,
-	}
+	texts := []ruleText{}
 	for _, rule := range rules {
 		list, _, _ := strings.Cut(rule.Path, "[")
-		for _, c := range rule.Connections {
-			r.Rules = append(r.Rules, Rule{FileOf(rule.Policy), list, c.Edge()})
+		for i := range rule.Connections {
+			c := &rule.Connections[i]
+			texts = append(texts, ruleText{FileOf(rule.Policy), list, edge.DocumentOf(c.Key(), c.Evidence)})
 		}
 	}
-	edges, err := json.Marshal([]any{r.Rules, r.Listed})
+	span := evidence.SpanOfConnections(n.Connections)
+	r := struct { // what is the most of it is made into text once, and digested
+		Record
+		Rules  json.RawMessage `json:"rules"`
+		Listed json.RawMessage `json:"listed"`
+	}{Record: Record{
+		Version: recordVersion, Cluster: cluster, Namespace: n.Name, Files: files, Foreign: foreign,
+		Input: Input{First: span.First, Last: span.Last, Loss: loss},
+	}}
+	var err, listErr error
+	r.Rules, err = json.Marshal(texts)
+	r.Listed, listErr = json.Marshal(append([]evidence.Listed{}, listed...))
+	if err := errors.Join(err, listErr); err != nil {
+		return nil, fmt.Errorf("evidence of namespace %s: %w", n.Name, err)
+	}
+	sum := sha256.New()
+	for _, part := range [][]byte{[]byte("["), r.Rules, []byte(","), r.Listed, []byte("]")} {
+		sum.Write(part)
+	}
+	r.Input.Digest = "sha256:" + hex.EncodeToString(sum.Sum(nil))
+	content, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("evidence of namespace %s: %w", n.Name, err)
 	}
-	sum := sha256.Sum256(edges)
-	r.Input.Digest = "sha256:" + hex.EncodeToString(sum[:])
-	out, err := json.Marshal(r)
-	if err != nil {
-		return nil, fmt.Errorf("evidence of namespace %s: %w", n.Name, err)
-	}
-	return spread(out), nil
+	return spread(content), nil
 }
 
 // spread puts each member of a JSON object, and each of theirs, on a line of its own, so that what has not changed is
 // not in a reviewer's way.
 func spread(compact []byte) []byte {
 	const levels = 2
-	var out bytes.Buffer
-	depth, quoted, escaped := 0, false, false
+	out := make([]byte, 0, len(compact)+len(compact)/16)
+	depth, quoted, escaped, done := 0, false, false, 0 // of compact is in out
+	through := func(end int) { out, done = append(out, compact[done:end]...), end }
 	newline := func() {
 		if depth <= levels {
-			out.WriteString("\n" + strings.Repeat("  ", depth))
+			out = append(append(out, '\n'), "    "[:2*depth]...)
 		}
 	}
 	for i, c := range compact {
 		switch {
 		case quoted:
 			quoted, escaped = c != '"' || escaped, c == '\\' && !escaped
-			out.WriteByte(c)
 		case c == '"':
 			quoted = true
-			out.WriteByte(c)
 		case c == '{' || c == '[':
-			out.WriteByte(c)
 			if depth++; compact[i+1] != c+2 { // empty: the closing bracket is two characters on in ASCII
+				through(i + 1)
 				newline()
 			}
 		case c == '}' || c == ']':
 			empty := compact[i-1] == c-2
 			if depth--; depth < levels && !empty {
+				through(i)
 				newline()
 			}
-			out.WriteByte(c)
-		case c == ',':
-			out.WriteByte(c)
+		case c == ',' && depth <= levels:
+			through(i + 1)
 			newline()
 		case c == ':' && depth <= levels:
-			out.WriteString(": ")
-		default:
-			out.WriteByte(c)
+			through(i + 1)
+			out = append(out, ' ')
 		}
 	}
-	out.WriteByte('\n')
-	return out.Bytes()
+	through(len(compact))
+	return append(out, '\n')
 }
 
 // ReadRecord reads evidence.json; nil when the files have none or it is of another version: then
