@@ -125,7 +125,7 @@ func (f *Fold) Merge(o *Fold) error {
 		}
 	}
 	for _, overflow := range o.over {
-		f.putOverflow(overflow)
+		f.PutOverflow(overflow)
 	}
 	return nil
 }

@@ -117,7 +117,8 @@ func (f *Fold) overflow(key Key) *Overflow {
 	return o
 }
 
-func (f *Fold) putOverflow(o *Overflow) {
+// PutOverflow adds an overflow of another Fold, of which nothing is shared afterwards.
+func (f *Fold) PutOverflow(o *Overflow) {
 	into := f.overflow(o.Key)
 	into.Edges.Merge(&o.Edges)
 	into.merge(&o.Evidence)
@@ -153,7 +154,7 @@ func (f *Fold) collapse(overflows []*Overflow, key Key) {
 	for _, o := range overflows {
 		f.removeOverflow(o)
 		o.Key = key
-		f.putOverflow(o)
+		f.PutOverflow(o)
 	}
 }
 

@@ -20,10 +20,14 @@ const (
 	EntityPodAddress = "pod-address" // pods had it, and it cannot be told which one at that time
 )
 
+// EntityAPIServer is the observer's word for where the API server answers: outside of the cluster, or on a node.
+// It stays, because a policy that is made of it is about the API server, not about the node.
+const EntityAPIServer = "kube-apiserver"
+
 // OfCluster reports whether an address is of the cluster itself: a node's, or the API server's.
 func OfCluster(e edge.Endpoint) bool {
 	switch e.Entity {
-	case EntityHost, EntityRemoteNode, "kube-apiserver", "health", "ingress":
+	case EntityHost, EntityRemoteNode, EntityAPIServer, "health", "ingress":
 		return true
 	}
 	return false
@@ -83,14 +87,19 @@ func (inv *Inventory) end(e *flows.Endpoint, r *flows.Record) edge.Endpoint {
 }
 
 // nodeEnd tells the node that the record was taken on from the others: only the first may reach
-// its own pods without a rule.
+// its own pods without a rule. The API server stays what it is.
 func (inv *Inventory) nodeEnd(e *flows.Endpoint, r *flows.Record) edge.Endpoint {
 	entity := EntityRemoteNode
-	if node, known := inv.nodes[e.Addr]; e.Entity == EntityHost || known && node == r.Node && r.Node != "" {
+	if e.Entity == EntityAPIServer {
+		entity = EntityAPIServer
+	} else if node, known := inv.nodes[e.Addr]; e.Entity == EntityHost || known && node == nodeOf(r) {
 		entity = EntityHost
 	}
 	return edge.Endpoint{Addr: e.Addr, Entity: entity}
 }
+
+// nodeOf is the name of the node that the record was taken on: a relay puts the cluster's name before it.
+func nodeOf(r *flows.Record) string { return r.Node[strings.LastIndexByte(r.Node, '/')+1:] }
 
 func (inv *Inventory) podEnd(e *flows.Endpoint, r *flows.Record) edge.Endpoint {
 	if inv.learner != nil {

@@ -76,10 +76,10 @@ func (a *Attribution) Add(r *flows.Record) error {
 	now.flows++
 	a.origin.look(r)
 	k := a.inv.named(r)
-	if err := a.learn(&r.Source, k.From, r); err != nil {
+	if err := a.inv.learn(a.history, &r.Source, k.From, r); err != nil {
 		return err
 	}
-	if err := a.learn(&r.Destination, k.To, r); err != nil {
+	if err := a.inv.learn(a.history, &r.Destination, k.To, r); err != nil {
 		return err
 	}
 	if !open(k.From) && !open(k.To) {
@@ -103,13 +103,13 @@ func (a *Attribution) Add(r *flows.Record) error {
 	return nil
 }
 
-// learn takes the record's word for who had an address.
-func (a *Attribution) learn(e *flows.Endpoint, end edge.Endpoint, r *flows.Record) error {
-	if e.Pod == "" || !e.Addr.IsValid() || !end.IsPod() || a.inv.services.byAddr[e.Addr] != nil {
+// learn takes the record's word for who had an address. The error is that of saw.
+func (inv *Inventory) learn(h *history, e *flows.Endpoint, end edge.Endpoint, r *flows.Record) error {
+	if e.Pod == "" || !e.Addr.IsValid() || !end.IsPod() || inv.services.byAddr[e.Addr] != nil {
 		return nil
 	}
 	first, last := covered(r)
-	return a.history.saw(e.Addr, types.NamespacedName{Namespace: e.Namespace, Name: e.Pod}, end, first, last)
+	return h.saw(e.Addr, types.NamespacedName{Namespace: e.Namespace, Name: e.Pod}, end, first, last)
 }
 
 // covered is the time that a record is of.
@@ -220,7 +220,7 @@ func (h *history) attribute(k edge.Key, first, last int64) edge.Key {
 // open reports whether an end is an address of which only time can tell whose it was.
 func open(e edge.Endpoint) bool {
 	switch e.Entity {
-	case EntityHost, EntityRemoteNode, EntityService, flows.EntityAggregated:
+	case EntityHost, EntityRemoteNode, EntityAPIServer, EntityService, flows.EntityAggregated:
 		return false
 	}
 	return !e.IsPod()

@@ -40,7 +40,7 @@ func (o *origin) look(r *flows.Record) {
 		}
 	}
 	if _, known := o.at[r.Node]; !known && r.Node != "" && len(o.at) < maxNodes {
-		o.at[r.Node] = o.nodes[r.Node[strings.LastIndexByte(r.Node, '/')+1:]] // a relay puts the cluster's name before it
+		o.at[r.Node] = o.nodes[nodeOf(r)]
 	}
 }
 

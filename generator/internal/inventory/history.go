@@ -35,6 +35,7 @@ const (
 type history struct {
 	addresses map[netip.Addr]*address
 	tenants   int
+	ranges    []netip.Prefix // whose addresses only pods have
 }
 
 type address struct {
@@ -48,7 +49,7 @@ type tenant struct {
 	end    edge.Endpoint // its workload
 	proofs []span        // when flows named the pod with the address; in order, more than silence apart
 	seen   []span        // within each of these it had the address at some time; in order, apart
-	life   *life         // nil: the pod is not in the inventory
+	lives  []*life       // by Pod objects of this name; empty: the pod is not in the inventory
 }
 
 // span is a closed interval of times in nanoseconds since 1970.
@@ -61,6 +62,7 @@ const (
 
 // life is what a Pod object says.
 type life struct {
+	uid   types.UID // of the object
 	from  int64 // it cannot have had the address before; never: not known
 	sure  int64 // it had the address from here on; forever: not known
 	until int64 // it cannot have had the address after; forever: not known
@@ -72,11 +74,11 @@ func newHistory() *history { return &history{addresses: map[netip.Addr]*address{
 
 // clone copies what Pod objects say.
 func (h *history) clone() *history {
-	c := &history{addresses: make(map[netip.Addr]*address, len(h.addresses)), tenants: h.tenants}
+	c := &history{addresses: make(map[netip.Addr]*address, len(h.addresses)), tenants: h.tenants, ranges: h.ranges}
 	for addr, a := range h.addresses {
 		own := &address{tenants: make([]*tenant, len(a.tenants))}
 		for i, t := range a.tenants {
-			own.tenants[i] = &tenant{pod: t.pod, end: t.end, life: t.life}
+			own.tenants[i] = &tenant{pod: t.pod, end: t.end, lives: slices.Clone(t.lives)}
 		}
 		c.addresses[addr] = own
 	}
@@ -91,7 +93,7 @@ func (h *history) lived(addr netip.Addr, pod types.NamespacedName, end edge.Endp
 		h.addresses[addr] = a
 	}
 	if !slices.ContainsFunc(a.tenants, func(t *tenant) bool { return t.pod == pod }) {
-		a.tenants = append(a.tenants, &tenant{pod: pod, end: end, life: l})
+		a.tenants = append(a.tenants, &tenant{pod: pod, end: end, lives: []*life{l}})
 		h.tenants++
 	}
 }
@@ -168,6 +170,9 @@ func union(list []span, s span, gap time.Duration) ([]span, bool) {
 // known to be a pod's. Without a single owner the end is the address, as EntityPodAddress.
 func (h *history) at(addr netip.Addr, first, last int64) (end edge.Endpoint, known bool) {
 	a := h.addresses[addr]
+	if a == nil && slices.ContainsFunc(h.ranges, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+		return edge.Endpoint{Addr: addr, Entity: EntityPodAddress}, true
+	}
 	if a == nil {
 		return edge.Endpoint{}, false
 	}
@@ -182,7 +187,7 @@ func (h *history) at(addr netip.Addr, first, last int64) (end edge.Endpoint, kno
 
 // lifeOf reads a pod's times.
 func lifeOf(p *corev1.Pod, taken int64) *life {
-	l := &life{from: never, sure: forever, until: forever, taken: taken}
+	l := &life{uid: p.UID, from: never, sure: forever, until: forever, taken: taken}
 	if start := p.Status.StartTime; start != nil {
 		l.from, l.sure = nanos(start.Time), nanos(start.Time)
 	} else if !p.CreationTimestamp.IsZero() {

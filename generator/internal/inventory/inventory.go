@@ -224,6 +224,11 @@ func (inv *Inventory) addNode(n *corev1.Node) {
 			inv.nodes[addr] = n.Name
 		}
 	}
+	for _, cidr := range n.Spec.PodCIDRs {
+		if p, err := netip.ParsePrefix(cidr); err == nil {
+			inv.history.ranges = append(inv.history.ranges, p)
+		}
+	}
 }
 
 // place gives a pod to its workload and its addresses to the pod.

@@ -42,12 +42,11 @@ func timeline(tenants []*tenant) []segment {
 		for _, s := range t.seen {
 			events = mark(events, i, s, false)
 		}
-		if t.life == nil {
-			continue
+		for _, l := range t.lives {
+			certain, possible := t.stay(l, i, starts)
+			events = mark(events, i, certain, true)
+			events = mark(events, i, possible, false)
 		}
-		certain, possible := t.stay(i, starts)
-		events = mark(events, i, certain, true)
-		events = mark(events, i, possible, false)
 	}
 	slices.SortFunc(events, func(a, b event) int { return cmp.Compare(a.at, b.at) })
 	return sweep(events, len(tenants))
@@ -65,8 +64,10 @@ func startsOf(tenants []*tenant) []start {
 		for _, s := range slices.Concat(t.proofs, t.seen) {
 			starts = append(starts, start{s.from, i})
 		}
-		if t.life != nil && t.life.sure != forever {
-			starts = append(starts, start{t.life.sure, i})
+		for _, l := range t.lives {
+			if l.sure != forever {
+				starts = append(starts, start{l.sure, i})
+			}
 		}
 	}
 	slices.SortFunc(starts, func(a, b start) int { return cmp.Compare(a.at, b.at) })
@@ -76,8 +77,7 @@ func startsOf(tenants []*tenant) []start {
 // stay is when the pod of an object had its address for certain, and when it can have had it. One that ran
 // when the inventory was taken had it until then. After that it is unknown, unless nobody knows when that was:
 // then a pod that nobody followed has it until today.
-func (t *tenant) stay(self int, starts []start) (certain, possible span) {
-	l := t.life
+func (t *tenant) stay(l *life, self int, starts []start) (certain, possible span) {
 	if l.until != forever {
 		return span{l.sure, later(l.until, -tick)}, span{l.from, l.until}
 	}
@@ -85,9 +85,7 @@ func (t *tenant) stay(self int, starts []start) (certain, possible span) {
 	if l.sure != forever {
 		last = l.sure
 	}
-	if n := len(t.proofs); n > 0 {
-		last = max(last, t.proofs[n-1].until)
-	}
+	last = max(last, t.lastProof(l))
 	if l.alive && l.taken != forever {
 		last = max(last, l.taken)
 	}
@@ -99,6 +97,22 @@ func (t *tenant) stay(self int, starts []start) (certain, possible span) {
 		return span{l.sure, forever}, span{l.from, forever}
 	}
 	return span{l.sure, last}, span{l.from, next}
+}
+
+// lastProof is the last of the proofs that are not of a later pod of the same name; never: there is none.
+func (t *tenant) lastProof(l *life) int64 {
+	next := int64(forever)
+	for _, o := range t.lives {
+		if o.from > l.from {
+			next = min(next, o.from)
+		}
+	}
+	for _, p := range slices.Backward(t.proofs) {
+		if p.until < next {
+			return p.until
+		}
+	}
+	return never
 }
 
 // follower is from when on the first other tenant after that time had the address; forever: none.

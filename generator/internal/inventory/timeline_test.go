@@ -26,15 +26,16 @@ func TestTimeline(t *testing.T) {
 				from := r.Int64N(1000) * second
 				p.seen, _ = union(p.seen, span{from, from + 60*second}, 0)
 			}
-			if r.IntN(2) == 0 {
+			for range r.IntN(3) {
 				from := r.Int64N(1000) * second
-				p.life = &life{from: from, sure: from + second, until: forever, alive: r.IntN(4) > 0, taken: forever}
+				l := &life{from: from, sure: from + second, until: forever, alive: r.IntN(4) > 0, taken: forever}
 				switch r.IntN(3) {
 				case 0:
-					p.life.until = from + r.Int64N(200)*second
+					l.until = from + r.Int64N(200)*second
 				case 1:
-					p.life.taken = from + 500*second
+					l.taken = from + 500*second
 				}
+				p.lives = append(p.lives, l)
 			}
 			tenants = append(tenants, p)
 		}
@@ -65,8 +66,8 @@ func byRule(tenants []*tenant, at int64) int {
 	found := nobody
 	for i, p := range tenants {
 		certain, possible := slices.Clone(p.proofs), slices.Concat(p.proofs, p.seen)
-		if p.life != nil {
-			sure, maybe := p.stay(i, starts)
+		for _, l := range p.lives {
+			sure, maybe := p.stay(l, i, starts)
 			certain, possible = append(certain, sure), append(possible, maybe)
 		}
 		switch {

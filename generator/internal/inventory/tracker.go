@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inventory
+
+import (
+	"time"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
+)
+
+const (
+	// reporting is how long after a pod got its address, or lost it, an inventory may not say so yet: nodes tell
+	// the API server later.
+	reporting = 30 * time.Second
+	// remembered is for how long a Tracker knows who had an address.
+	remembered = 24 * time.Hour
+	// ancient records are of a wrong clock, as those of the future are.
+	ancient = 400 * 24 * time.Hour
+)
+
+// Bounds of what waits. Beyond them slots become wider: fewer addresses can be told then, and none is wrong.
+const (
+	slotWidth    = time.Second // of the times of records, while not too many wait
+	maxSlotWidth = 1 << 25 * slotWidth
+	maxSlots     = 4096
+	maxUnclear   = 1 << 17 // edges in slots
+	readyWidths  = 8       // of the times at which slots are ready, in widths
+)
+
+// Tracker attributes records while they come, for as long as a service runs. A record with an end that only has
+// an address waits until an inventory was taken long enough after it came: then the inventories before and after
+// it, and records that name pods, tell whose the address was. It is not safe for concurrent use.
+type Tracker struct {
+	inv     *Inventory
+	history *history
+	slots   map[slotKey]*slot
+	width   int64 // of a slot, in nanoseconds
+	unclear int   // edges in slots
+	figures Figures
+}
+
+// Figures are what a Tracker did, in records.
+type Figures struct {
+	Waiting uint64 // now
+	// Attributed had an address that was a pod's at that time. The Addresses of others never were one's. Of Ambiguous
+	// ones it cannot be told: they are edges of EntityPodAddress. These are estimates where an edge has many records.
+	Attributed, Addresses, Ambiguous uint64
+	// Forgotten named a pod when there was no room to remember one more.
+	Forgotten uint64
+}
+
+// slotKey is what the records of a slot have in common.
+type slotKey struct {
+	time  int64 // of the records, in widths since 1970
+	ready int64 // all of them came before this, in readyWidths since 1970
+	wrong bool  // their times are of a wrong clock; time is 0
+}
+
+type slot struct {
+	fold    *edge.Fold
+	records uint64
+	oldest  map[string]time.Time // by observer
+}
+
+// NewTracker returns a Tracker that begins with what an inventory knows.
+func NewTracker(inv *Inventory) *Tracker {
+	t := &Tracker{history: newHistory(), slots: map[slotKey]*slot{}, width: int64(slotWidth)}
+	t.Use(inv)
+	return t
+}
+
+// Add returns the edge of a record that came from an observer now. settled is false when the record waits for
+// Settle instead.
+func (t *Tracker) Add(observer string, r *flows.Record, now time.Time) (k edge.Key, settled bool) {
+	k = t.inv.named(r)
+	wrong := r.Time.After(now.Add(skew)) || r.Time.Before(now.Add(-ancient))
+	if !wrong {
+		t.learn(&r.Source, k.From, r)
+		t.learn(&r.Destination, k.To, r)
+	}
+	if !open(k.From) && !open(k.To) {
+		return k, true
+	}
+	key := slotKey{ready: nanos(now.Add(skew))/(readyWidths*t.width) + 1, wrong: wrong}
+	if !wrong {
+		key.time = nanos(r.Time) / t.width
+	}
+	t.wait(t.at(key), k, r)
+	if s := t.at(key); !wrong {
+		s.before(observer, r.Time)
+	}
+	for (len(t.slots) > maxSlots || t.unclear > maxUnclear) && len(t.slots) > 1 && t.width < int64(maxSlotWidth) {
+		t.widen()
+	}
+	return k, false
+}
+
+func (t *Tracker) learn(e *flows.Endpoint, end edge.Endpoint, r *flows.Record) {
+	if t.inv.learn(t.history, e, end, r) != nil {
+		t.figures.Forgotten++
+	}
+}
+
+func (t *Tracker) at(key slotKey) *slot {
+	s := t.slots[key]
+	if s == nil {
+		s = &slot{fold: edge.NewSample(edge.DefaultLimits), oldest: map[string]time.Time{}}
+		t.slots[key] = s
+	}
+	return s
+}
+
+func (t *Tracker) wait(s *slot, k edge.Key, r *flows.Record) {
+	t.unclear -= s.fold.Len()
+	o := Observe(r)
+	_ = s.fold.Add(k, o) // a sample never fails
+	if first, last := covered(r); first != last {
+		o.Time = time.Unix(0, first).UTC()
+		_ = s.fold.Add(k, o) // the same flow: only the time that is covered grows
+	}
+	t.unclear += s.fold.Len()
+	s.records++
+	t.figures.Waiting++
+}
+
+func (s *slot) before(observer string, at time.Time) {
+	if oldest, known := s.oldest[observer]; !known || at.Before(oldest) {
+		s.oldest[observer] = at
+	}
+}
+
+// widen makes one slot of two.
+func (t *Tracker) widen() {
+	narrow := t.slots
+	t.slots, t.unclear, t.width = map[slotKey]*slot{}, 0, 2*t.width
+	for key, s := range narrow {
+		into := t.at(slotKey{time: key.time / 2, ready: (key.ready + 1) / 2, wrong: key.wrong})
+		t.unclear -= into.fold.Len()
+		_ = into.fold.Merge(s.fold) // a sample never fails
+		t.unclear += into.fold.Len()
+		into.records += s.records
+		for observer, at := range s.oldest {
+			into.before(observer, at)
+		}
+	}
+}
+
+// Use goes on with a later inventory.
+func (t *Tracker) Use(inv *Inventory) {
+	t.inv = inv
+	t.history.follow(inv.history)
+	t.history.forget(later(inv.taken, -remembered))
+}
+
+// Settle returns the edges of the records that have waited long enough for the newest inventory, attributed; nil:
+// there are none.
+func (t *Tracker) Settle() *edge.Fold {
+	var out *edge.Fold
+	for key, s := range t.slots {
+		if key.ready*readyWidths*t.width > later(t.inv.taken, -reporting) {
+			continue
+		}
+		if out == nil {
+			out = edge.NewSample(edge.DefaultLimits)
+		}
+		t.unclear -= s.fold.Len()
+		t.figures.Waiting -= s.records
+		delete(t.slots, key)
+		t.settle(s.fold, key.wrong, out)
+	}
+	if len(t.slots) == 0 {
+		t.width = int64(slotWidth)
+	}
+	return out
+}
+
+func (t *Tracker) settle(from *edge.Fold, wrong bool, out *edge.Fold) {
+	for _, e := range from.Edges() {
+		first, last := nanos(e.First), nanos(e.Last)
+		if wrong {
+			first, last = never, forever
+		}
+		k := t.history.attribute(t.inv.again(e.Key, e.Nodes), first, last)
+		t.count(k, e)
+		_ = out.Put(k, &e) // a sample never fails
+	}
+	for _, o := range from.Overflows() {
+		out.PutOverflow(&o)
+	}
+}
+
+func (t *Tracker) count(k edge.Key, e edge.Edge) {
+	n, _ := e.Flows.Value()
+	switch {
+	case k.From.Entity == EntityPodAddress || k.To.Entity == EntityPodAddress:
+		t.figures.Ambiguous += n
+	case k.From.IsPod() != e.From.IsPod() || k.To.IsPod() != e.To.IsPod():
+		t.figures.Attributed += n
+	default:
+		t.figures.Addresses += n
+	}
+}
+
+// Oldest is the time of each observer's oldest record that waits, of a clock that is right.
+func (t *Tracker) Oldest() map[string]time.Time {
+	var all slot
+	all.oldest = map[string]time.Time{}
+	for _, s := range t.slots {
+		for observer, at := range s.oldest {
+			all.before(observer, at)
+		}
+	}
+	return all.oldest
+}
+
+// Figures returns the figures.
+func (t *Tracker) Figures() Figures { return t.figures }
+
+// again names the ends of an edge that only have addresses by an inventory that is newer than the one that named
+// them before.
+func (inv *Inventory) again(k edge.Key, nodes edge.Set) edge.Key {
+	r := &flows.Record{Protocol: k.Protocol, DestinationPort: k.Port}
+	if len(nodes) == 1 {
+		r.Node = nodes[0]
+	}
+	if open(k.From) {
+		k.From = inv.end(&flows.Endpoint{Addr: k.From.Addr, Entity: k.From.Entity}, r)
+	}
+	if !open(k.To) {
+		return k
+	}
+	r.Destination = flows.Endpoint{Addr: k.To.Addr, Entity: k.To.Entity}
+	if k.Side == flows.SideUnknown {
+		k.To = inv.end(&r.Destination, r)
+		return k
+	}
+	k.To, k.Port = inv.destination(r)
+	return k
+}
