@@ -83,7 +83,7 @@ func see(s *store.Store, times int) {
 		}
 		for n := range times {
 			observations++
-			s.Add("node", start, k, edge.Observation{ID: observations, Time: start.Add(time.Duration(observations) * time.Millisecond), Node: nodeNames[n%3]})
+			s.Add(k, edge.Observation{ID: observations, Time: start.Add(time.Duration(observations) * time.Millisecond), Node: nodeNames[n%3]})
 		}
 	}
 }

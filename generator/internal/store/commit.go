@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -71,6 +72,10 @@ func (s *Store) load() (err error) {
 		if s.meta.Positions == nil {
 			s.meta.Positions = map[string]time.Time{}
 		}
+		if s.meta.Days == nil { // an earlier version's file
+			s.meta.Days = tallies{}
+		}
+		maps.DeleteFunc(s.meta.Days, func(_ string, t *dayTally) bool { return t == nil })
 		return check(tx)
 	})
 }

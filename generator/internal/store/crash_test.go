@@ -81,7 +81,7 @@ func TestKill(t *testing.T) {
 		// Adding what was acknowledged changes nothing: it is there already.
 		before, beyond := s.Edges()
 		for _, o := range all[:acknowledged] {
-			s.Add("node", o.obs.Time, o.key, o.obs)
+			s.Add(o.key, o.obs)
 		}
 		after, left := s.Edges()
 		if !reflect.DeepEqual(before, after) || !reflect.DeepEqual(beyond, left) {

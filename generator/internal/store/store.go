@@ -58,23 +58,17 @@ type Store struct {
 	written []byte        // the positions that were; nil: none yet
 }
 
-// Tally counts flows. What is read twice after a crash is counted twice here.
-type Tally struct {
-	Flows     uint64 `json:"flows"`     // that were added
-	Lost      uint64 `json:"lost"`      // by observers
-	Malformed uint64 `json:"malformed"` // that could not be read
-}
-
 // meta is what is kept beside the edges.
 type meta struct {
-	Tally     Tally                `json:"tally"`
+	Tally     Tally                `json:"tally"` // of all days
+	Days      tallies              `json:"days,omitempty"`
 	Positions map[string]time.Time `json:"positions"`
 }
 
 // Open opens the Store of a file, which is made if it is not there. A file that is damaged, of another kind
 // or in use is an error that says what to do, never an empty Store. An empty path is a Store in memory.
 func Open(path string, o Options) (*Store, error) {
-	s := &Store{path: path, fold: edge.NewSample(o.Limits), meta: meta{Positions: map[string]time.Time{}}}
+	s := &Store{path: path, fold: edge.NewSample(o.Limits), meta: meta{Days: tallies{}, Positions: map[string]time.Time{}}}
 	if path == "" {
 		return s, nil
 	}
@@ -94,23 +88,27 @@ func Open(path string, o Options) (*Store, error) {
 // Found reports whether the file had edges when it was opened.
 func (s *Store) Found() bool { return s.found }
 
-// Add folds an observation of an observer, of which everything before at was added too.
-func (s *Store) Add(observer string, at time.Time, k edge.Key, o edge.Observation) {
+// Add folds an observation.
+func (s *Store) Add(k edge.Key, o edge.Observation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_ = s.fold.Add(k, o) // a sample never fails
-	s.meta.Tally.Flows++
-	s.advance(observer, at)
 }
 
-// advance takes an observer's position forward.
-func (s *Store) advance(observer string, at time.Time) {
+// Merge adds everything of a Fold.
+func (s *Store) Merge(f *edge.Fold) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.fold.Merge(f) // a sample never fails
+}
+
+// Reach says up to when an observer was read: everything of it before at was added. The time may go back, when it turns
+// out that this is not so. An input of another kind, such as a file, has a name and a time of its own.
+func (s *Store) Reach(observer string, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	positions := s.meta.Positions
-	last, known := positions[observer]
-	if !at.After(last) {
-		return
-	}
-	if !known && len(positions) >= maxPositions {
+	if _, known := positions[observer]; !known && len(positions) >= maxPositions {
 		delete(positions, slices.MinFunc(slices.Collect(maps.Keys(positions)), func(a, b string) int {
 			return cmp.Or(positions[a].Compare(positions[b]), cmp.Compare(a, b))
 		}))
@@ -118,38 +116,11 @@ func (s *Store) advance(observer string, at time.Time) {
 	positions[observer] = at
 }
 
-// Merge adds a whole input, such as a file: what was folded from it, and the counts. The input is known by a
-// name and a time, as an observer is.
-func (s *Store) Merge(input string, at time.Time, f *edge.Fold, t Tally) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_ = s.fold.Merge(f) // a sample never fails
-	s.meta.Tally.Flows += t.Flows
-	s.meta.Tally.Lost += t.Lost
-	s.meta.Tally.Malformed += t.Malformed
-	s.advance(input, at)
-}
-
 // Position is up to when the observer was read; zero when it never was.
 func (s *Store) Position(observer string) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.meta.Positions[observer]
-}
-
-// Miss counts flows that are not in the edges.
-func (s *Store) Miss(lost, malformed uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.meta.Tally.Lost += lost
-	s.meta.Tally.Malformed += malformed
-}
-
-// Tally is how many flows were added and missed since the file was made.
-func (s *Store) Tally() Tally {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.meta.Tally
 }
 
 // Edges returns the edges and what was left out of them, both ordered.
@@ -167,7 +138,9 @@ func (s *Store) Expire(now time.Time, retention time.Duration) int {
 	if newest := s.fold.Newest(); newest.Before(now) {
 		now = newest
 	}
-	expired := s.fold.Expire(now.Add(-retention))
+	before := now.Add(-retention)
+	maps.DeleteFunc(s.meta.Days, func(day string, _ *dayTally) bool { return day < dayOf(before) })
+	expired := s.fold.Expire(before)
 	s.stats.Expired += uint64(expired)
 	return expired
 }

@@ -64,7 +64,8 @@ func open(t *testing.T, path string, limits edge.Limits) *store.Store {
 
 func add(s *store.Store, observations []observed) {
 	for _, o := range observations {
-		s.Add("node", o.obs.Time, o.key, o.obs)
+		s.Add(o.key, o.obs)
+		s.Reach("node", o.obs.Time)
 	}
 }
 
@@ -185,14 +186,15 @@ func TestPositionsAndLossesAreKept(t *testing.T) {
 	}
 	all := random(1, 10)
 	add(s, all)
-	s.Add("node", all[0].obs.Time, all[0].key, all[0].obs) // late: the position does not go back
-	s.Miss(3, 4)
+	s.Reach("late", start.Add(time.Hour))
+	s.Reach("late", start) // it is not read that far after all
+	s.Count(start, store.Tally{Flows: 11, Lost: 3, Malformed: 4}, nil)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	s = open(t, path, edge.DefaultLimits)
 	defer s.Close()
-	if got := s.Position("node"); !got.Equal(all[9].obs.Time) || s.Tally() != (store.Tally{Flows: 11, Lost: 3, Malformed: 4}) || !s.Found() {
+	if got := s.Position("node"); !got.Equal(all[9].obs.Time) || !s.Position("late").Equal(start) || s.Tally() != (store.Tally{Flows: 11, Lost: 3, Malformed: 4}) || !s.Found() {
 		t.Errorf("position %v, tally %+v, found %v", got, s.Tally(), s.Found())
 	}
 }
@@ -200,7 +202,7 @@ func TestPositionsAndLossesAreKept(t *testing.T) {
 func TestPositionsAreBounded(t *testing.T) {
 	s := open(t, "", edge.DefaultLimits)
 	for n := range 9000 {
-		s.Add(fmt.Sprint(n), start.Add(time.Duration(n)), edge.Key{}, edge.Observation{Time: start})
+		s.Reach(fmt.Sprint(n), start.Add(time.Duration(n)))
 	}
 	if s.Position("0") != (time.Time{}) || s.Position("8999").IsZero() {
 		t.Error("the position that is furthest behind is kept, or the newest is not")
@@ -242,7 +244,7 @@ func TestFileIsBounded(t *testing.T) {
 	web := edge.Endpoint{Kind: "Deployment", Namespace: "a", Name: "web"}
 	for n := range 100_000 {
 		k := edge.Key{From: edge.Endpoint{Addr: netip.AddrFrom4([4]byte{203, byte(n >> 16), byte(n >> 8), byte(n)})}, To: web, Protocol: "TCP", Port: 443}
-		s.Add("node", start, k, edge.Observation{ID: xxhash.Sum64String(fmt.Sprint(n)), Time: start})
+		s.Add(k, edge.Observation{ID: xxhash.Sum64String(fmt.Sprint(n)), Time: start})
 		if n%10_000 == 0 {
 			if err := s.Commit(); err != nil {
 				t.Fatal(err)
