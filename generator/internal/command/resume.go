@@ -77,7 +77,11 @@ func (s *source) into(ctx context.Context, state *store.Store, inv *inventory.In
 	if err != nil {
 		return stats, err
 	}
-	state.Merge(name, at, fold, store.Tally{Flows: stats.Flows, Lost: stats.Lost, Malformed: stats.Malformed})
+	state.Merge(fold)
+	state.Count(time.Now(), store.Tally{Flows: stats.Flows, Lost: stats.Lost, Malformed: stats.Malformed}, nil)
+	if !at.IsZero() {
+		state.Reach(name, at)
+	}
 	return stats, state.Commit()
 }
 

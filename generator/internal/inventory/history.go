@@ -63,11 +63,11 @@ const (
 // life is what a Pod object says.
 type life struct {
 	uid   types.UID // of the object
-	from  int64 // it cannot have had the address before; never: not known
-	sure  int64 // it had the address from here on; forever: not known
-	until int64 // it cannot have had the address after; forever: not known
-	alive bool  // it still had the address when the inventory was taken
-	taken int64 // when that was; forever: not known
+	from  int64     // it cannot have had the address before; never: not known
+	sure  int64     // it had the address from here on; forever: not known
+	until int64     // it cannot have had the address after; forever: not known
+	alive bool      // it still had the address when the inventory was taken
+	taken int64     // when that was; forever: not known
 }
 
 func newHistory() *history { return &history{addresses: map[netip.Addr]*address{}} }

@@ -86,9 +86,12 @@ func (t *Tracker) Add(observer string, r *flows.Record, now time.Time) (k edge.K
 	if !wrong {
 		key.time = nanos(r.Time) / t.width
 	}
-	t.wait(t.at(key), k, r)
-	if s := t.at(key); !wrong {
-		s.before(observer, r.Time)
+	s := t.at(key)
+	t.wait(s, k, r)
+	if at := r.Time; at.Before(now) {
+		s.before(observer, at)
+	} else {
+		s.before(observer, now)
 	}
 	for (len(t.slots) > maxSlots || t.unclear > maxUnclear) && len(t.slots) > 1 && t.width < int64(maxSlotWidth) {
 		t.widen()
@@ -202,7 +205,7 @@ func (t *Tracker) count(k edge.Key, e edge.Edge) {
 	}
 }
 
-// Oldest is the time of each observer's oldest record that waits, of a clock that is right.
+// Oldest is the time of each observer's oldest record that waits, at most when it came.
 func (t *Tracker) Oldest() map[string]time.Time {
 	var all slot
 	all.oldest = map[string]time.Time{}

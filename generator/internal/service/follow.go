@@ -70,6 +70,7 @@ func (s *server) dropOthers(followed map[flows.Address]context.CancelFunc, addre
 			cancel()
 			delete(followed, a)
 			s.meter.roster.remove(a)
+			s.seen.leave(a.String())
 			s.cfg.Log.Info("observer has this address no more", "observer", a.Observer, "address", a.IP.String())
 		}
 	}
@@ -109,15 +110,14 @@ func (s *server) read(ctx context.Context, a flows.Address) (answered bool, err 
 	}
 	s.meter.roster.set(a, true)
 	s.cfg.Log.Info("following observer", "observer", a.Observer, "address", a.IP.String())
-	var stats, counted flows.Stats
+	var stats flows.Stats
 	err = stream.Receive(ctx, &stats, func(r *flows.Record) error {
 		s.meter.flows.Inc()
-		s.seen.add(observer, r)
-		s.seen.missed(counted, stats)
-		counted = stats
+		s.seen.add(observer, r, time.Now())
+		s.seen.missed(&stats)
 		return nil
 	})
-	s.seen.missed(counted, stats)
+	s.seen.missed(&stats)
 	if err == nil {
 		err = errEnded
 	}

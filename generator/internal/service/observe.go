@@ -4,7 +4,7 @@ package service
 
 import (
 	"context"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
@@ -30,8 +30,12 @@ const (
 // observations is everything seen so far. It is safe for concurrent use.
 type observations struct {
 	store *store.Store
-	inv   atomic.Pointer[inventory.Inventory]
 	meter *meter
+
+	mu      sync.Mutex // of the three below
+	tracker *inventory.Tracker
+	told    inventory.Figures    // of the tracker, to the meter
+	reached map[string]time.Time // the newest flow of each observer since the start
 }
 
 // recall goes on from a state file (empty: memory only). A damaged one is an error: going on without it
@@ -41,46 +45,110 @@ func recall(file string, inv *inventory.Inventory, m *meter) (*observations, err
 	if err != nil {
 		return nil, err
 	}
-	o := &observations{store: s, meter: m}
-	o.inv.Store(inv)
-	return o, nil
+	return &observations{store: s, meter: m, tracker: inventory.NewTracker(inv), reached: map[string]time.Time{}}, nil
 }
 
-// use switches to a newer inventory and returns what was seen.
-func (o *observations) use(inv *inventory.Inventory) ([]edge.Edge, []edge.Overflow, tree.Loss) {
-	o.inv.Store(inv)
+// use goes on with a newer inventory.
+func (o *observations) use(inv *inventory.Inventory) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.tracker.Use(inv)
+	o.settle()
+}
+
+// settle takes what has waited long enough. It is called with the lock held.
+func (o *observations) settle() {
+	if f := o.tracker.Settle(); f != nil {
+		o.store.Merge(f)
+	}
+	now := o.tracker.Figures()
+	o.meter.tracked(o.told, now)
+	o.told = now
+}
+
+// all is what was seen, and how much is missing.
+func (o *observations) all(now time.Time) ([]edge.Edge, []edge.Overflow, tree.Loss) {
 	edges, overflows := o.store.Edges()
-	return edges, overflows, tree.Loss(o.store.Tally())
+	return edges, overflows, tree.Loss(o.store.Loss(now))
 }
 
 // since is from when on an observer's flows are not known to be there; zero: ever.
 func (o *observations) since(observer string) time.Time {
-	at := o.store.Position(observer)
+	o.mu.Lock()
+	at := o.reached[observer]
+	o.mu.Unlock()
+	if at.IsZero() {
+		at = o.store.Position(observer)
+	}
 	if at.IsZero() {
 		return at
 	}
 	return at.Add(-overlap)
 }
 
-// add folds one flow. A flow of the future does not take the observer's position there, or those that come
-// before it would not be asked for.
-func (o *observations) add(observer string, r *flows.Record) {
+// add folds one flow that came now, or keeps it until it is known whose its addresses were. A flow of the future does not take the
+// observer's position there, or those that come before it would not be asked for.
+func (o *observations) add(observer string, r *flows.Record, now time.Time) {
 	at := r.Time
-	if now := time.Now(); at.After(now) {
+	if at.After(now) {
 		at = now
 	}
-	o.store.Add(observer, at, o.inv.Load().Key(r), inventory.Observe(r))
+	o.store.Count(now, store.Tally{Flows: 1}, nil)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if k, settled := o.tracker.Add(observer, r, now); settled {
+		o.store.Add(k, inventory.Observe(r))
+	}
+	if at.After(o.reached[observer]) {
+		o.reached[observer] = at
+	}
 }
 
-// missed adds what an observer reported since the last call.
-func (o *observations) missed(before, now flows.Stats) {
-	lost, malformed := now.Lost-before.Lost, now.Malformed-before.Malformed
-	if lost+malformed == 0 {
+// leave is said of an observer that is not followed any more.
+func (o *observations) leave(observer string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.reached, observer)
+}
+
+// missed counts what an observer reported beside flows, and begins anew with that.
+func (o *observations) missed(s *flows.Stats) {
+	if s.Lost+s.Malformed+s.Ignored == 0 {
 		return
 	}
-	o.store.Miss(lost, malformed)
-	o.meter.lost.Add(float64(lost))
-	o.meter.malformed.Add(float64(malformed))
+	var places []store.PlaceLoss
+	for _, at := range s.LostAt() {
+		places = append(places, store.PlaceLoss{Place: at.Node, Lost: at.Lost})
+	}
+	o.store.Count(time.Now(), store.Tally{Lost: s.Lost, Malformed: s.Malformed}, places)
+	o.meter.missed(s)
+	*s = flows.Stats{}
+}
+
+// acknowledge says how far each observer was read: up to its oldest flow that waits, because only what is settled
+// survives a crash.
+func (o *observations) acknowledge() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.settle()
+	oldest := o.tracker.Oldest()
+	for observer, at := range o.reached {
+		if waits, some := oldest[observer]; some && waits.Before(at) {
+			at = waits
+		}
+		o.store.Reach(observer, at)
+	}
+}
+
+// commit keeps everything that is settled.
+func (o *observations) commit() error {
+	o.acknowledge()
+	return o.store.Commit()
+}
+
+func (o *observations) close() error {
+	o.acknowledge()
+	return o.store.Close()
 }
 
 // keep commits what was seen, and forgets what is too old, until the context ends.
@@ -93,8 +161,9 @@ func (s *server) keep(ctx context.Context) {
 			s.seen.store.Expire(began, s.cfg.Retention)
 			expire = began.Add(expireEvery)
 		}
-		err := s.seen.store.Commit()
+		err := s.seen.commit()
 		s.meter.committed(before, s.seen.store.Stats(), err)
+		s.meter.missing.Set(tree.Loss(s.seen.store.Loss(began)).Share())
 		wait = max(commitEvery, 10*time.Since(began))
 		if err != nil {
 			s.cfg.Log.Error("what was seen is in memory only", "error", err)

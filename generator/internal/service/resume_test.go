@@ -99,7 +99,7 @@ func observeOnce(t *testing.T, r *ring, address, state string, want uint64) (sin
 	if got, _ := edges[0].Flows.Value(); len(edges) != 1 || got != want {
 		t.Errorf("%d edges, the first with %d flows; want 1 with %d", len(edges), got, want)
 	}
-	if err := s.seen.store.Close(); err != nil {
+	if err := s.seen.close(); err != nil {
 		t.Fatal(err)
 	}
 	return since

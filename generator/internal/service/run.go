@@ -70,10 +70,11 @@ func Run(ctx context.Context, cfg Config, client kubernetes.Interface, r *repo.R
 	if s.seen, err = recall(cfg.State, inv, s.meter); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.seen.store.Close()) }()
+	defer func() { err = errors.Join(err, s.seen.close()) }()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.listen(ctx) })
 	group.Go(func() error { s.keep(ctx); return nil })
+	group.Go(func() error { s.refresh(ctx); return nil })
 	for _, observer := range slices.Compact(slices.Sorted(slices.Values(cfg.Observers))) {
 		group.Go(func() error { s.follow(ctx, observer); return nil })
 	}
@@ -120,8 +121,10 @@ func (s *server) propose(ctx context.Context) error {
 	if answering, all := s.meter.roster.count(); answering < all || all == 0 {
 		s.cfg.Log.Warn("some observers do not answer: what only they saw is not proposed", "answering", answering, "observers", all)
 	}
-	edges, overflows, loss := s.seen.use(inv)
+	s.seen.use(inv)
+	edges, overflows, loss := s.seen.all(time.Now())
 	s.warn(overflows)
+	s.warnLoss(loss)
 	in := s.cfg.Proposal
 	for _, o := range overflows {
 		edges = append(edges, o.Edge())
@@ -177,6 +180,43 @@ func (s *server) make(ctx context.Context, in proposal.Input) (*proposal.Proposa
 // approved are the files of a namespace on the base branch.
 func (s *server) approved(namespace string) (tree.Files, error) {
 	return s.repo.BaseFiles(tree.Dir(s.cfg.Proposal.Cluster, namespace))
+}
+
+// refreshEvery is the least time between two inventories. Reading one that takes long is followed by a pause of
+// twenty times as long.
+const refreshEvery = 30 * time.Second
+
+// refresh reads the inventory again and again until the context ends, because it tells whose addresses were seen.
+func (s *server) refresh(ctx context.Context) {
+	for wait := refreshEvery; ctx.Err() == nil; {
+		pause(ctx, wait, nil)
+		bounded, cancel := context.WithTimeout(ctx, roundTimeout)
+		began := time.Now()
+		inv, err := inventory.FromCluster(bounded, s.client)
+		cancel()
+		wait = max(refreshEvery, 20*time.Since(began))
+		if ctx.Err() != nil {
+			return
+		}
+		s.meter.round("inventory", err)
+		if err != nil {
+			s.cfg.Log.Error("round failed", "round", "inventory", "error", err)
+			continue
+		}
+		s.seen.use(inv)
+	}
+}
+
+// warnLoss says where flows were lost that proposals are refused for.
+func (s *server) warnLoss(loss tree.Loss) {
+	if loss.Share() <= s.cfg.Proposal.MaxLoss {
+		return
+	}
+	const shown = 5
+	at := s.seen.store.LostAt(time.Now())
+	for _, p := range at[:min(len(at), shown)] {
+		s.cfg.Log.Warn("flows were lost in the last days", "node", p.Place, "lost", p.Lost)
+	}
 }
 
 // maxWarnings bounds the lines of log for one round.

@@ -146,11 +146,13 @@ func (s *Store) LostAt(now time.Time) []PlaceLoss {
 func (s *Store) Count(now time.Time, t Tally, places []PlaceLoss) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if day := now.Unix() / (24 * 60 * 60); s.today == nil || day != s.day {
+		s.today, s.day = s.meta.Days.on(now), day
+	}
 	s.meta.Tally.add(t)
-	day := s.meta.Days.on(now)
-	day.add(t)
+	s.today.add(t)
 	for _, p := range places {
-		day.lose(p.Place, p.Lost)
+		s.today.lose(p.Place, p.Lost)
 	}
 }
 

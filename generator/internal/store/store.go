@@ -52,6 +52,8 @@ type Store struct {
 	meta  meta
 	stats Stats
 	found bool
+	today *dayTally // of the day with this number since 1970; nil: it is to be looked up
+	day   int64
 
 	writing sync.Mutex    // of the two below; held by a commit, and taken before mu
 	unsaved []edge.Change // were taken from the fold and are not written yet
@@ -139,6 +141,7 @@ func (s *Store) Expire(now time.Time, retention time.Duration) int {
 		now = newest
 	}
 	before := now.Add(-retention)
+	s.today = nil
 	maps.DeleteFunc(s.meta.Days, func(day string, _ *dayTally) bool { return day < dayOf(before) })
 	expired := s.fold.Expire(before)
 	s.stats.Expired += uint64(expired)
