@@ -263,3 +263,20 @@ func TestFileIsBounded(t *testing.T) {
 		t.Errorf("%d edges, %d overflows, %d entries in %d MB", len(edges), len(overflows), n, info.Size()>>20)
 	}
 }
+
+// metaSize is the size of what is kept beside the edges of a closed file, in bytes.
+func metaSize(t *testing.T, path string) (size int) {
+	t.Helper()
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.View(func(tx *bbolt.Tx) error {
+		size = len(tx.Bucket([]byte("meta")).Get([]byte("meta")))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return size
+}
