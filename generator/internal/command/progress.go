@@ -32,6 +32,10 @@ func (p *progress) flow(r *flows.Record) {
 	}
 }
 
+func (p *progress) retrying(observer string, wait time.Duration, err error) {
+	fmt.Fprintf(p.out, "%s failed, trying again in %s: %v\n", printable(observer), wait.Round(time.Second), printable(err.Error()))
+}
+
 func (p *progress) stopped(err error) error {
 	return fmt.Errorf("stopped after %d flows, and nothing was written; --state keeps what was read to its end: %w", p.flows, err)
 }

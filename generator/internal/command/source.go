@@ -76,6 +76,7 @@ func (s *source) check() error {
 // read folds all flows of the source, and of its state, attributed by the inventory. The source was checked.
 func (s *source) read(cmd *cobra.Command, inv *inventory.Inventory) (*edge.Fold, flows.Stats, error) {
 	told := &progress{out: cmd.ErrOrStderr(), next: time.Now().Add(progressEvery)}
+	s.dialer.Retrying = told.retrying
 	if s.state != "" {
 		return s.resume(cmd.Context(), inv, told)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cilium/cilium/api/v1/observer"
 	"google.golang.org/grpc"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // dialTimeout bounds how long an observer may take to answer at all, and a name to be resolved.
@@ -28,6 +29,10 @@ type Dialer struct {
 	Resolver *net.Resolver
 	// Options are for all that is received.
 	Options []Option
+	// Backoff is how often and when Observe tries again; zero: five times, after 1, 2, 4, 8 and 16 s.
+	Backoff wait.Backoff
+	// Retrying is told of each time that Observe waits before it tries again; nil: nobody is.
+	Retrying func(observer string, wait time.Duration, err error)
 }
 
 // Address is one address of an observer.

@@ -10,10 +10,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows/flowstest"
 )
+
+// quick is a Backoff for tests.
+var quick = wait.Backoff{Duration: time.Millisecond, Steps: 5}
 
 func TestObserve(t *testing.T) {
 	addr := flowstest.Serve(t, flowstest.Flow("a"), flowstest.Lost(7), flowstest.Flow("b"))
@@ -49,7 +55,7 @@ func TestObserveEveryAddress(t *testing.T) {
 	dns := flowstest.NewDNS(t)
 	dns.Set(name, "127.0.0.1", "127.0.0.2", "::1") // the last is one of them once more
 	observe := func(files flows.TLS) (stats flows.Stats, err error) {
-		dialer := flows.Dialer{TLS: files, Resolver: dns.Resolver()}
+		dialer := flows.Dialer{TLS: files, Resolver: dns.Resolver(), Backoff: quick}
 		err = dialer.Observe(t.Context(), name+":"+port, flows.Query{}, &stats, func(*flows.Record) error { return nil })
 		return stats, err
 	}
@@ -86,7 +92,7 @@ func TestRotatedFilesAreReadAgain(t *testing.T) {
 	ca, dir := flowstest.NewAuthority(t), t.TempDir()
 	l := flowstest.Listen(t, "127.0.0.1:0")
 	flowstest.ServeOn(t, l, ca.Server(t, "node.test"), flowstest.Flow("a"))
-	dialer := flows.Dialer{TLS: flowstest.NewAuthority(t).Client(t, dir)}
+	dialer := flows.Dialer{TLS: flowstest.NewAuthority(t).Client(t, dir), Backoff: quick}
 	dialer.TLS.ServerName = "node.test"
 	observe := func() error {
 		return dialer.Observe(t.Context(), l.Addr().String(), flows.Query{}, &flows.Stats{}, func(*flows.Record) error { return nil })

@@ -21,25 +21,6 @@ type Query struct {
 	Follow bool      // go on with new flows until the context ends
 }
 
-// Observe reads what an observer (host:port) has, from each of its addresses in turn, and gives each
-// flow to each. stats, which may be read only after Observe returned, counts them.
-func (d *Dialer) Observe(ctx context.Context, observer string, q Query, stats *Stats, each func(*Record) error) error {
-	addresses, err := d.Resolve(ctx, observer)
-	if err != nil {
-		return err
-	}
-	for _, a := range addresses {
-		stream, err := d.Open(ctx, a, q)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(stream.Receive(ctx, stats, each), stream.Close()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Stream is the flows of one address of an observer.
 type Stream struct {
 	address Address

@@ -21,8 +21,6 @@ const (
 	// commitRetry is the pause after one that failed.
 	commitRetry = 30 * time.Second
 	expireEvery = time.Hour
-	// overlap is how far before its position an observer is read again: flows are not quite in the order of time.
-	overlap = time.Minute
 	// lockWait is how long the state file may still be held by the process before this one.
 	lockWait = 10 * time.Second
 )
@@ -83,7 +81,7 @@ func (o *observations) since(observer string) time.Time {
 	if at.IsZero() {
 		return at
 	}
-	return at.Add(-overlap)
+	return at.Add(-flows.Overlap)
 }
 
 // add folds one flow that came now, or keeps it until it is known whose its addresses were. A flow of the future does not take the

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows/flowstest"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
 )
@@ -63,8 +64,8 @@ func TestResume(t *testing.T) {
 		t.Errorf("with nothing seen it asks since %v", since)
 	}
 	r.flows = append(r.flows, at(flowstest.Flow("c"), time.Now().Add(24*time.Hour)))
-	if since := observeOnce(t, r, l.Addr().String(), state, 3); !since.Equal(seen.Add(-overlap)) {
-		t.Errorf("started again it asks since %v, want %v", since, seen.Add(-overlap))
+	if since := observeOnce(t, r, l.Addr().String(), state, 3); !since.Equal(seen.Add(-flows.Overlap)) {
+		t.Errorf("started again it asks since %v, want %v", since, seen.Add(-flows.Overlap))
 	}
 	if since := observeOnce(t, r, l.Addr().String(), state, 3); since.After(time.Now()) {
 		t.Errorf("after a flow of the future it asks since %v", since)
