@@ -7,13 +7,17 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 )
 
 // TestFlowsOfCalico: the same cluster's flows in Calico's format give edges, alone and among Hubble's.
@@ -69,6 +73,30 @@ func TestBadSources(t *testing.T) {
 		case tt.want != "" && (!strings.Contains(failure, tt.want) || out != ""):
 			t.Errorf("%s: %q, want %q", name, failure, tt.want)
 		}
+	}
+}
+
+// TestTooManyAddresses: a workload that talks to more addresses than are kept leaves a sample and one line for the others, which
+// the order of flows does not change, nor that they go through a state file.
+func TestTooManyAddresses(t *testing.T) {
+	var lines []string
+	for n := range 5000 {
+		lines = append(lines, fmt.Sprintf(`{"uuid":"%d","time":"2026-11-20T10:00:00Z","verdict":"FORWARDED","node_name":"n","is_reply":false,"traffic_direction":"EGRESS","Type":"L3_L4",`+
+			`"IP":{"source":"10.0.1.10","destination":"203.0.%d.%d"},"l4":{"TCP":{"source_port":40000,"destination_port":443}},`+
+			`"source":{"namespace":"shop","pod_name":"frontend-1","workloads":[{"kind":"Deployment","name":"frontend"}]},"destination":{"labels":["reserved:world"]}}`, n, n/250, n%250))
+	}
+	file := write(t, filepath.Join(t.TempDir(), "flows.json"), strings.Join(lines, "\n"))
+	want := mustRun(t, "edges", "--flows", file, "-o", "csv")
+	if n := strings.Count(want, "Deployment shop/frontend,203.0."); n != edge.DefaultLimits.Group || strings.Count(want, "Deployment shop/frontend,others,TCP,443,egress,FORWARDED,") != 1 {
+		t.Errorf("%d addresses are kept, and the others are not one line:\n%.500s", n, want)
+	}
+	slices.Reverse(lines)
+	file = write(t, filepath.Join(t.TempDir(), "flows.json"), strings.Join(lines, "\n"))
+	if got := mustRun(t, "edges", "--flows", file, "-o", "csv"); got != want {
+		t.Error("another order gives other edges")
+	}
+	if got := mustRun(t, "edges", "--flows", file, "-o", "csv", "--state", filepath.Join(t.TempDir(), "state")); got != want {
+		t.Error("a state file gives other edges")
 	}
 }
 

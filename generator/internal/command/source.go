@@ -80,12 +80,22 @@ func (s *source) read(cmd *cobra.Command, inv *inventory.Inventory) (*edge.Fold,
 	if s.state != "" {
 		return s.resume(cmd.Context(), inv, told)
 	}
-	return s.readAll(cmd.Context(), inv, told)
+	fold, stats, err := s.readAll(cmd.Context(), inv, told)
+	if err == nil {
+		if overflows := fold.Overflows(); len(overflows) > 0 {
+			fold = everything(fold.Edges(), overflows)
+		}
+		fold, err = inv.Conclude(fold)
+	}
+	if err == nil {
+		fold, err = inv.Translate(fold)
+	}
+	return fold, stats, err
 }
 
-// readAll stops with an error when the context ends: half of the flows would be half of the policies.
+// readAll reads and attributes. It stops with an error when the context ends: half of the flows would be half of the policies.
 func (s *source) readAll(ctx context.Context, inv *inventory.Inventory, told *progress) (*edge.Fold, flows.Stats, error) {
-	stats, attribution := flows.Stats{}, inv.Attribute(edge.DefaultLimit)
+	stats, attribution := flows.Stats{}, inv.Attribute(edge.DefaultLimits)
 	q := flows.Query{Last: s.last}
 	if s.since > 0 {
 		q.Since = time.Now().Add(-s.since)
@@ -122,14 +132,7 @@ func (s *source) readAll(ctx context.Context, inv *inventory.Inventory, told *pr
 		return nil, stats, fmt.Errorf("no flows: %s (and no other of %d lines can be read; give what hubble observe -o json prints, or flow logs of Calico)", stats.Problems[0], stats.Malformed)
 	}
 	fold, err := attribution.Settle()
-	if err != nil {
-		return nil, stats, err
-	}
 	stats.Misdated = attribution.Misdated
-	if fold, err = inv.Conclude(fold); err != nil {
-		return nil, stats, err
-	}
-	fold, err = inv.Translate(fold)
 	return fold, stats, err
 }
 

@@ -55,20 +55,17 @@ type sighting struct {
 	since uint32 // seconds before at, rounded up, where the record begins
 }
 
-// Attribute returns an Attribution for at most limit edges.
-func (inv *Inventory) Attribute(limit int) *Attribution {
+// Attribute returns an Attribution that keeps edges within the limits, and an Overflow of the others.
+func (inv *Inventory) Attribute(limits edge.Limits) *Attribution {
 	return &Attribution{
-		inv: inv, origin: newOrigin(inv), eras: eras{limit: limit}, history: inv.history.clone(),
+		inv: inv, origin: newOrigin(inv), eras: eras{limits: limits}, history: inv.history.clone(),
 		waiting: map[edge.Key]*waiting{}, nodes: []string{""}, numbers: map[string]uint32{"": 0},
 	}
 }
 
 // Add folds a record, or keeps what Settle needs of it.
 func (a *Attribution) Add(r *flows.Record) error {
-	now, err := a.eras.at(nanos(r.Time))
-	if err != nil {
-		return err
-	}
+	now := a.eras.at(nanos(r.Time))
 	if now == nil {
 		a.eras.dropped++
 		return nil
@@ -83,12 +80,10 @@ func (a *Attribution) Add(r *flows.Record) error {
 		return err
 	}
 	if !open(k.From) && !open(k.To) {
-		return now.fold.Add(k, Observe(r))
+		return now.fold.Add(k, Observe(r)) // a sample never fails
 	}
 	if a.count == maxWaiting || len(a.waiting) == maxKinds {
-		if err := a.join(); err != nil {
-			return err
-		}
+		a.join()
 	}
 	w := a.waiting[k]
 	if w == nil {
@@ -146,25 +141,16 @@ func (a *Attribution) observation(w *waiting, s sighting) edge.Observation {
 }
 
 // join makes room: what waits one by one then waits together.
-func (a *Attribution) join() error {
+func (a *Attribution) join() {
 	for k, w := range a.waiting {
 		for _, s := range w.seen {
-			then, err := a.eras.at(s.at)
-			if err != nil {
-				return err
-			}
-			o := a.observation(w, s)
-			if err := then.rest.Add(k, o); err != nil {
-				return err
-			}
+			then, o := a.eras.at(s.at), a.observation(w, s)
+			_ = then.rest.Add(k, o) // a sample never fails
 			o.Time = time.Unix(0, s.first()).UTC()
-			if err := then.rest.Add(k, o); err != nil { // the same flow: only the time that is covered grows
-				return err
-			}
+			_ = then.rest.Add(k, o) // the same flow: only the time that is covered grows
 		}
 	}
 	a.waiting, a.count = map[edge.Key]*waiting{}, 0
-	return nil
 }
 
 // Settle folds all that waits and returns all edges. It is called when the input was read, and once. It is
@@ -176,23 +162,19 @@ func (a *Attribution) Settle() (*edge.Fold, error) {
 	a.Misdated = a.eras.judge()
 	for k, w := range a.waiting {
 		for _, s := range w.seen {
-			then, err := a.eras.at(s.at)
-			if err != nil {
-				return nil, err
-			}
-			if err := then.fold.Add(a.attribute(k, then, s.first(), s.at), a.observation(w, s)); err != nil {
-				return nil, err
-			}
+			then := a.eras.at(s.at)
+			_ = then.fold.Add(a.attribute(k, then, s.first(), s.at), a.observation(w, s)) // a sample never fails
 		}
 	}
 	for _, then := range a.eras.list {
 		for _, e := range then.rest.Edges() {
-			if err := then.fold.Put(a.attribute(e.Key, then, nanos(e.First), nanos(e.Last)), &e); err != nil {
-				return nil, err
-			}
+			_ = then.fold.Put(a.attribute(e.Key, then, nanos(e.First), nanos(e.Last)), &e)
+		}
+		for _, o := range then.rest.Overflows() {
+			then.fold.PutOverflow(&o)
 		}
 	}
-	return a.eras.merge()
+	return a.eras.merge(), nil
 }
 
 // attribute does so by the times from first to last. Those of a wrong clock say nothing: then an address is

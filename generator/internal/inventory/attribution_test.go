@@ -92,7 +92,7 @@ func object(name string, addr netip.Addr, at, life time.Duration, running bool) 
 
 func attribute(t *testing.T, inv *inventory.Inventory, records []*flows.Record) []edge.Edge {
 	t.Helper()
-	a := inv.Attribute(edge.DefaultLimit)
+	a := inv.Attribute(edge.Limits{})
 	for _, r := range records {
 		if err := a.Add(r); err != nil {
 			t.Fatal(err)

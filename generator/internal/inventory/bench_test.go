@@ -33,7 +33,7 @@ func BenchmarkReadAndFold(b *testing.B) {
 	flowCount := uint64(0)
 	b.SetBytes(int64(input.Len()))
 	for b.Loop() {
-		attribution := inv.Attribute(edge.DefaultLimit)
+		attribution := inv.Attribute(edge.DefaultLimits)
 		stats, err := flows.Read(bytes.NewReader(input.Bytes()), "flows", 0, attribution.Add)
 		if err != nil {
 			b.Fatal(err)

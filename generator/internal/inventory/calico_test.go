@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 )
 
@@ -28,7 +29,7 @@ func TestCalicoEdges(t *testing.T) {
 	} {
 		to := strings.Fields(tt.to)
 		text := strings.NewReplacer("FROM", tt.from, "IP", to[0], "AGGR", to[1], "NS", to[2], "TYPE", to[3], "PORT", tt.port).Replace(line)
-		a := inv.Attribute(10)
+		a := inv.Attribute(edge.Limits{})
 		for range 2 { // reading it twice changes nothing
 			if _, err := flows.Read(strings.NewReader(text), "f", 0, a.Add); err != nil {
 				t.Fatal(err)

@@ -30,16 +30,16 @@ type era struct {
 
 type eras struct {
 	list    []*era
-	limit   int    // of edges
+	limits  edge.Limits
 	dropped uint64 // flows that did not fit: more than maxEras
 }
 
 // at returns the era of a time, which it makes longer or new; nil: there are too many.
-func (e *eras) at(at int64) (*era, error) {
+func (e *eras) at(at int64) *era {
 	var home *era
 	for _, o := range e.list {
 		if o.from <= at && at <= o.until {
-			return o, nil // the usual case; no other one is near
+			return o // the usual case; no other one is near
 		}
 	}
 	for _, o := range slices.Clone(e.list) {
@@ -49,25 +49,21 @@ func (e *eras) at(at int64) (*era, error) {
 			home = o
 			o.from, o.until = min(o.from, at), max(o.until, at)
 		default: // the time closes the gap between two
-			if err := home.join(o); err != nil {
-				return nil, err
-			}
+			home.join(o)
 			e.list = slices.DeleteFunc(e.list, func(x *era) bool { return x == o })
 		}
 	}
 	if home == nil && len(e.list) < maxEras {
-		home = &era{span: span{at, at}, fold: edge.NewFold(e.limit), rest: edge.NewFold(e.limit)}
+		home = &era{span: span{at, at}, fold: edge.NewSample(e.limits), rest: edge.NewSample(e.limits)}
 		e.list = append(e.list, home)
 	}
-	return home, nil
+	return home
 }
 
-func (e *era) join(o *era) error {
+func (e *era) join(o *era) {
 	e.from, e.until, e.flows = min(e.from, o.from), max(e.until, o.until), e.flows+o.flows
-	if err := e.fold.Merge(o.fold); err != nil {
-		return err
-	}
-	return e.rest.Merge(o.rest)
+	_ = e.fold.Merge(o.fold) // a sample never fails
+	_ = e.rest.Merge(o.rest)
 }
 
 // judge finds the eras of wrong clocks, and returns how many flows they have.
@@ -85,7 +81,7 @@ func (e *eras) judge() (misdated uint64) {
 }
 
 // merge makes one Fold of all eras. Edges of a wrong clock are of the nearest time of a right one.
-func (e *eras) merge() (*edge.Fold, error) {
+func (e *eras) merge() *edge.Fold {
 	var out *edge.Fold
 	right := slices.DeleteFunc(slices.Clone(e.list), func(o *era) bool { return o.wrong })
 	slices.SortFunc(right, func(a, b *era) int { return b.fold.Len() - a.fold.Len() }) // the smaller are copied
@@ -94,12 +90,10 @@ func (e *eras) merge() (*edge.Fold, error) {
 			out = o.fold
 			continue
 		}
-		if err := out.Merge(o.fold); err != nil {
-			return nil, err
-		}
+		_ = out.Merge(o.fold) // a sample never fails
 	}
 	if out == nil {
-		return edge.NewFold(e.limit), nil // there were no flows
+		return edge.NewSample(e.limits) // there were no flows
 	}
 	for _, o := range e.list {
 		if !o.wrong {
@@ -108,12 +102,14 @@ func (e *eras) merge() (*edge.Fold, error) {
 		at := time.Unix(0, nearest(right, o.from)).UTC()
 		for _, wrong := range o.fold.Edges() {
 			wrong.Evidence = wrong.At(at)
-			if err := out.Put(wrong.Key, &wrong); err != nil {
-				return nil, err
-			}
+			_ = out.Put(wrong.Key, &wrong)
+		}
+		for _, wrong := range o.fold.Overflows() {
+			wrong.Evidence = wrong.At(at)
+			out.PutOverflow(&wrong)
 		}
 	}
-	return out, nil
+	return out
 }
 
 // nearest is the time within the eras that is nearest to another one.

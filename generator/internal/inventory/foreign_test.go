@@ -23,7 +23,7 @@ func flowAt(at time.Time, node, namespace string) *flows.Record {
 
 func settle(t *testing.T, inv *inventory.Inventory, records []*flows.Record) (*edge.Fold, *inventory.Attribution, error) {
 	t.Helper()
-	a := inv.Attribute(edge.DefaultLimit)
+	a := inv.Attribute(edge.DefaultLimits)
 	for _, r := range records {
 		if err := a.Add(r); err != nil {
 			t.Fatal(err)

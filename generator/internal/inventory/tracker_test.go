@@ -147,7 +147,7 @@ func (w *town) track(random *rand.Rand, again bool) []edge.Edge {
 // inventories are taken and however late they know.
 func TestTracker(t *testing.T) {
 	var right, unclear int
-	for seed := range uint64(8) {
+	for seed := range uint64(4) {
 		random := rand.New(rand.NewPCG(seed, 11))
 		w := newTown(random)
 		edges := w.track(random, seed%2 == 0)
@@ -227,7 +227,7 @@ func TestTrackerWaits(t *testing.T) {
 func TestTrackerIsBounded(t *testing.T) {
 	steady := object("steady", steadyAddr, -time.Hour, 0, true)
 	tracker := inventory.NewTracker(inventory.At(hour, []runtime.Object{steady}))
-	const records = 300_000
+	const records = 150_000
 	for i := range records {
 		at := hour.Add(time.Duration(i) * 100 * time.Millisecond)
 		r := &flows.Record{

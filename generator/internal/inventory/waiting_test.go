@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 )
 
@@ -14,7 +15,7 @@ import (
 // pod's only if it was at all of their times.
 func TestManyWaiting(t *testing.T) {
 	start := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
-	a := New(nil).Attribute(10)
+	a := New(nil).Attribute(edge.Limits{})
 	add := func(id uint64, second int, source, pod string) {
 		r := &flows.Record{
 			ID: id, Time: start.Add(time.Duration(second) * time.Second), Oriented: true, Side: flows.Egress, Protocol: "TCP", DestinationPort: 443,

@@ -46,7 +46,7 @@ func simulated(t *testing.T, app string) (*proposal.Proposal, *flows.Stats) {
 	if err := trace.WriteFlows(&observed, simulation.Form{}); err != nil {
 		t.Fatal(err)
 	}
-	attribution := inv.Attribute(edge.DefaultLimit)
+	attribution := inv.Attribute(edge.DefaultLimits)
 	stats, err := flows.Read(&observed, "flows.jsonl", 0, attribution.Add)
 	if err != nil {
 		t.Fatal(err)

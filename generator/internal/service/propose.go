@@ -9,8 +9,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/go-git/go-git/v5/plumbing/object"
-
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proposal"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/repo"
@@ -31,19 +29,16 @@ type Outcome struct {
 	Foreign []proof.Foreign `json:"foreign,omitempty"`
 }
 
-// Propose commits the proposal of each namespace to its branch. One namespace that fails does not
-// keep the others from it; without a base branch there are no outcomes. reproduce gives the command that makes a namespace's policies again.
+// Propose commits the proposal of each namespace to its branch, unless the files that the namespace has, which are those of the base
+// branch, say the same. One namespace that fails does not keep the others from it. reproduce gives the command that makes a
+// namespace's policies again.
 func Propose(ctx context.Context, r *repo.Repository, p *proposal.Proposal, reproduce func(namespace string) string) ([]Outcome, error) {
-	base, err := r.Base()
-	if err != nil {
-		return nil, err
-	}
 	var (
 		outcomes []Outcome
 		faults   []error
 	)
 	for _, n := range p.Namespaces {
-		o, err := propose(ctx, r, base, p, n, reproduce(n.Name))
+		o, err := propose(ctx, r, p, n, reproduce(n.Name))
 		if err != nil {
 			o.Error = err.Error()
 			faults = append(faults, fmt.Errorf("propose policies of namespace %s: %w", n.Name, err))
@@ -53,14 +48,10 @@ func Propose(ctx context.Context, r *repo.Repository, p *proposal.Proposal, repr
 	return outcomes, errors.Join(faults...)
 }
 
-func propose(ctx context.Context, r *repo.Repository, base *object.Commit, p *proposal.Proposal, n *proposal.Namespace, command string) (Outcome, error) {
+func propose(ctx context.Context, r *repo.Repository, p *proposal.Proposal, n *proposal.Namespace, command string) (Outcome, error) {
 	dir := tree.Dir(p.Cluster, n.Name)
 	o := Outcome{Namespace: n.Name, Branch: repo.Branch(p.Cluster, n.Name, p.Retire), Foreign: n.Report.Foreign}
-	existing, err := repo.Files(base, dir)
-	if err != nil {
-		return o, err
-	}
-	merged, err := tree.Merge(existing, n.Files)
+	merged, err := tree.Merge(n.Existing, n.Files)
 	if err != nil {
 		return o, err
 	}
@@ -73,7 +64,7 @@ func propose(ctx context.Context, r *repo.Repository, base *object.Commit, p *pr
 		return o, err
 	}
 	o.Body = review.Body(&review.Change{
-		Cluster: p.Cluster, Namespace: n, Base: existing, Merged: merged, Final: final, Command: command, AssumedDNS: p.AssumedDNS,
+		Cluster: p.Cluster, Namespace: n, Base: n.Existing, Merged: merged, Final: final, Command: command, AssumedDNS: p.AssumedDNS,
 	})
 	proposed, err := r.Proposed(o.Branch, dir)
 	if err != nil {
