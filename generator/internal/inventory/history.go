@@ -36,6 +36,7 @@ type history struct {
 	addresses map[netip.Addr]*address
 	tenants   int
 	ranges    []netip.Prefix // whose addresses only pods have
+	fresh     []netip.Addr   // addresses since the last look at this; nil: nobody looks
 }
 
 type address struct {
@@ -87,15 +88,24 @@ func (h *history) clone() *history {
 
 // lived adds what a Pod object says of its address. An address that it has twice is one.
 func (h *history) lived(addr netip.Addr, pod types.NamespacedName, end edge.Endpoint, l *life) {
-	a := h.addresses[addr]
-	if a == nil {
-		a = &address{}
-		h.addresses[addr] = a
-	}
+	a := h.address(addr)
 	if !slices.ContainsFunc(a.tenants, func(t *tenant) bool { return t.pod == pod }) {
 		a.tenants = append(a.tenants, &tenant{pod: pod, end: end, lives: []*life{l}})
 		h.tenants++
 	}
+}
+
+// address returns what is known of an address, which is a pod's from now on.
+func (h *history) address(addr netip.Addr) *address {
+	a := h.addresses[addr]
+	if a == nil {
+		a = &address{}
+		h.addresses[addr] = a
+		if h.fresh != nil {
+			h.fresh = append(h.fresh, addr)
+		}
+	}
+	return a
 }
 
 // settle makes all timelines, so that a history that does not change can be read concurrently.
@@ -124,11 +134,7 @@ func (h *history) saw(addr netip.Addr, pod types.NamespacedName, end edge.Endpoi
 }
 
 func (h *history) tenant(addr netip.Addr, pod types.NamespacedName, end edge.Endpoint) (*tenant, *address, error) {
-	a := h.addresses[addr]
-	if a == nil {
-		a = &address{}
-		h.addresses[addr] = a
-	}
+	a := h.address(addr)
 	for i := len(a.tenants) - 1; i >= 0; i-- { // flows come roughly in order: the last one is the likely one
 		t := a.tenants[i]
 		if t.pod == pod {

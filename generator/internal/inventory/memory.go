@@ -42,11 +42,7 @@ func (h *history) homes() map[types.UID]int64 {
 
 // extend adds what a later inventory says of a pod at an address.
 func (h *history) extend(addr netip.Addr, next *tenant, l *life, homes map[types.UID]int64) {
-	a := h.addresses[addr]
-	if a == nil {
-		a = &address{}
-		h.addresses[addr] = a
-	}
+	a := h.address(addr)
 	a.timeline = nil
 	own := *l
 	own.taken = later(l.taken, -reporting) // the pod may have ended since then, and its node has not said so

@@ -3,6 +3,7 @@
 package inventory
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
@@ -63,11 +64,23 @@ type slot struct {
 	oldest  map[string]time.Time // by observer
 }
 
-// NewTracker returns a Tracker that begins with what an inventory knows.
-func NewTracker(inv *Inventory) *Tracker {
+// NewTracker returns a Tracker that begins with what an inventory knows, and with addresses that were pods'
+// before: it is not known whose.
+func NewTracker(inv *Inventory, addresses []netip.Addr) *Tracker {
 	t := &Tracker{history: newHistory(), slots: map[slotKey]*slot{}, width: int64(slotWidth)}
+	for _, addr := range addresses {
+		t.history.address(addr)
+	}
+	t.history.fresh = []netip.Addr{}
 	t.Use(inv)
 	return t
+}
+
+// Addresses are those that became known to be pods' since the last call.
+func (t *Tracker) Addresses() []netip.Addr {
+	fresh := t.history.fresh
+	t.history.fresh = []netip.Addr{}
+	return fresh
 }
 
 // Add returns the edge of a record that came from an observer now. settled is false when the record waits for

@@ -107,7 +107,7 @@ func (w *town) inventory(at time.Duration) *inventory.Inventory {
 
 // track drives a Tracker with the records and with inventories at random times.
 func (w *town) track(random *rand.Rand, again bool) []edge.Edge {
-	tracker := inventory.NewTracker(w.inventory(0))
+	tracker := inventory.NewTracker(w.inventory(0), nil)
 	out := edge.NewFold(edge.DefaultLimit)
 	settle := func() {
 		if f := tracker.Settle(); f != nil {
@@ -207,7 +207,7 @@ func TestTrackerWaits(t *testing.T) {
 			Source:      flows.Endpoint{Addr: netip.MustParseAddr("10.0.0.8"), Namespace: "batch", Pod: "a"},
 			Destination: flows.Endpoint{Addr: netip.MustParseAddr(tt.to)},
 		}
-		tracker := inventory.NewTracker(inventory.At(hour, nil))
+		tracker := inventory.NewTracker(inventory.At(hour, nil), nil)
 		if k, settled := tracker.Add("node-1", r, now); settled {
 			t.Errorf("%s: it did not wait, %s", tt.to, k)
 		}
@@ -226,7 +226,7 @@ func TestTrackerWaits(t *testing.T) {
 // time still is.
 func TestTrackerIsBounded(t *testing.T) {
 	steady := object("steady", steadyAddr, -time.Hour, 0, true)
-	tracker := inventory.NewTracker(inventory.At(hour, []runtime.Object{steady}))
+	tracker := inventory.NewTracker(inventory.At(hour, []runtime.Object{steady}), nil)
 	const records = 150_000
 	for i := range records {
 		at := hour.Add(time.Duration(i) * 100 * time.Millisecond)

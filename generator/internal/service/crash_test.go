@@ -76,7 +76,7 @@ func (w *world) live(random *rand.Rand, addr netip.Addr, start, end time.Time) {
 
 // inventory is what the API server has, which knows of pods up to a few seconds late.
 func (w *world) inventory(random *rand.Rand, at time.Time) *inventory.Inventory {
-	objects := []runtime.Object{&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-0"}, Spec: corev1.NodeSpec{PodCIDRs: []string{"10.0.0.0/24"}}}}
+	var objects []runtime.Object
 	for i, p := range w.pods {
 		told := at.Add(-time.Duration(random.Int64N(int64(5 * time.Second))))
 		if told.After(p.Status.StartTime.Time) && told.Before(w.ends[i]) {

@@ -43,7 +43,7 @@ func recall(file string, inv *inventory.Inventory, m *meter) (*observations, err
 	if err != nil {
 		return nil, err
 	}
-	return &observations{store: s, meter: m, tracker: inventory.NewTracker(inv), reached: map[string]time.Time{}}, nil
+	return &observations{store: s, meter: m, tracker: inventory.NewTracker(inv, s.Addresses()), reached: map[string]time.Time{}}, nil
 }
 
 // use goes on with a newer inventory.
@@ -129,6 +129,7 @@ func (o *observations) acknowledge() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.settle()
+	o.store.Remember(o.tracker.Addresses(), time.Now())
 	oldest := o.tracker.Oldest()
 	for observer, at := range o.reached {
 		if waits, some := oldest[observer]; some && waits.Before(at) {

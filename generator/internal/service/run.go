@@ -182,8 +182,8 @@ func (s *server) approved(namespace string) (tree.Files, error) {
 	return s.repo.BaseFiles(tree.Dir(s.cfg.Proposal.Cluster, namespace))
 }
 
-// refreshEvery is the least time between two inventories. Reading one that takes long is followed by a pause of
-// twenty times as long.
+// refreshEvery is the least time between two inventories. Reading one that takes long is followed by a pause of five
+// times as long.
 const refreshEvery = 30 * time.Second
 
 // refresh reads the inventory again and again until the context ends, because it tells whose addresses were seen.
@@ -194,7 +194,7 @@ func (s *server) refresh(ctx context.Context) {
 		began := time.Now()
 		inv, err := inventory.FromCluster(bounded, s.client)
 		cancel()
-		wait = max(refreshEvery, 20*time.Since(began))
+		wait = max(refreshEvery, 5*time.Since(began))
 		if ctx.Err() != nil {
 			return
 		}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -75,6 +76,9 @@ func (s *Store) load() (err error) {
 		if s.meta.Days == nil { // an earlier version's file
 			s.meta.Days = tallies{}
 		}
+		if err := s.known.load(tx); err != nil {
+			return err
+		}
 		maps.DeleteFunc(s.meta.Days, func(_ string, t *dayTally) bool { return t == nil })
 		return check(tx)
 	})
@@ -104,20 +108,24 @@ func (s *Store) Commit() error {
 	s.mu.Lock()
 	position, err := json.Marshal(s.meta)
 	pending := s.fold.Prepare()
+	known := s.known.take()
 	s.mu.Unlock()
-	if err == nil && len(s.unsaved) == 0 && pending == 0 && bytes.Equal(position, s.written) {
+	if err == nil && len(s.unsaved) == 0 && pending == 0 && len(known) == 0 && bytes.Equal(position, s.written) {
 		return nil
 	}
 	if err == nil && len(s.unsaved) > 0 {
-		err = s.write(s.unsaved, nil)
+		err = s.write(s.unsaved, nil, nil)
 	}
 	for ; err == nil && pending > batch; pending -= batch {
-		err = s.write(s.take(batch), nil)
+		err = s.write(s.take(batch), nil, nil)
 	}
 	if err == nil {
-		err = s.write(s.take(pending), position)
+		err = s.write(s.take(pending), known, position)
 	}
 	if err != nil {
+		s.mu.Lock()
+		s.known.putBack(known)
+		s.mu.Unlock()
 		return fmt.Errorf("state file %s: write what was observed: %w", s.path, err)
 	}
 	s.written = position
@@ -131,8 +139,8 @@ func (s *Store) take(n int) []edge.Change {
 	return s.unsaved
 }
 
-// write keeps changes, and the positions unless they are nil, in one transaction.
-func (s *Store) write(changes []edge.Change, position []byte) error {
+// write keeps changes, addresses, and the positions unless they are nil, in one transaction.
+func (s *Store) write(changes []edge.Change, known map[netip.Addr][]byte, position []byte) error {
 	err := s.db.Update(func(tx *bbolt.Tx) error {
 		edges, rest := tx.Bucket(edgesBucket), tx.Bucket(metaBucket)
 		var d digest
@@ -143,6 +151,9 @@ func (s *Store) write(changes []edge.Change, position []byte) error {
 			if err := d.apply(edges, c); err != nil {
 				return err
 			}
+		}
+		if err := writeAddresses(tx, known); err != nil {
+			return err
 		}
 		if err := rest.Put(digestKey, d.bytes()); err != nil || position == nil {
 			return err

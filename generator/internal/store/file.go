@@ -16,13 +16,14 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 )
 
-// The file is a bbolt database with one bucket for edges and one for the rest.
+// The file is a bbolt database with one bucket for edges, one for addresses of pods and one for the rest.
 var (
-	edgesBucket = []byte("edges")
-	metaBucket  = []byte("meta")
-	versionKey  = []byte("version")
-	metaKey     = []byte("meta")
-	digestKey   = []byte("digest")
+	addressBucket = []byte("addresses")
+	edgesBucket   = []byte("edges")
+	metaBucket    = []byte("meta")
+	versionKey    = []byte("version")
+	metaKey       = []byte("meta")
+	digestKey     = []byte("digest")
 )
 
 // version of the layout: edges under the keys of edge.Change, each value followed by its checksum.

@@ -50,6 +50,7 @@ type Store struct {
 	mu    sync.Mutex // of all below
 	fold  *edge.Fold
 	meta  meta
+	known addresses
 	stats Stats
 	found bool
 	today *dayTally // of the day with this number since 1970; nil: it is to be looked up
@@ -70,7 +71,7 @@ type meta struct {
 // Open opens the Store of a file, which is made if it is not there. A file that is damaged, of another kind
 // or in use is an error that says what to do, never an empty Store. An empty path is a Store in memory.
 func Open(path string, o Options) (*Store, error) {
-	s := &Store{path: path, fold: edge.NewSample(o.Limits), meta: meta{Days: tallies{}, Positions: map[string]time.Time{}}}
+	s := &Store{path: path, fold: edge.NewSample(o.Limits), known: newAddresses(), meta: meta{Days: tallies{}, Positions: map[string]time.Time{}}}
 	if path == "" {
 		return s, nil
 	}
@@ -141,6 +142,7 @@ func (s *Store) Expire(now time.Time, retention time.Duration) int {
 		now = newest
 	}
 	before := now.Add(-retention)
+	s.known.forget(hourOf(before))
 	s.today = nil
 	maps.DeleteFunc(s.meta.Days, func(day string, _ *dayTally) bool { return day < dayOf(before) })
 	expired := s.fold.Expire(before)
