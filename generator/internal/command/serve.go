@@ -30,7 +30,8 @@ func serve() *cobra.Command {
 approved on another. Serves /healthz, /readyz and /metrics.
 
 An observer is followed at every address of its name, so the name of a headless Service is all of its
-nodes; addresses that come and go are noticed.
+nodes; addresses that come and go are noticed. The inventory is read every 30 s: flows with an address that no
+pod's name comes with wait for the next ones, which tell whose it was at that time.
 
 What was observed is kept in --state, a database in one file, and outlives a crash; each observer is then
 asked for what it saw since. Without the file, nothing is proposed before --observe-for has passed since

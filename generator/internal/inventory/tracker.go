@@ -3,6 +3,7 @@
 package inventory
 
 import (
+	"maps"
 	"net/netip"
 	"time"
 
@@ -36,8 +37,9 @@ type Tracker struct {
 	inv     *Inventory
 	history *history
 	slots   map[slotKey]*slot
-	width   int64 // of a slot, in nanoseconds
-	unclear int   // edges in slots
+	oldest  map[int64]oldest // of the slots that are ready together
+	width   int64            // of a slot, in nanoseconds
+	unclear int              // edges in slots
 	figures Figures
 }
 
@@ -61,13 +63,21 @@ type slotKey struct {
 type slot struct {
 	fold    *edge.Fold
 	records uint64
-	oldest  map[string]time.Time // by observer
+}
+
+// oldest is the time of the oldest record by observer.
+type oldest map[string]time.Time
+
+func (o oldest) add(observer string, at time.Time) {
+	if before, known := o[observer]; !known || at.Before(before) {
+		o[observer] = at
+	}
 }
 
 // NewTracker returns a Tracker that begins with what an inventory knows, and with addresses that were pods'
 // before: it is not known whose.
 func NewTracker(inv *Inventory, addresses []netip.Addr) *Tracker {
-	t := &Tracker{history: newHistory(), slots: map[slotKey]*slot{}, width: int64(slotWidth)}
+	t := &Tracker{history: newHistory(), slots: map[slotKey]*slot{}, oldest: map[int64]oldest{}, width: int64(slotWidth)}
 	for _, addr := range addresses {
 		t.history.address(addr)
 	}
@@ -99,13 +109,12 @@ func (t *Tracker) Add(observer string, r *flows.Record, now time.Time) (k edge.K
 	if !wrong {
 		key.time = nanos(r.Time) / t.width
 	}
-	s := t.at(key)
-	t.wait(s, k, r)
-	if at := r.Time; at.Before(now) {
-		s.before(observer, at)
-	} else {
-		s.before(observer, now)
+	t.wait(t.at(key), k, r)
+	at := r.Time
+	if at.After(now) {
+		at = now
 	}
+	t.before(key.ready).add(observer, at)
 	for (len(t.slots) > maxSlots || t.unclear > maxUnclear) && len(t.slots) > 1 && t.width < int64(maxSlotWidth) {
 		t.widen()
 	}
@@ -121,7 +130,7 @@ func (t *Tracker) learn(e *flows.Endpoint, end edge.Endpoint, r *flows.Record) {
 func (t *Tracker) at(key slotKey) *slot {
 	s := t.slots[key]
 	if s == nil {
-		s = &slot{fold: edge.NewSample(edge.DefaultLimits), oldest: map[string]time.Time{}}
+		s = &slot{fold: edge.NewSample(edge.DefaultLimits)}
 		t.slots[key] = s
 	}
 	return s
@@ -140,24 +149,27 @@ func (t *Tracker) wait(s *slot, k edge.Key, r *flows.Record) {
 	t.figures.Waiting++
 }
 
-func (s *slot) before(observer string, at time.Time) {
-	if oldest, known := s.oldest[observer]; !known || at.Before(oldest) {
-		s.oldest[observer] = at
+func (t *Tracker) before(ready int64) oldest {
+	if t.oldest[ready] == nil {
+		t.oldest[ready] = oldest{}
 	}
+	return t.oldest[ready]
 }
 
 // widen makes one slot of two.
 func (t *Tracker) widen() {
-	narrow := t.slots
-	t.slots, t.unclear, t.width = map[slotKey]*slot{}, 0, 2*t.width
+	narrow, times := t.slots, t.oldest
+	t.slots, t.oldest, t.unclear, t.width = map[slotKey]*slot{}, map[int64]oldest{}, 0, 2*t.width
 	for key, s := range narrow {
 		into := t.at(slotKey{time: key.time / 2, ready: (key.ready + 1) / 2, wrong: key.wrong})
 		t.unclear -= into.fold.Len()
 		_ = into.fold.Merge(s.fold) // a sample never fails
 		t.unclear += into.fold.Len()
 		into.records += s.records
-		for observer, at := range s.oldest {
-			into.before(observer, at)
+	}
+	for ready, o := range times {
+		for observer, at := range o {
+			t.before((ready+1)/2).add(observer, at)
 		}
 	}
 }
@@ -174,7 +186,7 @@ func (t *Tracker) Use(inv *Inventory) {
 func (t *Tracker) Settle() *edge.Fold {
 	var out *edge.Fold
 	for key, s := range t.slots {
-		if key.ready*readyWidths*t.width > later(t.inv.taken, -reporting) {
+		if !t.ready(key.ready) {
 			continue
 		}
 		if out == nil {
@@ -185,10 +197,16 @@ func (t *Tracker) Settle() *edge.Fold {
 		delete(t.slots, key)
 		t.settle(s.fold, key.wrong, out)
 	}
+	maps.DeleteFunc(t.oldest, func(ready int64, _ oldest) bool { return t.ready(ready) })
 	if len(t.slots) == 0 {
 		t.width = int64(slotWidth)
 	}
 	return out
+}
+
+// ready reports whether the newest inventory tells of everything before a time.
+func (t *Tracker) ready(at int64) bool {
+	return at*readyWidths*t.width <= later(t.inv.taken, -reporting)
 }
 
 func (t *Tracker) settle(from *edge.Fold, wrong bool, out *edge.Fold) {
@@ -220,14 +238,13 @@ func (t *Tracker) count(k edge.Key, e edge.Edge) {
 
 // Oldest is the time of each observer's oldest record that waits, at most when it came.
 func (t *Tracker) Oldest() map[string]time.Time {
-	var all slot
-	all.oldest = map[string]time.Time{}
-	for _, s := range t.slots {
-		for observer, at := range s.oldest {
-			all.before(observer, at)
+	all := oldest{}
+	for _, o := range t.oldest {
+		for observer, at := range o {
+			all.add(observer, at)
 		}
 	}
-	return all.oldest
+	return all
 }
 
 // Figures returns the figures.

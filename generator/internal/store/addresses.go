@@ -59,28 +59,36 @@ func (a *addresses) forget(before uint32) {
 	}
 }
 
-// take returns what is to be written: nil values are to be deleted.
-func (a *addresses) take() map[netip.Addr][]byte {
-	out := make(map[netip.Addr][]byte, len(a.changed))
+// remembered is an address as it is to be written; a nil value: it is to be deleted.
+type remembered struct {
+	addr  netip.Addr
+	value []byte
+}
+
+// take returns what is to be written, in order: a database writes neighbours at less cost.
+func (a *addresses) take() []remembered {
+	out := make([]remembered, 0, len(a.changed))
 	for addr := range a.changed {
-		out[addr] = nil
+		r := remembered{addr: addr}
 		if hour, known := a.since[addr]; known {
-			out[addr] = binary.BigEndian.AppendUint32(nil, hour)
+			r.value = binary.BigEndian.AppendUint32(nil, hour)
 		}
+		out = append(out, r)
 	}
 	clear(a.changed)
+	slices.SortFunc(out, func(a, b remembered) int { return a.addr.Compare(b.addr) })
 	return out
 }
 
 // putBack is for what could not be written.
-func (a *addresses) putBack(taken map[netip.Addr][]byte) {
-	for addr := range taken {
-		a.changed[addr] = struct{}{}
+func (a *addresses) putBack(taken []remembered) {
+	for _, r := range taken {
+		a.changed[r.addr] = struct{}{}
 	}
 }
 
 // writeAddresses makes the bucket if an earlier version left it out.
-func writeAddresses(tx *bbolt.Tx, taken map[netip.Addr][]byte) error {
+func writeAddresses(tx *bbolt.Tx, taken []remembered) error {
 	if len(taken) == 0 {
 		return nil
 	}
@@ -88,11 +96,11 @@ func writeAddresses(tx *bbolt.Tx, taken map[netip.Addr][]byte) error {
 	if err != nil {
 		return err
 	}
-	for addr, value := range taken {
-		if value == nil {
-			err = b.Delete(addr.AsSlice())
+	for _, r := range taken {
+		if r.value == nil {
+			err = b.Delete(r.addr.AsSlice())
 		} else {
-			err = b.Put(addr.AsSlice(), value)
+			err = b.Put(r.addr.AsSlice(), r.value)
 		}
 		if err != nil {
 			return err

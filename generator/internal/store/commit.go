@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -99,6 +98,9 @@ func check(tx *bbolt.Tx) (first error) {
 // the next one tries again.
 func (s *Store) Commit() error {
 	if s.db == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		clear(s.known.changed)
 		return nil
 	}
 	s.writing.Lock()
@@ -118,6 +120,11 @@ func (s *Store) Commit() error {
 	}
 	for ; err == nil && pending > batch; pending -= batch {
 		err = s.write(s.take(batch), nil, nil)
+	}
+	for err == nil && len(known) > batch {
+		if err = s.write(nil, known[:batch], nil); err == nil {
+			known = known[batch:]
+		}
 	}
 	if err == nil {
 		err = s.write(s.take(pending), known, position)
@@ -140,7 +147,7 @@ func (s *Store) take(n int) []edge.Change {
 }
 
 // write keeps changes, addresses, and the positions unless they are nil, in one transaction.
-func (s *Store) write(changes []edge.Change, known map[netip.Addr][]byte, position []byte) error {
+func (s *Store) write(changes []edge.Change, known []remembered, position []byte) error {
 	err := s.db.Update(func(tx *bbolt.Tx) error {
 		edges, rest := tx.Bucket(edgesBucket), tx.Bucket(metaBucket)
 		var d digest
