@@ -9,4 +9,4 @@ const (
 )
 
 // Size is how many slots wait, and edges in them.
-func (t *Tracker) Size() (slots, edges int) { return len(t.slots), t.unclear }
+func (t *Tracker) Size() (slots, edges int) { return len(t.waiting.byKey), t.waiting.unclear }

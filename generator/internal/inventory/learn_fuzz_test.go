@@ -85,7 +85,7 @@ func flowsOf(t *testing.T, namespace, pod, kind, workload string, labels []strin
 
 func readLearning(t *testing.T, inv *inventory.Inventory, lines string) []edge.Edge {
 	t.Helper()
-	a := inv.Attribute(edge.DefaultLimit)
+	a := inv.Attribute(edge.DefaultLimits)
 	if _, err := flows.Read(strings.NewReader(lines), "flows", 10, a.Add, flows.WithLabels()); err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@
 package inventory
 
 import (
-	"maps"
 	"net/netip"
 	"time"
 
@@ -21,25 +20,13 @@ const (
 	ancient = 400 * 24 * time.Hour
 )
 
-// Bounds of what waits. Beyond them slots become wider: fewer addresses can be told then, and none is wrong.
-const (
-	slotWidth    = time.Second // of the times of records, while not too many wait
-	maxSlotWidth = 1 << 25 * slotWidth
-	maxSlots     = 4096
-	maxUnclear   = 1 << 17 // edges in slots
-	readyWidths  = 8       // of the times at which slots are ready, in widths
-)
-
 // Tracker attributes records while they come, for as long as a service runs. A record with an end that only has
 // an address waits until an inventory was taken long enough after it came: then the inventories before and after
 // it, and records that name pods, tell whose the address was. It is not safe for concurrent use.
 type Tracker struct {
 	inv     *Inventory
 	history *history
-	slots   map[slotKey]*slot
-	oldest  map[int64]oldest // of the slots that are ready together
-	width   int64            // of a slot, in nanoseconds
-	unclear int              // edges in slots
+	waiting slots
 	figures Figures
 }
 
@@ -53,31 +40,10 @@ type Figures struct {
 	Forgotten uint64
 }
 
-// slotKey is what the records of a slot have in common.
-type slotKey struct {
-	time  int64 // of the records, in widths since 1970
-	ready int64 // all of them came before this, in readyWidths since 1970
-	wrong bool  // their times are of a wrong clock; time is 0
-}
-
-type slot struct {
-	fold    *edge.Fold
-	records uint64
-}
-
-// oldest is the time of the oldest record by observer.
-type oldest map[string]time.Time
-
-func (o oldest) add(observer string, at time.Time) {
-	if before, known := o[observer]; !known || at.Before(before) {
-		o[observer] = at
-	}
-}
-
 // NewTracker returns a Tracker that begins with what an inventory knows, and with addresses that were pods'
 // before: it is not known whose.
 func NewTracker(inv *Inventory, addresses []netip.Addr) *Tracker {
-	t := &Tracker{history: newHistory(), slots: map[slotKey]*slot{}, oldest: map[int64]oldest{}, width: int64(slotWidth)}
+	t := &Tracker{history: newHistory(), waiting: newSlots()}
 	for _, addr := range addresses {
 		t.history.address(addr)
 	}
@@ -105,72 +71,13 @@ func (t *Tracker) Add(observer string, r *flows.Record, now time.Time) (k edge.K
 	if !open(k.From) && !open(k.To) {
 		return k, true
 	}
-	key := slotKey{ready: nanos(now.Add(skew))/(readyWidths*t.width) + 1, wrong: wrong}
-	if !wrong {
-		key.time = nanos(r.Time) / t.width
-	}
-	t.wait(t.at(key), k, r)
-	at := r.Time
-	if at.After(now) {
-		at = now
-	}
-	t.before(key.ready).add(observer, at)
-	for (len(t.slots) > maxSlots || t.unclear > maxUnclear) && len(t.slots) > 1 && t.width < int64(maxSlotWidth) {
-		t.widen()
-	}
+	t.waiting.add(observer, k, r, now, wrong)
 	return k, false
 }
 
 func (t *Tracker) learn(e *flows.Endpoint, end edge.Endpoint, r *flows.Record) {
 	if t.inv.learn(t.history, e, end, r) != nil {
 		t.figures.Forgotten++
-	}
-}
-
-func (t *Tracker) at(key slotKey) *slot {
-	s := t.slots[key]
-	if s == nil {
-		s = &slot{fold: edge.NewSample(edge.DefaultLimits)}
-		t.slots[key] = s
-	}
-	return s
-}
-
-func (t *Tracker) wait(s *slot, k edge.Key, r *flows.Record) {
-	t.unclear -= s.fold.Len()
-	o := Observe(r)
-	_ = s.fold.Add(k, o) // a sample never fails
-	if first, last := covered(r); first != last {
-		o.Time = time.Unix(0, first).UTC()
-		_ = s.fold.Add(k, o) // the same flow: only the time that is covered grows
-	}
-	t.unclear += s.fold.Len()
-	s.records++
-	t.figures.Waiting++
-}
-
-func (t *Tracker) before(ready int64) oldest {
-	if t.oldest[ready] == nil {
-		t.oldest[ready] = oldest{}
-	}
-	return t.oldest[ready]
-}
-
-// widen makes one slot of two.
-func (t *Tracker) widen() {
-	narrow, times := t.slots, t.oldest
-	t.slots, t.oldest, t.unclear, t.width = map[slotKey]*slot{}, map[int64]oldest{}, 0, 2*t.width
-	for key, s := range narrow {
-		into := t.at(slotKey{time: key.time / 2, ready: (key.ready + 1) / 2, wrong: key.wrong})
-		t.unclear -= into.fold.Len()
-		_ = into.fold.Merge(s.fold) // a sample never fails
-		t.unclear += into.fold.Len()
-		into.records += s.records
-	}
-	for ready, o := range times {
-		for observer, at := range o {
-			t.before((ready+1)/2).add(observer, at)
-		}
 	}
 }
 
@@ -184,29 +91,15 @@ func (t *Tracker) Use(inv *Inventory) {
 // Settle returns the edges of the records that have waited long enough for the newest inventory, attributed; nil:
 // there are none.
 func (t *Tracker) Settle() *edge.Fold {
-	var out *edge.Fold
-	for key, s := range t.slots {
-		if !t.ready(key.ready) {
-			continue
-		}
-		if out == nil {
-			out = edge.NewSample(edge.DefaultLimits)
-		}
-		t.unclear -= s.fold.Len()
-		t.figures.Waiting -= s.records
-		delete(t.slots, key)
+	taken := t.waiting.take(later(t.inv.taken, -reporting))
+	if len(taken) == 0 {
+		return nil
+	}
+	out := edge.NewSample(edge.DefaultLimits)
+	for key, s := range taken {
 		t.settle(s.fold, key.wrong, out)
 	}
-	maps.DeleteFunc(t.oldest, func(ready int64, _ oldest) bool { return t.ready(ready) })
-	if len(t.slots) == 0 {
-		t.width = int64(slotWidth)
-	}
 	return out
-}
-
-// ready reports whether the newest inventory tells of everything before a time.
-func (t *Tracker) ready(at int64) bool {
-	return at*readyWidths*t.width <= later(t.inv.taken, -reporting)
 }
 
 func (t *Tracker) settle(from *edge.Fold, wrong bool, out *edge.Fold) {
@@ -239,7 +132,7 @@ func (t *Tracker) count(k edge.Key, e edge.Edge) {
 // Oldest is the time of each observer's oldest record that waits, at most when it came.
 func (t *Tracker) Oldest() map[string]time.Time {
 	all := oldest{}
-	for _, o := range t.oldest {
+	for _, o := range t.waiting.oldest {
 		for observer, at := range o {
 			all.add(observer, at)
 		}
@@ -248,7 +141,11 @@ func (t *Tracker) Oldest() map[string]time.Time {
 }
 
 // Figures returns the figures.
-func (t *Tracker) Figures() Figures { return t.figures }
+func (t *Tracker) Figures() Figures {
+	f := t.figures
+	f.Waiting = t.waiting.records
+	return f
+}
 
 // again names the ends of an edge that only have addresses by an inventory that is newer than the one that named
 // them before.

@@ -244,7 +244,8 @@ func TestTrackerIsBounded(t *testing.T) {
 	if slots, edges := tracker.Size(); slots > inventory.MaxSlots || edges > inventory.MaxUnclear {
 		t.Errorf("%d slots with %d edges wait", slots, edges)
 	}
-	tracker.Use(inventory.At(hour.Add(1000*time.Hour), []runtime.Object{steady}))
+	const late = records * 100 * time.Millisecond
+	tracker.Use(inventory.At(hour.Add(late+time.Minute), []runtime.Object{steady})) // as soon as one comes, all is settled
 	edges := tracker.Settle().Edges()
 	for _, e := range edges {
 		if e.From.String() != "Pod batch/steady" {
