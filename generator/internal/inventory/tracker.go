@@ -81,8 +81,11 @@ func (t *Tracker) learn(e *flows.Endpoint, end edge.Endpoint, r *flows.Record) {
 	}
 }
 
-// Use goes on with a later inventory.
+// Use goes on with a later inventory. An earlier one, which took longer to read, is not used.
 func (t *Tracker) Use(inv *Inventory) {
+	if t.inv != nil && inv.taken < t.inv.taken {
+		return
+	}
 	t.inv = inv
 	t.history.follow(inv.history)
 	t.history.forget(later(inv.taken, -remembered))

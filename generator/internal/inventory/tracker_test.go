@@ -129,6 +129,10 @@ func (w *town) track(random *rand.Rand, again bool) []edge.Edge {
 		for ; next <= a.at; next += 5*time.Second + time.Duration(random.Int64N(int64(85*time.Second))) {
 			tracker.Use(w.inventory(next))
 			settle()
+			if random.IntN(5) == 0 { // one that took longer to read
+				tracker.Use(w.inventory(next - time.Minute))
+				settle()
+			}
 		}
 		now := hour.Add(max(a.at, a.record.Time.Sub(hour)))
 		if k, settled := tracker.Add("node", a.record, now); settled {
@@ -212,6 +216,7 @@ func TestTrackerWaits(t *testing.T) {
 			t.Errorf("%s: it did not wait, %s", tt.to, k)
 		}
 		tracker.Use(inventory.At(now.Add(tt.inventory), []runtime.Object{pod, node, service}))
+		tracker.Use(inventory.At(hour, nil)) // one that took longer to read says nothing
 		got := ""
 		if f := tracker.Settle(); f != nil {
 			got = f.Edges()[0].To.String()
