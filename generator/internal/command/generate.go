@@ -198,7 +198,7 @@ func notice(errOut io.Writer, n *proposal.Namespace) {
 // ungoverned says which directions stay as they are.
 func ungoverned(out io.Writer, prefix string, r *proof.Report) {
 	for _, u := range r.Ungoverned {
-		fmt.Fprintf(out, "%s%s is not governed: it stays open where no other policy isolates\n", prefix, u.String())
+		fmt.Fprintf(out, "%s%s is not governed: it stays open where no other policy isolates\n", prefix, printable(u.String()))
 	}
 }
 
@@ -208,7 +208,7 @@ const notInGit = "in the cluster and not in Git"
 // so of one.
 func foreign(out io.Writer, prefix, where string, r *proof.Report) {
 	for _, f := range r.Foreign {
-		fmt.Fprintf(out, "%s%s is %s; it %s\n", prefix, f.Policy, where, strings.Join(f.Words(printable), "; "))
+		fmt.Fprintf(out, "%s%s is %s; it %s\n", prefix, printable(f.Policy), where, strings.Join(f.Words(printable), "; "))
 	}
 	if r.ForeignOmitted > 0 {
 		fmt.Fprintf(out, "%s%d more policies are %s; they were not judged\n", prefix, r.ForeignOmitted, where)

@@ -68,11 +68,18 @@ func (f *Foreign) Words(quote func(string) string) (words []string) {
 		u := f.Examples[0]
 		add("allows %d combinations of %d pairs of workloads and ports that were not seen, such as %s", f.Count, f.Pairs, quote(fmt.Sprintf("%s → %s %s/%s", u.From, u.To, u.Protocol, u.Ports)))
 	}
-	for i := 0; i < len(f.Future) && !everything; i++ {
-		add("allows pods that do not exist: %s", quote(f.Future[i].Pods))
+	var pods, ranges []string
+	for _, x := range f.Future {
+		pods = append(pods, x.Pods)
 	}
-	for i := 0; i < len(f.Ranges) && !everything; i++ {
-		add("allows %s", quote(f.Ranges[i].Range))
+	for _, x := range f.Ranges {
+		ranges = append(ranges, x.Range)
+	}
+	if len(pods) > 0 && !everything {
+		add("allows pods that do not exist: %s", quote(wording.Some(pods)))
+	}
+	if len(ranges) > 0 && !everything {
+		add("allows %s", quote(wording.Some(ranges)))
 	}
 	switch {
 	case f.Fault != "":

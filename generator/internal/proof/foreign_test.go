@@ -127,6 +127,55 @@ func TestForeignDNS(t *testing.T) {
 	}
 }
 
+// TestForeignOpensWhatIsClosed: nothing is opened where the policies themselves let everything in.
+func TestForeignOpensWhatIsClosed(t *testing.T) {
+	w := load(t)
+	w.policies = append(w.policies, policy(t, "shop", "open", `{podSelector: {}, ingress: [{}]}`))
+	if f := meet(t, w, nil, policy(t, "shop", "x", `{podSelector: {}, ingress: [{}]}`)).Foreign[0]; f.Count != 0 || len(f.AllIn) != 0 {
+		t.Errorf("%+v", f)
+	}
+}
+
+// TestForeignPeers: what isolates a peer is to blame only where nothing of Bulkhead's does, and a policy that nobody
+// can read is not.
+func TestForeignPeers(t *testing.T) {
+	isolates := policy(t, "monitoring", "isolate", `{podSelector: {}, policyTypes: [Egress]}`)
+	kept := isolates.DeepCopy()
+	kept.Name, kept.Labels = "kept", map[string]string{baseline.LabelManagedBy: baseline.ManagedByGitOps}
+	odd := policy(t, "monitoring", "odd", `{podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: nonsense}}]}]}`)
+	for _, tt := range []struct {
+		name    string
+		blocked int
+		others  []*networkingv1.NetworkPolicy
+	}{
+		{"one", 3, []*networkingv1.NetworkPolicy{isolates}},
+		{"one, and Bulkhead's", 0, []*networkingv1.NetworkPolicy{isolates, kept}},
+		{"one that allows nothing", 0, []*networkingv1.NetworkPolicy{odd}},
+		{"two, and one of them cannot be read", 3, []*networkingv1.NetworkPolicy{isolates, odd}},
+	} {
+		if r := meet(t, load(t), nil, tt.others...); len(r.Blocked) != tt.blocked {
+			t.Errorf("%s: %v", tt.name, r.Blocked)
+		}
+	}
+}
+
+// TestForeignSpeaksOfGovernedDirections: what leaves is none of the business of those who govern what comes in, unless
+// they say so.
+func TestForeignSpeaksOfGovernedDirections(t *testing.T) {
+	w := sides(t, ingress)
+	dns := policy(t, "kube-system", "x", `{podSelector: {}}`)
+	if r := meet(t, w, nil, dns); len(r.Blocked) > 0 {
+		t.Errorf("blocked %v", r.Blocked)
+	}
+	r, err := proof.ProveIn(map[string]baseline.Directions{"shop": baseline.BothDirections()}, w.policies, w.connections, w.sample, w.dns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Meet(inventory.New([]runtime.Object{dns}), nil, w.policies, w.connections, w.sample, w.dns); err != nil || len(r.Blocked) != 4 {
+		t.Errorf("%v, blocked %v", err, r.Blocked)
+	}
+}
+
 // TestForeignIsNotBroken: what the policies deny by themselves is broken, and not blocked by others.
 func TestForeignIsNotBroken(t *testing.T) {
 	w := load(t)
