@@ -23,6 +23,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proposal"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/readiness"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/synth"
+	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 )
 
 func TestSaysWhatIsKnown(t *testing.T) {
@@ -178,7 +179,7 @@ func named(name string) *proposal.Namespace {
 	peer := edge.Endpoint{Kind: name, Namespace: name, Name: name}
 	world := edge.Endpoint{Addr: netip.MustParseAddr("203.0.113.7"), Entity: name}
 	n := &proposal.Namespace{
-		Namespace: &synth.Namespace{Name: "shop"}, Unused: []string{name},
+		Namespace: &synth.Namespace{Name: "shop", Directions: baseline.BothDirections()}, Unused: []string{name},
 		Readiness: &readiness.Report{Why: []string{name}, Workloads: []readiness.Workload{{Workload: name, Why: []string{name}, Coverage: 0.5}}},
 		Report: &proof.Report{
 			Shadowed: []proof.Shadowed{{Rule: name, By: []string{name}}}, SelectsNothing: []string{name}, Strays: []string{name},

@@ -132,6 +132,9 @@ func inputOf(p *proposal.Proposal, s *flows.Stats) input {
 }
 
 func view(cluster string, n *proposal.Namespace, in input) namespace {
+	if !n.Directions.Egress {
+		in.AssumedDNS = "" // the baseline is not about it
+	}
 	v := namespace{
 		frame: frameOf("Namespace "+printable(n.Name), cluster), Name: printable(n.Name),
 		Ready: n.Readiness.Ready, Summary: line(n.Readiness.Summary()), Why: lines(why(n.Readiness)), Days: n.Readiness.Days,

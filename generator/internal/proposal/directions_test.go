@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proposal"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/review"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/tree"
 	"github.com/bulkhead-dev/bulkhead/policies/baseline"
 )
@@ -72,6 +73,24 @@ func TestFromIngressToBoth(t *testing.T) {
 				t.Errorf("%s:\n%s\nwant\n%s", name, got, content)
 			}
 		}
+	}
+}
+
+// TestNoDNSIsNeeded: where only ingress is governed, nobody is told of a way to DNS that nobody wrote.
+func TestNoDNSIsNeeded(t *testing.T) {
+	in := shopIn(t, "")
+	in.Directions = ingress
+	p, n := makeShop(t, in)
+	if p.AssumedDNS != "" || strings.Contains(string(n.Files["baseline.yaml"]), "kube-dns") {
+		t.Errorf("assumed because %q:\n%s", p.AssumedDNS, n.Files["baseline.yaml"])
+	}
+	merged, err := tree.Merge(nil, n.Files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := review.Body(&review.Change{Cluster: "c", Namespace: n, Merged: merged, Final: n.Report, AssumedDNS: "another namespace needs it"})
+	if strings.Contains(body, "DNS was found") {
+		t.Errorf("the pull request speaks of DNS:\n%s", body)
 	}
 }
 

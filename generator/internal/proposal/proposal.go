@@ -156,6 +156,9 @@ func Make(in Input) (*Proposal, error) {
 	in.Edges = nil // unless the caller keeps them, they need no memory any more
 	dns := in.DNS.Targets(in.Inventory)
 	p := &Proposal{Cluster: in.Cluster, Retire: in.Retire, AssumedDNS: dns.Assumed}
+	if in.Directions.Ingress && !in.Directions.Egress {
+		p.AssumedDNS = "" // no baseline is about it
+	}
 	names := namespaces(in.Namespaces, &found)
 	names = slices.DeleteFunc(names, func(n string) bool {
 		missing := len(in.Namespaces) > 0 && !in.Inventory.HasNamespace(n)

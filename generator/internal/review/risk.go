@@ -37,7 +37,7 @@ func risks(c *Change) []string {
 	for _, f := range c.Merged.Absent {
 		out = append(out, fmt.Sprintf("%s was deleted by a person; it stays deleted.", code(f)))
 	}
-	if c.AssumedDNS != "" {
+	if c.AssumedDNS != "" && n.Directions.Egress {
 		out = append(out, fmt.Sprintf("No DNS was found, so the baseline allows pods k8s-app=kube-dns in kube-system on port 53: %s.", code(c.AssumedDNS)))
 	}
 	for _, w := range n.Shared {
