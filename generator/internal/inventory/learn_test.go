@@ -4,6 +4,7 @@ package inventory_test
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -96,6 +97,10 @@ func TestLearn(t *testing.T) {
 		{"nothing but names and labels", []string{"shop/web-5d8f7c6b9d-x2vq8 - app=web", "shop/web-5d8f7c6b9d-x2vq9 - app=web", "shop/db-0 - app=db"}, []string{"Workload shop/db app=db", "Deployment shop/web app=web"}},
 		{"a name that flows of other pods explain", []string{"shop/db-0 - app=db role=replica", "shop/db-1 StatefulSet/db app=db role=primary"}, []string{"StatefulSet shop/db app=db"}},
 		{"a kind that only some labels tell", []string{"shop/db-0 - app=db", "shop/db-1 - app=db statefulset.kubernetes.io/pod-name=db-1"}, []string{"StatefulSet shop/db app=db"}},
+		{"and the other way round", []string{"shop/db-1 - app=db statefulset.kubernetes.io/pod-name=db-1", "shop/db-0 - app=db"}, []string{"StatefulSet shop/db app=db"}},
+		{"pods that cannot be told apart, with a workload's labels and more", []string{"shop/web-1 Deployment/web app=web", "shop/a-1 Deployment/a app=web x=1", "shop/b-1 Deployment/b app=web x=1"}, []string{
+			"Pod shop/a-1 [pods of Deployment shop/a", "Deployment shop/web [the labels of its pods (app=web) are also those of pods of Pod shop/a-1",
+		}},
 		{"names that do not agree", []string{"shop/a - app=web", "shop/b - app=web"}, []string{"Pod shop/a [pods of Pod shop/a and of Pod shop/b have the same labels"}},
 		{"another cluster", []string{"shop/a-1 Deployment/a app=a io.cilium.k8s.policy.cluster=west", "shop/b-1 Deployment/b app=b io.cilium.k8s.policy.cluster=west", "shop/c-1 Deployment/c app=c io.cilium.k8s.policy.cluster=east"}, []string{"Deployment shop/a app=a", "Deployment shop/b app=b"}},
 		{"the same in two namespaces", []string{"shop/a-1 Deployment/a app=a", "bank/b-1 Deployment/b app=a"}, []string{"Deployment bank/b app=a", "Deployment shop/a app=a"}},
@@ -123,6 +128,43 @@ func TestLearn(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestLearnedServices: an address that a flow gives to a Service is one in all flows; a node's is the node's.
+func TestLearnedServices(t *testing.T) {
+	at := func(addr, entity, service string) flows.Endpoint {
+		return flows.Endpoint{Addr: netip.MustParseAddr(addr), Entity: entity, Service: service, ServiceNamespace: "shop"}
+	}
+	from := pod("shop/web-1 Deployment/web app=web")
+	var records []*flows.Record
+	for i, to := range []flows.Endpoint{
+		at("10.96.0.5", "world", ""), at("10.96.0.5", "world", "api"), at("10.96.0.5", "", ""),
+		at("172.18.0.5", "remote-node", "kubernetes"), at("192.0.2.1", "world", ""),
+	} {
+		records = append(records, record(uint64(i), from, to))
+	}
+	_, fold := learn(t, records)
+	var got []string
+	for _, e := range fold.Edges() {
+		got = append(got, e.To.String())
+	}
+	if want := []string{"service 10.96.0.5", "remote-node 172.18.0.5", "192.0.2.1"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestLearnedSample: a pod that was seen with different labels stands for itself twice.
+func TestLearnedSample(t *testing.T) {
+	inv, _ := learn(t, []*flows.Record{
+		record(1, pod("shop/db-0 StatefulSet/db app=db color=red"), outside), record(2, pod("shop/db-0 StatefulSet/db app=db color=blue"), outside),
+	})
+	named := map[string]string{}
+	for _, p := range inv.Sample().Pods {
+		named[p.Name] = p.Labels["color"]
+	}
+	if colors := slices.Sorted(maps.Values(named)); !slices.Equal(colors, []string{"blue", "blue", "red", "red"}) {
+		t.Errorf("the sample has %v", named)
 	}
 }
 
@@ -175,7 +217,7 @@ func someRecords(r *rand.Rand) (records []*flows.Record) {
 		e := pod(of("shop", "bank", "ci") + "/" + of("web-5d8f7c6b9d-x2vq8", "web-1", "db-0", "db-1", "x", "run-29384756-x2vq8") + " " +
 			of("-", "-", "Deployment/web", "StatefulSet/db", "Pod/x", "Job/run-29384756", "Deployment/api"))
 		for range r.IntN(4) {
-			e.Labels = append(e.Labels, of("k8s:app=web", "k8s:app=db", "k8s:version=1", "k8s:tier=a", "k8s:pod-template-hash=5d8f7c6b9d", "k8s:io.cilium.k8s.policy.cluster=west", "k8s:io.cilium.k8s.policy.cluster=east", "k8s:x=?"))
+			e.Labels = append(e.Labels, of("k8s:app=web", "k8s:app=db", "k8s:version=1", "k8s:tier=a", "k8s:pod-template-hash=5d8f7c6b9d", "k8s:controller-revision-hash=db-1", "k8s:io.cilium.k8s.policy.cluster=west", "k8s:io.cilium.k8s.policy.cluster=east", "k8s:x=?"))
 		}
 		e.Addr = netip.AddrFrom4([4]byte{10, 0, 0, byte(r.IntN(9))})
 		return e
