@@ -58,6 +58,27 @@ func TestWithoutInventory(t *testing.T) {
 	}
 }
 
+// TestSilentIsNotGone: flows that say nothing of a workload do not take away what was approved for it.
+func TestSilentIsNotGone(t *testing.T) {
+	dir := t.TempDir()
+	api := filepath.Join(dir, "clusters/default/shop/api.yaml")
+	mustRun(t, "generate", "--flows", flowsFile, "--out", dir)
+	before := read(t, api)
+	var later strings.Builder
+	for line := range strings.Lines(read(t, flowsFile)) {
+		if !strings.Contains(line, `"name":"api"`) {
+			later.WriteString(line)
+		}
+	}
+	_, _, failure := bulkhead(t, "generate", "--flows", write(t, filepath.Join(t.TempDir(), "later.jsonl"), later.String()), "--out", dir, "--min-flows", "1", "--max-loss", "50")
+	if !strings.Contains(failure, "namespace shop: ") || !strings.Contains(failure, "of workloads of which these flows say nothing, such as ") {
+		t.Errorf("got %q", failure)
+	}
+	if read(t, api) != before {
+		t.Error("the policy of a workload that was silent changed")
+	}
+}
+
 // feed writes the flows into a pipe, from which they can be read once.
 func feed(pipe string) error {
 	data, err := os.ReadFile(flowsFile)

@@ -257,6 +257,9 @@ func (w *work) namespace(name string, existing tree.Files) (*Namespace, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(decided.Gone) > 0 && in.Inventory.Learned() != nil { // what is silent is not gone
+		return nil, fmt.Errorf("namespace %s: %d approved connections are of workloads of which these flows say nothing, such as %s: give --inventory or --kubeconfig, or the flows of before, too", name, len(decided.Gone), decided.Gone[0])
+	}
 	if all := len(approved); 2*len(decided.Gone) > all && all > 3 {
 		return nil, fmt.Errorf("namespace %s: %d of %d approved connections are of workloads that the inventory does not have, such as %s: is the inventory complete? If they are gone for good, remove their policies by hand", name, len(decided.Gone), all, decided.Gone[0])
 	}

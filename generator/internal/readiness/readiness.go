@@ -59,6 +59,9 @@ type Workload struct {
 // the others shall stay as they are. Workloads on their nodes' network are left out: no policy governs them.
 func Judge(namespace string, governed baseline.Directions, connections []evidence.Connection, inv *inventory.Inventory, span evidence.Span, t Thresholds) *Report {
 	r := &Report{Why: []string{}, Days: span.Days(), Workloads: []Workload{}}
+	if inv.Learned() != nil {
+		r.Why = append(r.Why, "there was no inventory, so that workloads that were silent are not known")
+	}
 	if r.Days < t.Days {
 		r.Why = append(r.Why, fmt.Sprintf("observed on %d of %d days", r.Days, t.Days))
 	}

@@ -25,7 +25,7 @@ func risks(c *Change) []string {
 	n := c.Namespace
 	var out []string
 	if n.Learned != nil {
-		out = append(out, "There was no inventory: which workloads there are, and what labels their pods have, is what the flows say, and was not compared with the cluster. Selectors are proven against the pods that were seen, and against no others.")
+		out = append(out, "There was no inventory: which workloads there are, and what labels their pods have, is what the flows say, and was not compared with the cluster. Selectors are proven against the pods that were seen, and against no others. Workloads that were silent are not known: once enforced, the baseline isolates them.")
 	}
 	out = append(out, foreignRisks(c.Final)...)
 	for _, u := range c.Final.Ungoverned {
