@@ -13,13 +13,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 )
-
-// maxName bounds the names of workloads that are learned, so that a policy's name has room for the kind, too.
-const maxName = 180
 
 // Learned says what an inventory knows from flows alone.
 type Learned struct {
@@ -210,44 +206,6 @@ func (inv *Inventory) adopt(end edge.Endpoint, a *alike, advice string) {
 		}
 		inv.pods[nameOf(p)] = p
 		w.Pods = append(w.Pods, p)
-	}
-}
-
-// selectLearned makes the selectors of what was learned.
-func (inv *Inventory) selectLearned() {
-	byNamespace := map[string][]*Workload{}
-	all := inv.Workloads()
-	for _, w := range all {
-		slices.SortFunc(w.Pods, func(a, b *corev1.Pod) int { return cmp.Compare(a.Name, b.Name) })
-		byNamespace[w.Namespace] = append(byNamespace[w.Namespace], w)
-		if problems := validation.IsDNS1123Subdomain(w.Name); len(problems) > 0 || len(w.Name) > maxName {
-			w.Advice = cmp.Or(w.Advice, "its name cannot be that of a policy: give --inventory or --kubeconfig")
-		}
-	}
-	for _, w := range all {
-		if w.Advice == "" {
-			w.selectAmong(byNamespace[w.Namespace])
-		}
-		if w.Selector == nil {
-			inv.learned.Unselected++
-		}
-	}
-}
-
-// selectAmong makes the selector of a workload from the labels that all its pods have; others are those of its namespace.
-// There is none if it would select pods of another workload, too: bare pods aside, which come and go, and are named.
-func (w *Workload) selectAmong(others []*Workload) {
-	if w.settle(others); w.Selector == nil {
-		w.Advice = "its pods have no lasting label in common: give them one, or give --inventory or --kubeconfig"
-		return
-	}
-	for _, o := range others {
-		if !slices.Contains(w.Also, o.Endpoint().String()) || o.Kind == "Pod" && o.Advice == "" {
-			continue
-		}
-		w.Advice = fmt.Sprintf("the labels of its pods (%s) are also those of pods of %s: give its pods a label of their own, or give --inventory or --kubeconfig", text(w.common()), o.Endpoint())
-		w.Selector, w.selects, w.Also = nil, nil, nil
-		return
 	}
 }
 

@@ -67,15 +67,23 @@ func (w *Workload) common() map[string]string {
 // withoutVersions leaves out the labels that name a version, unless the others are another workload's, too: a policy that
 // ends at the next upgrade denies, and one that is somebody else's allows.
 func (w *Workload) withoutVersions(all map[string]string, others []*Workload) map[string]string {
-	lasting := maps.Clone(all)
-	maps.DeleteFunc(lasting, func(k, _ string) bool { return slices.Contains(versions, k) })
-	shared := slices.ContainsFunc(others, func(o *Workload) bool {
-		return o != w && labels.SelectorFromSet(lasting).Matches(labels.Set(o.Template.Labels))
-	})
-	if len(lasting) == 0 || shared {
+	left := lasting(all)
+	if slices.ContainsFunc(others, func(o *Workload) bool {
+		return o != w && labels.SelectorFromSet(left).Matches(labels.Set(o.Template.Labels))
+	}) {
 		return all
 	}
-	return lasting
+	return left
+}
+
+// lasting are the labels that do not name a version, or all if each does.
+func lasting(all map[string]string) map[string]string {
+	left := maps.Clone(all)
+	maps.DeleteFunc(left, func(k, _ string) bool { return slices.Contains(versions, k) })
+	if len(left) == 0 {
+		return all
+	}
+	return left
 }
 
 func (w *Workload) compile() {
