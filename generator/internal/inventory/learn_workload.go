@@ -79,8 +79,31 @@ func (inv *Inventory) final(l *learner, e edge.Endpoint) edge.Endpoint {
 	return inv.settle(e)
 }
 
-// conclude gives each kind of pods to its workload.
+// conclude makes the namespaces, the workloads with their pods, and their selectors.
 func (l *learner) conclude(inv *Inventory) {
+	for namespace := range l.namespaces {
+		inv.known[namespace] = true
+		inv.namespaces = append(inv.namespaces, &corev1.Namespace{
+			ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{corev1.LabelMetadataName: namespace}},
+		})
+		if l.crowded(namespace) {
+			inv.learned.Crowded = append(inv.learned.Crowded, namespace)
+		}
+	}
+	slices.SortFunc(inv.namespaces, func(a, b *corev1.Namespace) int { return cmp.Compare(a.Name, b.Name) })
+	slices.Sort(inv.learned.Crowded)
+	l.assign(inv)
+	for end := range l.bare {
+		if !l.crowded(end.Namespace) && inv.workloads[end] == nil {
+			inv.workloads[end] = &Workload{Kind: end.Kind, Namespace: end.Namespace, Name: end.Name, Advice: "flows do not say what labels its pods have: give --inventory or --kubeconfig"}
+		}
+	}
+	inv.selectLearned()
+	inv.learned.Namespaces, inv.learned.Workloads = len(inv.namespaces), len(inv.workloads)
+}
+
+// assign gives each kind of pods to its workload.
+func (l *learner) assign(inv *Inventory) {
 	home := l.home()
 	kinds, named := l.kinds(home), map[edge.Endpoint]bool{}
 	for _, key := range slices.Sorted(maps.Keys(l.alike)) {
@@ -104,24 +127,6 @@ func (l *learner) conclude(inv *Inventory) {
 			inv.learned.Derived++
 		}
 	}
-	for end := range l.bare {
-		if !l.crowded(end.Namespace) && inv.workloads[end] == nil {
-			inv.workloads[end] = &Workload{Kind: end.Kind, Namespace: end.Namespace, Name: end.Name, Advice: "flows do not say what labels its pods have: give --inventory or --kubeconfig"}
-		}
-	}
-	for namespace := range l.namespaces {
-		if l.crowded(namespace) {
-			inv.learned.Crowded = append(inv.learned.Crowded, namespace)
-		}
-		inv.known[namespace] = true
-		inv.namespaces = append(inv.namespaces, &corev1.Namespace{
-			ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{corev1.LabelMetadataName: namespace}},
-		})
-	}
-	slices.Sort(inv.learned.Crowded)
-	slices.SortFunc(inv.namespaces, func(a, b *corev1.Namespace) int { return cmp.Compare(a.Name, b.Name) })
-	inv.selectLearned()
-	inv.learned.Namespaces, inv.learned.Workloads = len(inv.namespaces), len(inv.workloads)
 }
 
 // home is the cluster that the flows are of: the one of most kinds of pods.
