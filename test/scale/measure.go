@@ -46,7 +46,7 @@ func measure(ctx context.Context, bulkhead string, flows int, dir string) (*figu
 	reader := exec.CommandContext(ctx, bulkhead, "generate", "--flows", "-", "--inventory", inventory, "--out", policies)
 	var said bytes.Buffer
 	printer.Stderr, reader.Stderr, reader.Stdout = os.Stderr, &said, io.Discard
-	if reader.Stdin, err = printer.StdoutPipe(); err != nil {
+	if reader.Stdin, printer.Stdout, err = os.Pipe(); err != nil {
 		return nil, err
 	}
 	f, err := follow(printer, reader, flows)
@@ -62,28 +62,26 @@ func measure(ctx context.Context, bulkhead string, flows int, dir string) (*figu
 // what is in the pipe.
 func follow(printer, reader *exec.Cmd, flows int) (*figures, error) {
 	begin := time.Now()
-	if err := reader.Start(); err != nil {
+	if err := errors.Join(reader.Start(), printer.Start()); err != nil {
 		return nil, err
 	}
-	if err := printer.Start(); err != nil {
-		return nil, errors.Join(err, reader.Process.Kill(), reader.Wait())
+	for _, ours := range []any{reader.Stdin, printer.Stdout} { // so that each process notices when the other ends
+		if err := ours.(*os.File).Close(); err != nil {
+			return nil, err
+		}
 	}
-	_, err := printer.Process.Wait()
-	if err != nil {
-		return nil, errors.Join(err, reader.Process.Kill(), reader.Wait())
-	}
+	printed := printer.Wait()
 	f := &figures{flows: flows}
 	f.reading.wall = time.Since(begin)
-	if f.reading.cpu, err = cpuOf(reader.Process.Pid); err != nil {
-		err = fmt.Errorf("%s ended early: %w", reader.Path, err)
-	}
-	if err := errors.Join(err, reader.Wait()); err != nil {
+	used, err := cpuOf(reader.Process.Pid)
+	if err := errors.Join(reader.Wait(), printed, err); err != nil {
 		return nil, err
 	}
-	used := reader.ProcessState
+	f.reading.cpu = used
+	ended := reader.ProcessState
 	f.rest.wall = time.Since(begin) - f.reading.wall
-	f.rest.cpu = used.UserTime() + used.SystemTime() - f.reading.cpu
-	f.memory = used.SysUsage().(*syscall.Rusage).Maxrss << 10
+	f.rest.cpu = ended.UserTime() + ended.SystemTime() - f.reading.cpu
+	f.memory = ended.SysUsage().(*syscall.Rusage).Maxrss << 10
 	return f, nil
 }
 
