@@ -46,7 +46,6 @@ func (h *history) extend(addr netip.Addr, next *tenant, l *life, homes map[types
 	a.timeline = nil
 	own := *l
 	own.taken = later(l.taken, -reporting) // the pod may have ended since then, and its node has not said so
-	l = &own
 	i := slices.IndexFunc(a.tenants, func(t *tenant) bool { return t.pod == next.pod })
 	if i < 0 {
 		i = len(a.tenants)
@@ -57,13 +56,13 @@ func (h *history) extend(addr netip.Addr, next *tenant, l *life, homes map[types
 	t.end = next.end
 	same := slices.IndexFunc(t.lives, func(o *life) bool { return o.uid == l.uid })
 	if same >= 0 {
-		t.lives[same] = t.lives[same].followed(l)
+		t.lives[same] = t.lives[same].followed(&own)
 		return
 	}
-	if elsewhere, moved := homes[l.uid]; moved { // its sandbox was made anew since
-		l.from, l.sure = max(l.from, elsewhere), max(l.sure, l.taken)
+	if elsewhere, moved := homes[l.uid]; moved { // its sandbox was made anew, at any time before this inventory
+		own.from, own.sure = max(l.from, elsewhere), max(l.sure, l.taken)
 	}
-	t.lives = append(t.lives, l)
+	t.lives = append(t.lives, &own)
 }
 
 // followed is what two inventories say of the same pod at the same address. A pod that had it in both had it in between.

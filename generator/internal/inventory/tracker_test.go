@@ -227,6 +227,50 @@ func TestTrackerWaits(t *testing.T) {
 	}
 }
 
+// TestTrackerFollowsPods: a pod can change its address, and one of the same name can come after it.
+func TestTrackerFollowsPods(t *testing.T) {
+	pod := func(uid, addr string, start time.Duration) []runtime.Object {
+		p := object("web-0", netip.MustParseAddr(addr), start, 0, true)
+		p.UID = types.UID(uid)
+		return []runtime.Object{p}
+	}
+	for name, tt := range map[string]struct {
+		before, after []runtime.Object // in the inventories after 5 and 10 minutes; that after 15 has what is in the second
+		want          map[time.Duration]string
+	}{
+		"the same": {pod("a", "10.0.0.1", 0), pod("a", "10.0.0.1", 0), map[time.Duration]string{
+			time.Minute: "Pod batch/web-0", 6 * time.Minute: "Pod batch/web-0", 13 * time.Minute: "Pod batch/web-0",
+		}},
+		"it moves here": {pod("a", "10.0.0.9", 0), pod("a", "10.0.0.1", 0), map[time.Duration]string{
+			time.Minute: "pod-address 10.0.0.1", 6 * time.Minute: "pod-address 10.0.0.1", 9*time.Minute + 45*time.Second: "pod-address 10.0.0.1",
+			10*time.Minute + 5*time.Second: "Pod batch/web-0",
+		}},
+		"it moves away": {pod("a", "10.0.0.1", 0), pod("a", "10.0.0.9", 0), map[time.Duration]string{
+			time.Minute: "Pod batch/web-0", 6 * time.Minute: "pod-address 10.0.0.1", 13 * time.Minute: "pod-address 10.0.0.1",
+		}},
+		"another of its name": {pod("a", "10.0.0.1", 0), pod("b", "10.0.0.1", 7*time.Minute), map[time.Duration]string{
+			time.Minute: "Pod batch/web-0", 6 * time.Minute: "pod-address 10.0.0.1", 8 * time.Minute: "Pod batch/web-0",
+		}},
+	} {
+		tracker := inventory.NewTracker(inventory.At(hour, nil), nil)
+		for at := range tt.want {
+			r := &flows.Record{
+				Time: hour.Add(at), Oriented: true, Side: flows.Egress, Protocol: "TCP", DestinationPort: uint16(at / time.Second),
+				Source: flows.Endpoint{Addr: steadyAddr}, Destination: flows.Endpoint{Addr: external(1)},
+			}
+			tracker.Add("node-1", r, hour.Add(14*time.Minute))
+		}
+		tracker.Use(inventory.At(hour.Add(5*time.Minute), tt.before))
+		tracker.Use(inventory.At(hour.Add(10*time.Minute), tt.after))
+		tracker.Use(inventory.At(hour.Add(15*time.Minute), tt.after))
+		for _, e := range tracker.Settle().Edges() {
+			if at := time.Duration(e.Port) * time.Second; e.From.String() != tt.want[at] {
+				t.Errorf("%s: after %s %s, want %s", name, at, e.From, tt.want[at])
+			}
+		}
+	}
+}
+
 // TestTrackerIsBounded: while no inventory comes, memory is bounded, no record is lost, and what was one pod's address all the
 // time still is.
 func TestTrackerIsBounded(t *testing.T) {

@@ -42,7 +42,12 @@ func (s *server) follow(ctx context.Context, observer string) {
 				streaming, cancel := context.WithCancel(ctx)
 				followed[a] = cancel
 				s.meter.roster.add(a)
-				streams.Go(func() { s.followAddress(streaming, a, failed) })
+				streams.Go(func() {
+					s.followAddress(streaming, a, failed)
+					if ctx.Err() == nil { // the address is gone
+						s.seen.leave(a.String())
+					}
+				})
 			}
 		}
 		pause(ctx, minBackoff, nil)
@@ -70,7 +75,6 @@ func (s *server) dropOthers(followed map[flows.Address]context.CancelFunc, addre
 			cancel()
 			delete(followed, a)
 			s.meter.roster.remove(a)
-			s.seen.leave(a.String())
 			s.cfg.Log.Info("observer has this address no more", "observer", a.Observer, "address", a.IP.String())
 		}
 	}
