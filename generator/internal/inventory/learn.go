@@ -52,6 +52,10 @@ type reading struct {
 	hint hint
 }
 
+// alikeKind is the kind of the ends that pods are until all records were read. It is none of those with ever new names, which
+// edge.Limits bounds together.
+const alikeKind = "+"
+
 // alike are the pods of a namespace, of one cluster, that have the same lasting labels.
 type alike struct {
 	namespace, cluster string            // cluster is empty where it is not known
@@ -113,7 +117,7 @@ func (l *learner) end(e *flows.Endpoint) edge.Endpoint {
 		a.derived.add(derive(e.Namespace, e.Pod, r.hint))
 	}
 	r.of.pods.Add(e.Pod)
-	return edge.Endpoint{Kind: "Pod", Namespace: e.Namespace, Name: r.of.id}
+	return edge.Endpoint{Kind: alikeKind, Namespace: e.Namespace, Name: r.of.id}
 }
 
 // destination is the end that an address is. What the observer calls a node is one also where a Service leads to it.

@@ -154,6 +154,45 @@ func TestLearnedServices(t *testing.T) {
 	}
 }
 
+// TestLearnedScan: a workload that tries more ports than are kept pushes out its own edges, and what it did is one that stands
+// for many.
+func TestLearnedScan(t *testing.T) {
+	web, db, api := pod("shop/web-1 Deployment/web app=web"), pod("shop/db-0 StatefulSet/db app=db"), pod("shop/api-1 Deployment/api app=api")
+	var records []*flows.Record
+	for port := range 6000 {
+		r := record(uint64(port), web, db)
+		r.DestinationPort = uint16(port + 1)
+		records = append(records, r)
+	}
+	for port := range 1000 {
+		r := record(uint64(port), api, db)
+		r.DestinationPort = uint16(port + 1)
+		records = append(records, r)
+	}
+	inv := inventory.Learning()
+	read, _, err := settle(t, inv, records)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := edge.NewSample(edge.Limits{})
+	for _, e := range slices.Concat(read.Edges(), []edge.Edge{read.Overflows()[0].Edge()}) {
+		if err := all.Put(e.Key, &e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fold, err := inv.Conclude(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := map[string]int{}
+	for _, e := range fold.Edges() {
+		count[fmt.Sprint(e.From.Name, " ", e.To.Name, " ", e.To.Entity)]++
+	}
+	if want := map[string]int{"web db ": edge.DefaultLimits.Group, "web db others": 1, "api db ": 1000}; !maps.Equal(count, want) {
+		t.Errorf("%v, want %v", count, want)
+	}
+}
+
 // TestLearnedSample: a pod that was seen with different labels stands for itself twice.
 func TestLearnedSample(t *testing.T) {
 	inv, _ := learn(t, []*flows.Record{

@@ -73,10 +73,15 @@ func (inv *Inventory) Unknown(e edge.Endpoint) string {
 
 // final is the workload of an end that was folded while the inventory learned.
 func (inv *Inventory) final(l *learner, e edge.Endpoint) edge.Endpoint {
-	if e.IsPod() && l.crowded(e.Namespace) {
-		return edge.Endpoint{Kind: "Pod", Namespace: e.Namespace, Name: "*"}
+	end := e
+	switch {
+	case e.IsPod() && l.crowded(e.Namespace):
+		end = edge.Endpoint{Kind: "Pod", Namespace: e.Namespace, Name: "*"}
+	case e.Kind == alikeKind:
+		end = inv.owner[types.NamespacedName{Namespace: e.Namespace, Name: e.Name}]
 	}
-	return inv.settle(e)
+	end.Entity = e.Entity // of an end that stands for many
+	return end
 }
 
 // conclude makes the namespaces, the workloads with their pods, and their selectors.
