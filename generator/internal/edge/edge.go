@@ -55,9 +55,13 @@ func (e Endpoint) Compare(o Endpoint) int {
 		}
 		return 1
 	}
-	return cmp.Or(
-		cmp.Compare(e.Namespace, o.Namespace), cmp.Compare(e.Name, o.Name), cmp.Compare(e.Kind, o.Kind),
-		e.Addr.Compare(o.Addr), cmp.Compare(e.Entity, o.Entity))
+	if c := cmp.Compare(e.Namespace, o.Namespace); c != 0 { // one after the other: cmp.Or would compare all
+		return c
+	}
+	if c := cmp.Compare(e.Name, o.Name); c != 0 {
+		return c
+	}
+	return cmp.Or(cmp.Compare(e.Kind, o.Kind), e.Addr.Compare(o.Addr), cmp.Compare(e.Entity, o.Entity))
 }
 
 // Key is what makes an edge: two observations with the same key are of the same edge.
@@ -73,9 +77,14 @@ type Key struct {
 
 // Compare orders keys by source, destination, protocol, port, side and verdict.
 func (k Key) Compare(o Key) int {
+	if c := k.From.Compare(o.From); c != 0 {
+		return c
+	}
+	if c := k.To.Compare(o.To); c != 0 {
+		return c
+	}
 	return cmp.Or(
-		k.From.Compare(o.From), k.To.Compare(o.To), cmp.Compare(k.Protocol, o.Protocol),
-		cmp.Compare(k.Port, o.Port), cmp.Compare(k.Side, o.Side), cmp.Compare(k.Verdict, o.Verdict))
+		cmp.Compare(k.Protocol, o.Protocol), cmp.Compare(k.Port, o.Port), cmp.Compare(k.Side, o.Side), cmp.Compare(k.Verdict, o.Verdict))
 }
 
 // String is the edge in one phrase: "Deployment shop/web → Deployment shop/api TCP/3000".
@@ -171,9 +180,8 @@ func bounded(word string) string {
 	return word
 }
 
-func (e Endpoint) bounded() Endpoint {
+func (e *Endpoint) bound() {
 	if max(len(e.Kind), len(e.Namespace), len(e.Name), len(e.Entity)) > maxWord {
 		e.Kind, e.Namespace, e.Name, e.Entity = bounded(e.Kind), bounded(e.Namespace), bounded(e.Name), bounded(e.Entity)
 	}
-	return e
 }

@@ -84,7 +84,7 @@ func NewSample(limits Limits) *Fold {
 // Add adds one observation. The error, which a sample never has, says that the limit is reached; then the
 // observation is not part of the Fold, and what is derived from it would be incomplete.
 func (f *Fold) Add(k Key, o Observation) error {
-	r, group, err := f.place(k)
+	r, group, err := f.place(&k)
 	switch {
 	case err != nil:
 		return err
@@ -101,7 +101,7 @@ func (f *Fold) Add(k Key, o Observation) error {
 func (f *Fold) Put(k Key, o *Edge) error { return f.put(k, &o.Evidence) }
 
 func (f *Fold) put(k Key, e *Evidence) error {
-	r, group, err := f.place(k)
+	r, group, err := f.place(&k)
 	switch {
 	case err != nil:
 		return err
@@ -183,16 +183,17 @@ func (f *Fold) Expire(before time.Time) (expired int) {
 }
 
 // place returns the record of a key, which is made if there is none and it has a place; otherwise the
-// overflow that stands for it.
-func (f *Fold) place(k Key) (*record, *Overflow, error) {
-	k.From, k.To = k.From.bounded(), k.To.bounded()
-	if r := f.records.find(&k); r != nil {
+// overflow that stands for it. It bounds the key's words.
+func (f *Fold) place(k *Key) (*record, *Overflow, error) {
+	k.From.bound()
+	k.To.bound()
+	if r := f.records.find(k); r != nil {
 		return r, nil, nil
 	}
 	if f.most > 0 && f.records.count >= f.most {
 		return nil, nil, fmt.Errorf("more than %d edges: something scans, or the input is too wide; read fewer flows (--since, --last)", f.most)
 	}
-	r, group := f.insert(k)
+	r, group := f.insert(*k)
 	return r, group, nil
 }
 

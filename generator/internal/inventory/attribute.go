@@ -117,8 +117,10 @@ func (inv *Inventory) podEnd(e *flows.Endpoint, r *flows.Record) edge.Endpoint {
 	default:
 		ref = inv.bySelector(e)
 	}
-	if w := inv.workloads[ref]; w != nil && w.HostNetwork() {
-		return inv.nodeEnd(e, r)
+	if inv.onNodes[ref.Name] { // few are: the name is looked up in less time than the workload
+		if w := inv.workloads[ref]; w != nil && w.HostNetwork() {
+			return inv.nodeEnd(e, r)
+		}
 	}
 	return ref
 }

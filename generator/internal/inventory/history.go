@@ -138,7 +138,7 @@ func (h *history) tenant(addr netip.Addr, pod types.NamespacedName, end edge.End
 	for i := len(a.tenants) - 1; i >= 0; i-- { // flows come roughly in order: the last one is the likely one
 		t := a.tenants[i]
 		if t.pod == pod {
-			if end.Compare(t.end) < 0 { // observers disagree on the workload: any order gives the same
+			if end != t.end && end.Compare(t.end) < 0 { // observers disagree on the workload: any order gives the same
 				t.end, a.timeline = end, nil
 			}
 			return t, a, nil
@@ -156,6 +156,11 @@ func (h *history) tenant(addr netip.Addr, pod types.NamespacedName, end edge.End
 // union adds an interval to those of a list, which are in order and more than gap apart. It reports
 // whether that changed the list.
 func union(list []span, s span, gap time.Duration) ([]span, bool) {
+	if n := len(list); n > 0 && list[n-1].from <= s.from && s.from <= later(list[n-1].until, gap) { // the usual cases, as time goes on
+		grows := s.until > list[n-1].until
+		list[n-1].until = max(list[n-1].until, s.until)
+		return list, grows
+	}
 	i, _ := slices.BinarySearchFunc(list, later(s.from, -gap), func(l span, from int64) int { return cmp.Compare(l.until, from) })
 	j := i
 	for j < len(list) && list[j].from <= later(s.until, gap) {

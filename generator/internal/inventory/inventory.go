@@ -80,6 +80,7 @@ type Inventory struct {
 	byName     map[types.NamespacedName]*corev1.Service
 	daemonSets map[types.NamespacedName]*appsv1.DaemonSet
 	policies   policies
+	onNodes    map[string]bool // names of workloads that share their nodes' network
 	known      map[string]bool // namespaces of any object
 	taken      int64           // when it was, in nanoseconds since 1970; forever: not known
 	learner    *learner        // nil: the inventory does not learn (any more)
@@ -128,6 +129,7 @@ func build(objects []runtime.Object, taken int64) *Inventory {
 		byName:     map[types.NamespacedName]*corev1.Service{},
 		daemonSets: map[types.NamespacedName]*appsv1.DaemonSet{},
 		policies:   policies{},
+		onNodes:    map[string]bool{},
 		known:      map[string]bool{},
 	}
 	for _, o := range objects {
@@ -148,6 +150,11 @@ func build(objects []runtime.Object, taken int64) *Inventory {
 		w.settle(byNamespace[w.Namespace])
 		if w.selects != nil {
 			inv.selecting[w.Namespace] = append(inv.selecting[w.Namespace], w)
+		}
+	}
+	for _, w := range inv.workloads {
+		if w.HostNetwork() {
+			inv.onNodes[w.Name] = true
 		}
 	}
 	slices.SortFunc(inv.namespaces, func(a, b *corev1.Namespace) int { return cmp.Compare(a.Name, b.Name) })
