@@ -110,6 +110,15 @@ func (c *Count) Value() (n uint64, estimated bool) {
 	return n, estimated
 }
 
+// Below reports whether Value is less than n. It takes less time.
+func (c *Count) Below(n uint64) bool {
+	if c.ranks != nil && n <= exact+1 {
+		return false // what is estimated is never less
+	}
+	value, _ := c.Value()
+	return value < n
+}
+
 func (c *Count) counted() (n uint64, estimated bool) {
 	if c.ranks == nil {
 		return uint64(len(c.hashes)), false

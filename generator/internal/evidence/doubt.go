@@ -8,7 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
 )
 
@@ -34,12 +33,6 @@ func DefaultCriteria() Criteria {
 // report, and of its end.
 const attempt = 6
 
-type knock struct {
-	from, to edge.Endpoint // to is empty where targets are counted
-	protocol corev1.Protocol
-	port     uint16 // 0 where ports are counted
-}
-
 // tried counts the ports that one end tries at another, or the targets that it tries at one port.
 type tried struct {
 	all  int
@@ -49,43 +42,71 @@ type tried struct {
 // hardlyUsed reports whether a connection is so little used that it may be one of many attempts. The more there are, the
 // more often they may have been repeated.
 func (t *tried) hardlyUsed(c *Candidate, inv *inventory.Inventory, limit int) bool {
+	if limit <= 0 || t.all <= limit {
+		return false
+	}
 	pods := 1
 	if w := inv.Workload(c.To); w != nil {
 		pods = max(pods, len(w.Pods))
 	}
 	n, _ := c.Evidence.Flows.Value()
-	return limit > 0 && t.all > limit && n <= uint64(attempt*pods*(t.all/limit))
+	return n <= uint64(attempt*pods*(t.all/limit))
 }
 
-// doubt says of each connection why it is not learned, if it is not.
+// doubt says of each connection why it is not learned, if it is not. Those of one source follow each other.
 func (c Criteria) doubt(all []Candidate, inv *inventory.Inventory, span Span) {
-	ports, targets := map[knock]*tried{}, map[knock]*tried{}
-	count := func(of map[knock]*tried, k knock) *tried {
-		if of[k] == nil {
-			of[k] = &tried{}
+	for begin := 0; begin < len(all); {
+		end := begin + 1
+		for end < len(all) && all[end].From == all[begin].From {
+			end++
 		}
-		return of[k]
+		c.doubtOf(all[begin:end], inv, span)
+		begin = end
 	}
-	portsOf := func(o *Candidate) *tried { return count(ports, knock{from: o.From, to: o.To, protocol: o.Protocol}) }
-	targetsOf := func(o *Candidate) *tried {
-		return count(targets, knock{from: o.From, protocol: o.Protocol, port: o.Port})
+}
+
+// knocks are what one source tried: for each of its connections the ports at the same target, and the targets at the
+// same port.
+type knocks struct{ ports, targets []*tried }
+
+// knocksOf counts; those of one target and protocol follow each other.
+func (c Criteria) knocksOf(all []Candidate, inv *inventory.Inventory) knocks {
+	type service struct {
+		protocol corev1.Protocol
+		port     uint16
+	}
+	k, at := knocks{make([]*tried, len(all)), make([]*tried, len(all))}, map[service]*tried{}
+	for i := range all {
+		o := &all[i]
+		if i > 0 && o.To == all[i-1].To && o.Protocol == all[i-1].Protocol {
+			k.ports[i] = k.ports[i-1]
+		} else {
+			k.ports[i] = &tried{}
+		}
+		to := service{o.Protocol, o.Port}
+		if at[to] == nil {
+			at[to] = &tried{}
+		}
+		k.targets[i] = at[to]
+		k.ports[i].all++
+		k.targets[i].all++
 	}
 	for i := range all {
-		portsOf(&all[i]).all++
-		targetsOf(&all[i]).all++
-	}
-	for i := range all {
-		if p := portsOf(&all[i]); p.hardlyUsed(&all[i], inv, c.ScanPorts) {
+		if p := k.ports[i]; p.hardlyUsed(&all[i], inv, c.ScanPorts) {
 			p.hard++
 		}
-		if t := targetsOf(&all[i]); t.hardlyUsed(&all[i], inv, c.ScanTargets) {
+		if t := k.targets[i]; t.hardlyUsed(&all[i], inv, c.ScanTargets) {
 			t.hard++
 		}
 	}
+	return k
+}
+
+// doubtOf says so of all connections of one source.
+func (c Criteria) doubtOf(all []Candidate, inv *inventory.Inventory, span Span) {
+	tries := c.knocksOf(all, inv)
 	for i := range all {
-		o := &all[i]
-		n, _ := o.Evidence.Flows.Value()
-		p, t := portsOf(o), targetsOf(o)
+		o, p, t := &all[i], tries.ports[i], tries.targets[i]
 		switch {
 		case o.Denied:
 			o.Doubt, o.Detail = Denied, "accept it in the plan if it is wanted"
@@ -98,7 +119,7 @@ func (c Criteria) doubt(all []Candidate, inv *inventory.Inventory, span Span) {
 			if inv.Learned() != nil {
 				o.Detail = "flows do not say whether a Service publishes it: accept it in the plan with the addresses that may come, such as world"
 			}
-		case n < c.MinFlows:
+		case o.Evidence.Flows.Below(c.MinFlows):
 			o.Doubt, o.Detail = OneOff, "observe for longer, or accept it in the plan"
 		case c.once(o, span.Length()):
 			o.Doubt, o.Detail = OneOff, fmt.Sprintf("all of it was seen within %s: observe for longer, or accept it in the plan", c.Occasion)
