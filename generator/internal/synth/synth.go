@@ -7,6 +7,7 @@ package synth
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -140,11 +141,15 @@ func policyNames(sides map[edge.Endpoint]*[2][]evidence.Connection) map[edge.End
 		uses[e.Name]++
 	}
 	names := map[edge.Endpoint]string{}
-	for e := range sides {
-		names[e] = e.Name
-		if uses[e.Name] > 1 {
-			names[e] = e.Name + "-" + strings.ToLower(e.Kind)
+	for _, e := range slices.SortedFunc(maps.Keys(sides), edge.Endpoint.Compare) {
+		name := e.Name
+		for uses[name] > 1 || name != e.Name && uses[name] > 0 { // the name with the kind may be another workload's
+			name += "-" + strings.ToLower(e.Kind)
 		}
+		if name != e.Name {
+			uses[name]++
+		}
+		names[e] = name
 	}
 	return names
 }
