@@ -69,6 +69,12 @@ bench-enforcer: ## Measure what the datapath costs: traffic with it and without,
 	@bin/cost packets
 	@bin/cost accounting
 
+bench-generator: ## Measure bulkhead generate on 10 million flows of 5,000 pods (needs an idle machine; ARGS=--help explains; takes 2 minutes)
+	@mkdir -p bin
+	@$(call compile,bin/bulkhead,./generator)
+	@$(call compile,bin/scale,./test/scale)
+	@bin/scale $(ARGS)
+
 bench-onboarding: control-plane ## Measure that no pod is faster than its policies (ARGS=--help explains; takes minutes)
 	@mkdir -p bin
 	@$(call compile,bin/bulkhead-webhook,./webhook)
