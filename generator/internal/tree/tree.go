@@ -11,9 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"runtime"
 	"strings"
+	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -121,15 +124,35 @@ func Render(cluster string, n *synth.Namespace, rules []proof.Rule, listed []evi
 		"namespace":  n.Name,
 		"resources":  resources,
 	}}
-	files := Files{}
-	var err error
-	for file, d := range docs {
-		if files[file], err = d.Marshal(); err != nil {
-			return nil, fmt.Errorf("write %s of namespace %s: %w", file, n.Name, err)
-		}
+	files, err := marshal(docs)
+	if err != nil {
+		return nil, fmt.Errorf("write files of namespace %s: %w", n.Name, err)
 	}
 	files[EvidenceFile], err = record(cluster, n, rules, listed, foreign, loss, docs)
 	return files, err
+}
+
+// marshal writes documents on all cores: it is most of what one namespace takes.
+func marshal(docs map[string]yamlmerge.Documents) (Files, error) {
+	var (
+		files = Files{}
+		lock  sync.Mutex
+		group errgroup.Group
+	)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for file, d := range docs {
+		group.Go(func() error {
+			text, err := d.Marshal()
+			if err != nil {
+				return fmt.Errorf("%s: %w", file, err)
+			}
+			lock.Lock()
+			defer lock.Unlock()
+			files[file] = text
+			return nil
+		})
+	}
+	return files, group.Wait()
 }
 
 // ruleText is a Rule as it is written.
