@@ -5,6 +5,7 @@ package edge_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 	"time"
 
@@ -38,12 +39,23 @@ func BenchmarkFold(b *testing.B) {
 				add(keys)
 			}
 			b.ReportAllocs()
+			before := cpuSeconds(b)
 			for b.Loop() {
 				add(input)
 			}
+			b.ReportMetric(float64(len(input))*float64(b.N)/(cpuSeconds(b)-before), "observations/core-s")
 			b.ReportMetric(float64(len(input))*float64(b.N)/b.Elapsed().Seconds(), "observations/s")
 		})
 	}
+}
+
+// cpuSeconds is the time of all cores that the process has used, which other processes do not change.
+func cpuSeconds(b *testing.B) float64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
 }
 
 var nodes = []string{"node-a", "node-b", "node-c"}
