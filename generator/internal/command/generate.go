@@ -57,7 +57,7 @@ func (w *writing) target(f *pflag.FlagSet, cluster string) {
 	f.StringSliceVarP(&w.namespaces, "namespace", "n", nil, "namespace to write policies for; may be repeated (empty: all that were seen, but the system's)")
 	w.criteria = evidence.DefaultCriteria()
 	minFlowsFlag(f, &w.criteria.MinFlows)
-	f.Float64Var(&w.maxLoss, "max-loss", defaultMaxLoss, "refuse when more than this percentage of all flows is missing")
+	f.Float64Var(&w.maxLoss, "max-loss", defaultMaxLoss, "refuse when more than this percentage of all flows is missing, or ten times as much of one node's")
 	f.DurationVar(&w.retireAge, "retire-after", 90*24*time.Hour, "call an approved connection unused when it was not seen for so long")
 	w.thresholds = readiness.DefaultThresholds()
 	f.IntVar(&w.thresholds.Days, "ready-days", w.thresholds.Days, "call a namespace ready only when it was observed on so many days")

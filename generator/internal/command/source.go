@@ -155,7 +155,7 @@ func (s *source) words() []string {
 }
 
 func loss(s flows.Stats) tree.Loss {
-	return tree.Loss{Flows: s.Flows, Lost: s.Lost, Malformed: s.Malformed}
+	return tree.Loss{Flows: s.Flows, Lost: s.Lost, Malformed: s.Malformed, Worst: s.WorstNode()}
 }
 
 // cluster is where the inventory comes from.

@@ -336,3 +336,28 @@ func TestEntity(t *testing.T) {
 		}
 	}
 }
+
+// TestWorstNode: a node that loses most of what it sees is told from those that lose little, in a file and in the sum of
+// several.
+func TestWorstNode(t *testing.T) {
+	var all Stats
+	for _, n := range []struct {
+		node        string
+		flows, lost uint64
+	}{{"a", 100_000, 150}, {"busy", 190, 1000}, {"small", 1, 99}, {"", 0, 5000}, {"busy", 10, 50}} {
+		var one Stats
+		for range n.flows {
+			if err := one.take(&Record{Node: n.node}, nil, 1, nil, func(*Record) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		one.lose(&loss{node: n.node, flows: n.lost})
+		all.Add(one)
+	}
+	if got, want := all.WorstNode(), (NodeLoss{"busy", 200, 1050}); got != want || got.Share() != 0.84 {
+		t.Errorf("the worst node is %+v, want %+v", got, want)
+	}
+	if got := new(Stats).WorstNode(); got != (NodeLoss{}) || got.Share() != 0 {
+		t.Errorf("of nothing it is %+v", got)
+	}
+}

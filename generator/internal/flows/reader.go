@@ -99,6 +99,7 @@ func (s *Stats) take(rec *Record, lost *loss, weight uint64, err error, each fun
 		return nil
 	}
 	s.Flows++
+	s.see(rec.Node, 1)
 	id := rec.ID
 	for i := range weight {
 		rec.ID = part(id, i)

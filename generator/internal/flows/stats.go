@@ -4,6 +4,7 @@ package flows
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 )
 
@@ -27,6 +28,11 @@ type Stats struct {
 
 	icmp map[Pair]uint64
 	lost map[Source]uint64
+	seen map[string]*uint64 // flows by the node that reported them
+	last struct {           // the node of the last one, which is mostly that of the next one
+		node  string
+		flows *uint64
+	}
 }
 
 // Source is where flows were lost. Empty: not known.
@@ -51,6 +57,52 @@ func (s *Stats) LostAt() []SourceLoss {
 		return cmp.Or(cmp.Compare(b.Lost, a.Lost), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Queue, b.Queue))
 	})
 	return out
+}
+
+// NodeLoss is how many flows one node reported, and how many it lost.
+type NodeLoss struct {
+	Node        string
+	Flows, Lost uint64
+}
+
+// Share is the part of the node's flows that it lost, from 0 to 1.
+func (l NodeLoss) Share() float64 { return float64(l.Lost) / max(1, float64(l.Flows)+float64(l.Lost)) }
+
+// WorstNode is the node that lost the largest part of its flows, of those that lost enough to tell; zero: there is none. In a
+// large cluster a node that is busy can lose most of what it sees, and hardly anything of all.
+func (s *Stats) WorstNode() (worst NodeLoss) {
+	const enough = 100
+	lost := map[string]uint64{}
+	for from, n := range s.lost {
+		lost[from.Node] += n
+	}
+	for _, node := range slices.Sorted(maps.Keys(lost)) {
+		is := NodeLoss{Node: node, Lost: lost[node]}
+		if flows := s.seen[node]; flows != nil {
+			is.Flows = *flows
+		}
+		if node != "" && is.Lost >= enough && is.Share() > worst.Share() {
+			worst = is
+		}
+	}
+	return worst
+}
+
+// see counts flows of a node. Beyond so many nodes the others are counted together, as those of none.
+func (s *Stats) see(node string, n uint64) {
+	if s.last.flows == nil || s.last.node != node {
+		if s.seen == nil {
+			s.seen = map[string]*uint64{}
+		}
+		if s.seen[node] == nil && len(s.seen) >= maxSources {
+			node = ""
+		}
+		if s.seen[node] == nil {
+			s.seen[node] = new(uint64)
+		}
+		s.last.node, s.last.flows = node, s.seen[node]
+	}
+	*s.last.flows += n
 }
 
 // LostPart is the part of all flows that was lost, from 0 to 1; 0 where there are none.
@@ -105,6 +157,9 @@ func (s *Stats) Add(o Stats) {
 	s.Problems = append(s.Problems, o.Problems[:min(len(o.Problems), maxProblems-len(s.Problems))]...)
 	for from, n := range o.lost {
 		s.countLoss(from, n)
+	}
+	for node, n := range o.seen {
+		s.see(node, *n)
 	}
 	for p, n := range o.icmp {
 		s.count(p, n)

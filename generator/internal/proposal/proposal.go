@@ -38,7 +38,7 @@ type Input struct {
 	Inventory  *inventory.Inventory
 	DNS        DNS
 	Loss       tree.Loss
-	// MaxLoss is the part of all flows, from 0 to 1, of which more must not be missing.
+	// MaxLoss is the part of all flows, from 0 to 1, of which more must not be missing; of those of one node it is ten times as much.
 	MaxLoss  float64
 	Criteria evidence.Criteria
 	// Directions that are governed. Zero: in each namespace those that its default-deny isolates, in Git or as Bulkhead
@@ -129,6 +129,10 @@ func (e *NotProvenError) Error() string {
 	return fmt.Sprintf("policies of namespace %s are not proven: %s", e.Namespace, strings.Join(what, "; "))
 }
 
+// nodeFactor is how many times the part of all flows that may be missing may be missing of one node's: what its pods do is
+// only seen there.
+const nodeFactor = 10
+
 // LossError says that too much was not seen: policies would deny what is only missing from the flows.
 type LossError struct {
 	Loss tree.Loss
@@ -136,6 +140,10 @@ type LossError struct {
 }
 
 func (e *LossError) Error() string {
+	if e.Loss.Share() <= e.Max {
+		return fmt.Sprintf("node %s lost %.3g %% of its flows (%d read, %d lost), and policies made of the rest would deny them; at most %.3g %% of one node's may be missing: observe again with larger buffers or fewer flows, or allow more with --max-loss",
+			e.Loss.Worst.Node, 100*e.Loss.Worst.Share(), e.Loss.Worst.Flows, e.Loss.Worst.Lost, 100*nodeFactor*e.Max)
+	}
 	return fmt.Sprintf("%.3g %% of the flows are missing (%d read, %d lost by the observers, %d malformed), and policies made of the rest would deny them; at most %.3g %% may be: observe again with larger buffers or fewer flows, or allow more with --max-loss",
 		100*e.Loss.Share(), e.Loss.Flows, e.Loss.Lost, e.Loss.Malformed, 100*e.Max)
 }
@@ -146,7 +154,7 @@ func Make(in Input) (*Proposal, error) {
 	if err := tree.ValidCluster(in.Cluster); err != nil {
 		return nil, err
 	}
-	if in.Loss.Share() > in.MaxLoss {
+	if in.Loss.Share() > in.MaxLoss || in.Loss.Worst.Share() > nodeFactor*in.MaxLoss {
 		return nil, &LossError{in.Loss, in.MaxLoss}
 	}
 	found, err := evidence.Sort(in.Edges, in.Inventory, in.Criteria)

@@ -207,6 +207,12 @@ func TestBadInput(t *testing.T) {
 	for name, change := range map[string]func(*proposal.Input){
 		`cluster name "../x"`: func(in *proposal.Input) { in.Cluster = "../x" },
 		`cluster name ""`:     func(in *proposal.Input) { in.Cluster = "" },
+		"1.96 % of the flows are missing": func(in *proposal.Input) {
+			in.MaxLoss, in.Loss = 0.01, tree.Loss{Flows: 10_000, Lost: 200}
+		},
+		"node busy lost 84 % of its flows (38 read, 200 lost)": func(in *proposal.Input) {
+			in.MaxLoss, in.Loss = 0.01, tree.Loss{Flows: 100_000, Lost: 200, Worst: flows.NodeLoss{Node: "busy", Flows: 38, Lost: 200}}
+		},
 	} {
 		bad := in
 		change(&bad)

@@ -67,7 +67,11 @@ func (o *observations) settle() {
 // all is what was seen, and how much is missing.
 func (o *observations) all(now time.Time) ([]edge.Edge, []edge.Overflow, tree.Loss) {
 	edges, overflows := o.store.Edges()
-	return edges, overflows, tree.Loss(o.store.Loss(now))
+	return edges, overflows, lossOf(o.store.Loss(now))
+}
+
+func lossOf(t store.Tally) tree.Loss {
+	return tree.Loss{Flows: t.Flows, Lost: t.Lost, Malformed: t.Malformed}
 }
 
 // since is from when on an observer's flows are not known to be there; zero: ever.
@@ -162,7 +166,7 @@ func (s *server) keep(ctx context.Context) {
 		}
 		err := s.seen.commit()
 		s.meter.committed(before, s.seen.store.Stats(), err)
-		s.meter.missing.Set(tree.Loss(s.seen.store.Loss(began)).Share())
+		s.meter.missing.Set(lossOf(s.seen.store.Loss(began)).Share())
 		wait = max(commitEvery, 10*time.Since(began))
 		if err != nil {
 			s.cfg.Log.Error("what was seen is in memory only", "error", err)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/synth"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/yamlmerge"
@@ -56,6 +57,8 @@ type Loss struct {
 	Flows     uint64 `json:"-"`         // that were read; some of them twice, if they were given twice
 	Lost      uint64 `json:"lost"`      // flows that the observers lost
 	Malformed uint64 `json:"malformed"` // lines that could not be read
+	// Worst is the node that lost the largest part of its flows; zero: none did, or it is not known.
+	Worst flows.NodeLoss `json:"-"`
 }
 
 // Share is the part of all flows that was not read, from 0 to 1.
