@@ -13,10 +13,6 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 )
 
-// DefaultLimit bounds a Fold that is to be complete. A cluster with more edges has something that scans
-// it, or needs to be looked at by namespace.
-const DefaultLimit = 200_000
-
 // Fold collects edges. It is not safe for concurrent use, not even for reading.
 type Fold struct {
 	most    int // more edges are an error; 0: the limits keep their number down

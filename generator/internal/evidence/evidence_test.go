@@ -53,7 +53,7 @@ type seen struct {
 
 func sort(t *testing.T, all ...seen) evidence.Evidence {
 	t.Helper()
-	fold := edge.NewFold(edge.DefaultLimit)
+	fold := edge.NewFold(1 << 20)
 	for i, s := range all {
 		k := edge.Key{From: s.from, To: s.to, Protocol: corev1.ProtocolTCP, Port: s.port, Side: flows.Egress, Verdict: s.verdict}
 		for n := range s.flows {

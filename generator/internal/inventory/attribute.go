@@ -33,13 +33,6 @@ func OfCluster(e edge.Endpoint) bool {
 	return false
 }
 
-// Key says which edge a record belongs to, by the inventory and the record alone. Where more records are
-// at hand, an Attribution knows more.
-func (inv *Inventory) Key(r *flows.Record) edge.Key {
-	first, last := covered(r)
-	return inv.history.attribute(inv.named(r), first, last)
-}
-
 // named is the edge by the names in the record, nodes and Services. An end without any of them stays an
 // address.
 func (inv *Inventory) named(r *flows.Record) edge.Key {

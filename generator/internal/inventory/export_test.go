@@ -2,6 +2,11 @@
 
 package inventory
 
+import (
+	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
+)
+
 // The bounds of what waits in a Tracker.
 const (
 	MaxSlots   = maxSlots
@@ -10,3 +15,9 @@ const (
 
 // Size is how many slots wait, and edges in them.
 func (t *Tracker) Size() (slots, edges int) { return len(t.waiting.byKey), t.waiting.unclear }
+
+// Key is the edge of a record by the inventory and the record alone.
+func (inv *Inventory) Key(r *flows.Record) edge.Key {
+	first, last := covered(r)
+	return inv.history.attribute(inv.named(r), first, last)
+}

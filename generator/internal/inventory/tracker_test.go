@@ -108,7 +108,7 @@ func (w *town) inventory(at time.Duration) *inventory.Inventory {
 // track drives a Tracker with the records and with inventories at random times.
 func (w *town) track(random *rand.Rand, again bool) []edge.Edge {
 	tracker := inventory.NewTracker(w.inventory(0), nil)
-	out := edge.NewFold(edge.DefaultLimit)
+	out := edge.NewFold(1 << 20)
 	settle := func() {
 		if f := tracker.Settle(); f != nil {
 			_ = out.Merge(f)

@@ -37,10 +37,12 @@ func load(t *testing.T) world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fold := edge.NewFold(1000)
-	if _, err := flows.ReadFile(testCase+"flows.jsonl", 0, func(r *flows.Record) error {
-		return fold.Add(inv.Key(r), inventory.Observe(r))
-	}); err != nil {
+	attribution := inv.Attribute(edge.DefaultLimits)
+	if _, err := flows.ReadFile(testCase+"flows.jsonl", 0, attribution.Add); err != nil {
+		t.Fatal(err)
+	}
+	fold, err := attribution.Settle()
+	if err != nil {
 		t.Fatal(err)
 	}
 	found, err := evidence.Sort(fold.Edges(), inv, evidence.Criteria{})

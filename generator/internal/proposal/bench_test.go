@@ -75,7 +75,7 @@ func cluster(b *testing.B) proposal.Input {
 		e := edge.Endpoint{Kind: "Deployment", Namespace: fmt.Sprintf("ns-%02d", i%namespaces), Name: fmt.Sprintf("w%03d", i)}
 		ends, objects = append(ends, e), append(objects, deployment(e))
 	}
-	fold := edge.NewFold(edge.DefaultLimit)
+	fold := edge.NewFold(1 << 20)
 	for i := range workloads * opens {
 		k := edge.Key{
 			From: ends[i%workloads], To: ends[r.IntN(workloads)], Protocol: "TCP", Port: uint16(8000 + i/workloads),
@@ -105,7 +105,7 @@ func large(b *testing.B, workloads, peers, others int) proposal.Input {
 		return edge.Endpoint{Kind: "Deployment", Namespace: namespace, Name: fmt.Sprintf("w%03d", i)}
 	}
 	add := func(e edge.Endpoint) { objects = append(objects, deployment(e)) }
-	fold := edge.NewFold(edge.DefaultLimit)
+	fold := edge.NewFold(1 << 20)
 	for i := range workloads {
 		add(end("shop", i))
 		for j := range peers {

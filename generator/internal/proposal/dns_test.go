@@ -45,7 +45,7 @@ func shopIn(t *testing.T, file string, servers ...string) proposal.Input {
 		}
 		objects = append(objects, set.Runtime()...)
 	}
-	fold := edge.NewFold(edge.DefaultLimit)
+	fold := edge.NewFold(1 << 20)
 	see := func(k edge.Key) {
 		k.From, k.Side, k.Verdict = shopWeb, flows.Egress, flows.Forwarded
 		if err := fold.Add(k, edge.Observation{ID: uint64(fold.Len()), Time: time.Unix(1, 0)}); err != nil {

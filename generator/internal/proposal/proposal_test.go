@@ -41,10 +41,12 @@ func load(t *testing.T, dir string, keep func(line string) bool) proposal.Input 
 			lines = append(lines, line)
 		}
 	}
-	fold := edge.NewFold(edge.DefaultLimit)
-	stats, err := flows.Read(strings.NewReader(strings.Join(lines, "")), "flows.jsonl", 0, func(r *flows.Record) error {
-		return fold.Add(inv.Key(r), inventory.Observe(r))
-	})
+	attribution := inv.Attribute(edge.DefaultLimits)
+	stats, err := flows.Read(strings.NewReader(strings.Join(lines, "")), "flows.jsonl", 0, attribution.Add)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fold, err := attribution.Settle()
 	if err != nil {
 		t.Fatal(err)
 	}
