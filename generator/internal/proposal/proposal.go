@@ -6,21 +6,16 @@ package proposal
 
 import (
 	"fmt"
-	"maps"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	networkingv1 "k8s.io/api/networking/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
-	"github.com/bulkhead-dev/bulkhead/generator/internal/manifest"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/plan"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/readiness"
@@ -105,47 +100,6 @@ type Proposal struct {
 	// AssumedDNS says why no DNS was found in the inventory, so that the baseline allows pods
 	// k8s-app=kube-dns in kube-system on port 53. Empty: it was found.
 	AssumedDNS string
-}
-
-// NotProvenError says that policies were written and could not be proven. Nothing of them may
-// be used.
-type NotProvenError struct {
-	Namespace string
-	Report    *proof.Report
-}
-
-func (e *NotProvenError) Error() string {
-	var what []string
-	for _, b := range e.Report.Broken {
-		what = append(what, fmt.Sprintf("%s is not allowed (%s)", b.Connection, b.Reason))
-	}
-	for _, s := range e.Report.Surplus {
-		what = append(what, s+" is needed by no connection")
-	}
-	const shown = 3
-	if len(what) > shown {
-		what = append(what[:shown], fmt.Sprintf("and %d more", len(what)-shown))
-	}
-	return fmt.Sprintf("policies of namespace %s are not proven: %s", e.Namespace, strings.Join(what, "; "))
-}
-
-// nodeFactor is how many times the part of all flows that may be missing may be missing of one node's: what its pods do is
-// only seen there.
-const nodeFactor = 10
-
-// LossError says that too much was not seen: policies would deny what is only missing from the flows.
-type LossError struct {
-	Loss tree.Loss
-	Max  float64
-}
-
-func (e *LossError) Error() string {
-	if e.Loss.Share() <= e.Max {
-		return fmt.Sprintf("node %s lost %.3g %% of its flows (%d read, %d lost), and policies made of the rest would deny them; at most %.3g %% of one node's may be missing: observe again with larger buffers or fewer flows, or allow more with --max-loss",
-			e.Loss.Worst.Node, 100*e.Loss.Worst.Share(), e.Loss.Worst.Flows, e.Loss.Worst.Lost, 100*nodeFactor*e.Max)
-	}
-	return fmt.Sprintf("%.3g %% of the flows are missing (%d read, %d lost by the observers, %d malformed), and policies made of the rest would deny them; at most %.3g %% may be: observe again with larger buffers or fewer flows, or allow more with --max-loss",
-		100*e.Loss.Share(), e.Loss.Flows, e.Loss.Lost, e.Loss.Malformed, 100*e.Max)
 }
 
 // Make makes and proves the policies. There is no Proposal with an error, such as a *LossError when too many flows are
@@ -306,161 +260,10 @@ func (w *work) namespace(name string, existing tree.Files) (*Namespace, error) {
 	return n, err
 }
 
-// governed are the directions that a namespace's policies are about.
-func (in *Input) governed(name string, existing tree.Files) (baseline.Directions, error) {
-	if in.Directions != (baseline.Directions{}) {
-		return in.Directions, nil
-	}
-	d := baseline.Governed(in.Inventory.Managed(name))
-	if content := existing[tree.BaselineFile]; content != nil {
-		git, err := policiesIn(name, tree.Files{tree.BaselineFile: content})
-		if err != nil {
-			return d, err
-		}
-		d = d.Or(baseline.Governed(git))
-	}
-	if d == (baseline.Directions{}) {
-		d = baseline.BothDirections()
-	}
-	return d, nil
-}
-
-// listed are those that enter or leave a namespace in a governed direction, or in one that nobody knows.
-func listed(name string, governed baseline.Directions, all []evidence.Listed) []evidence.Listed {
-	return slices.DeleteFunc(slices.Clone(all), func(l evidence.Listed) bool {
-		enters, leaves := synth.Governs(name, governed, l.Edge.From, l.Edge.To)
-		return l.Reason != evidence.DirectionUnknown && !enters && !leaves
-	})
-}
-
-// decide sorts the connections of a namespace by its plan, a file, and by what was approved before; empty: there is no
-// plan.
-func decide(name string, found *evidence.Evidence, approved evidence.Approved, file []byte) (*evidence.Decided, error) {
-	if file == nil {
-		return found.Decide(name, nil, approved)
-	}
-	decisions, err := plan.Parse(file)
-	if err != nil {
-		return nil, fmt.Errorf("%s of namespace %s: %w", plan.File, name, err)
-	}
-	return found.Decide(name, decisions, approved)
-}
-
-// approvedIn are the connections that existing files allow; nil: nothing was generated yet.
-func approvedIn(files tree.Files) evidence.Approved {
-	r := tree.ReadRecord(files)
-	if r == nil {
-		return nil
-	}
-	approved := evidence.Approved{}
-	for _, rule := range r.Rules {
-		approved[rule.Connection.Key] = rule.Connection
-	}
-	return approved
-}
-
-// aged are the approved connections that were not seen for long.
-func (in *Input) aged(connections []evidence.Connection, approved evidence.Approved, span evidence.Span) map[edge.Key]bool {
-	out := map[edge.Key]bool{}
-	for _, c := range connections {
-		if _, is := approved[c.Key()]; is && in.RetireAfter > 0 && span.Last.Sub(c.Evidence.Last) > in.RetireAfter {
-			out[c.Key()] = true
-		}
-	}
-	return out
-}
-
-// prove takes away what other rules cover already, and proves what is left.
-func (n *Namespace) prove() error {
-	all, report, err := proof.Reduce(n.All(), n.Connections, n.sample, n.dns)
-	if err != nil {
-		return fmt.Errorf("prove policies of namespace %s: %w", n.Name, err)
-	}
-	n.Policies, n.Report = all[len(n.Baseline):], report // the baseline comes first and stays
-	if !n.Report.Proven {
-		return &NotProvenError{n.Name, n.Report}
-	}
-	n.Rules = n.Report.Rules
-	var git []*networkingv1.NetworkPolicy
-	if len(n.inv.Foreign(n.Name, nil)) > 0 {
-		if git, err = policiesIn(n.Name, n.Existing); err != nil {
-			return err
-		}
-	}
-	return n.meet(n.Report, git, n.All())
-}
-
-// meet says what policies do that the cluster has beside those of Git.
-func (n *Namespace) meet(r *proof.Report, git, policies []*networkingv1.NetworkPolicy) error {
-	if err := r.Meet(n.inv, git, policies, n.Connections, n.sample, n.dns); err != nil {
-		return fmt.Errorf("policies of namespace %s: %w", n.Name, err)
-	}
-	return nil
-}
-
 func namespaces(asked []string, found *evidence.Evidence) []string {
 	if len(asked) == 0 {
 		return slices.DeleteFunc(found.Namespaces(), baseline.IsSystemNamespace)
 	}
 	names := slices.Sorted(slices.Values(asked))
 	return slices.Compact(names)
-}
-
-// ProveFinal judges the files as they will be in the repository, with what people changed in them. Where they say what
-// was generated, to the last field, it is proven already.
-func (n *Namespace) ProveFinal(files tree.Files) (*proof.Report, error) {
-	policies, err := policiesIn(n.Name, files)
-	if err != nil {
-		return nil, err
-	}
-	if samePolicies(policies, n.All()) {
-		return n.Report, nil
-	}
-	report, err := proof.Prove(policies, n.observed, n.sample, n.dns)
-	if err != nil {
-		return nil, fmt.Errorf("policies of namespace %s: %w", n.Name, err)
-	}
-	return report, n.meet(report, nil, policies)
-}
-
-// policiesIn are those of a namespace's files.
-func policiesIn(namespace string, files tree.Files) ([]*networkingv1.NetworkPolicy, error) {
-	var policies []*networkingv1.NetworkPolicy
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if !isPolicyFile(name) {
-			continue
-		}
-		objects, err := manifest.Parse(name, files[name], manifest.Strict)
-		if err != nil {
-			return nil, fmt.Errorf("policies of namespace %s: %w", namespace, err)
-		}
-		found, err := proof.Policies(objects)
-		if err != nil {
-			return nil, fmt.Errorf("policies of namespace %s, %s: %w", namespace, name, err)
-		}
-		for _, p := range found {
-			if p.Namespace == "" { // the kustomization gives it
-				p.Namespace = namespace
-			}
-		}
-		policies = append(policies, found...)
-	}
-	return policies, nil
-}
-
-// samePolicies reports whether two lists say the same in any order.
-func samePolicies(a, b []*networkingv1.NetworkPolicy) bool {
-	byName := map[string]*networkingv1.NetworkPolicy{}
-	for _, p := range a {
-		byName[p.Namespace+"/"+p.Name] = p
-	}
-	return len(a) == len(b) && len(byName) == len(b) && !slices.ContainsFunc(b, func(p *networkingv1.NetworkPolicy) bool {
-		o := byName[p.Namespace+"/"+p.Name]
-		return o == nil || !equality.Semantic.DeepEqual(o, p)
-	})
-}
-
-func isPolicyFile(name string) bool {
-	return name != tree.KustomizationFile && name != plan.File && !strings.Contains(name, "/") &&
-		(strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml"))
 }

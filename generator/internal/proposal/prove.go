@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proposal
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/manifest"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/plan"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/tree"
+)
+
+// prove takes away what other rules cover already, and proves what is left.
+func (n *Namespace) prove() error {
+	all, report, err := proof.Reduce(n.All(), n.Connections, n.sample, n.dns)
+	if err != nil {
+		return fmt.Errorf("prove policies of namespace %s: %w", n.Name, err)
+	}
+	n.Policies, n.Report = all[len(n.Baseline):], report // the baseline comes first and stays
+	if !n.Report.Proven {
+		return &NotProvenError{n.Name, n.Report}
+	}
+	n.Rules = n.Report.Rules
+	var git []*networkingv1.NetworkPolicy
+	if len(n.inv.Foreign(n.Name, nil)) > 0 {
+		if git, err = policiesIn(n.Name, n.Existing); err != nil {
+			return err
+		}
+	}
+	return n.meet(n.Report, git, n.All())
+}
+
+// meet says what policies do that the cluster has beside those of Git.
+func (n *Namespace) meet(r *proof.Report, git, policies []*networkingv1.NetworkPolicy) error {
+	if err := r.Meet(n.inv, git, policies, n.Connections, n.sample, n.dns); err != nil {
+		return fmt.Errorf("policies of namespace %s: %w", n.Name, err)
+	}
+	return nil
+}
+
+// ProveFinal judges the files as they will be in the repository, with what people changed in them. Where they say what
+// was generated, to the last field, it is proven already.
+func (n *Namespace) ProveFinal(files tree.Files) (*proof.Report, error) {
+	policies, err := policiesIn(n.Name, files)
+	if err != nil {
+		return nil, err
+	}
+	if samePolicies(policies, n.All()) {
+		return n.Report, nil
+	}
+	report, err := proof.Prove(policies, n.observed, n.sample, n.dns)
+	if err != nil {
+		return nil, fmt.Errorf("policies of namespace %s: %w", n.Name, err)
+	}
+	return report, n.meet(report, nil, policies)
+}
+
+// policiesIn are those of a namespace's files.
+func policiesIn(namespace string, files tree.Files) ([]*networkingv1.NetworkPolicy, error) {
+	var policies []*networkingv1.NetworkPolicy
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if !isPolicyFile(name) {
+			continue
+		}
+		objects, err := manifest.Parse(name, files[name], manifest.Strict)
+		if err != nil {
+			return nil, fmt.Errorf("policies of namespace %s: %w", namespace, err)
+		}
+		found, err := proof.Policies(objects)
+		if err != nil {
+			return nil, fmt.Errorf("policies of namespace %s, %s: %w", namespace, name, err)
+		}
+		for _, p := range found {
+			if p.Namespace == "" { // the kustomization gives it
+				p.Namespace = namespace
+			}
+		}
+		policies = append(policies, found...)
+	}
+	return policies, nil
+}
+
+// samePolicies reports whether two lists say the same in any order.
+func samePolicies(a, b []*networkingv1.NetworkPolicy) bool {
+	byName := map[string]*networkingv1.NetworkPolicy{}
+	for _, p := range a {
+		byName[p.Namespace+"/"+p.Name] = p
+	}
+	return len(a) == len(b) && len(byName) == len(b) && !slices.ContainsFunc(b, func(p *networkingv1.NetworkPolicy) bool {
+		o := byName[p.Namespace+"/"+p.Name]
+		return o == nil || !equality.Semantic.DeepEqual(o, p)
+	})
+}
+
+func isPolicyFile(name string) bool {
+	return name != tree.KustomizationFile && name != plan.File && !strings.Contains(name, "/") &&
+		(strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml"))
+}
