@@ -161,5 +161,5 @@ node-packages:
 compiler:
 	@test/install-packages clang-14:clang-14 llvm-strip-14:llvm-14
 
-.PHONY: help build demo test lint fmt generate verify bench bench-enforcer bench-onboarding bench-webhook bench-restarts bench-firstpacket bench-endurance coverage fuzz clean cluster-up cluster-down conformance \
+.PHONY: help build demo test lint fmt generate verify bench bench-enforcer bench-generator bench-onboarding bench-webhook bench-restarts bench-firstpacket bench-endurance coverage fuzz clean cluster-up cluster-down conformance \
   packages control-plane node-packages node-tools compiler
