@@ -74,13 +74,7 @@ spec: {podSelector: {}, policyTypes: [Ingress]}
 
 // TestReproduceDirections: the pull request's command writes the same.
 func TestReproduceDirections(t *testing.T) {
-	dir := t.TempDir()
-	bare, clone, body := filepath.Join(dir, "p.git"), filepath.Join(dir, "clone"), filepath.Join(dir, "pr.md")
-	git(t, dir, "init", "-q", "--bare", "-b", "main", bare)
-	git(t, dir, "clone", "-q", bare, clone)
-	git(t, clone, "checkout", "-q", "-b", "main")
-	git(t, clone, "commit", "-q", "--allow-empty", "-m", "first")
-	git(t, clone, "push", "-q", "origin", "HEAD")
+	bare, body := begun(t), filepath.Join(t.TempDir(), "pr.md")
 	mustRun(t, "propose", "--flows", flowsFile, "--inventory", inventory, "--cluster", "demo", "-n", "shop", "--repo", bare, "--body", body, "--directions", "egress")
 	text, err := os.ReadFile(body)
 	if err != nil {

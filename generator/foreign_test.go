@@ -77,13 +77,7 @@ func TestForeign(t *testing.T) {
 
 // TestProposeForeign: the pull request begins with them, and the outcome has them also when there is nothing to propose.
 func TestProposeForeign(t *testing.T) {
-	dir := t.TempDir()
-	bare, clone, body := filepath.Join(dir, "p.git"), filepath.Join(dir, "clone"), filepath.Join(dir, "pr.md")
-	git(t, dir, "init", "-q", "--bare", "-b", "main", bare)
-	git(t, dir, "clone", "-q", bare, clone)
-	git(t, clone, "checkout", "-q", "-b", "main")
-	git(t, clone, "commit", "-q", "--allow-empty", "-m", "first")
-	git(t, clone, "push", "-q", "origin", "HEAD")
+	bare, body := begun(t), filepath.Join(t.TempDir(), "pr.md")
 	args := []string{"propose", "--flows", flowsFile, "--inventory", withPolicies(t, legacy), "--cluster", "demo", "-n", "shop", "--repo", bare, "--body", body, "-o", "json"}
 	for _, commits := range []bool{true, false} {
 		var outcomes []struct {

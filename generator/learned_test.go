@@ -41,12 +41,7 @@ func TestWithoutInventory(t *testing.T) {
 	if page := read(t, filepath.Join(dir, "shop.html")); !strings.Contains(page, "There was no inventory") {
 		t.Error("the page does not say that there was no inventory")
 	}
-	repository := filepath.Join(dir, "repo.git")
-	git(t, dir, "init", "-q", "--bare", "-b", "main", repository)
-	work := filepath.Join(dir, "work")
-	git(t, dir, "clone", "-q", repository, work)
-	git(t, work, "commit", "-q", "--allow-empty", "-m", "start")
-	git(t, work, "push", "-q", "origin", "HEAD:main")
+	repository := begun(t)
 	mustRun(t, "propose", "--flows", flowsFile, "--cluster", "c", "-n", "shop", "--repo", repository, "--body", body)
 	if text := read(t, body); !strings.Contains(text, "## Risks\n\n- There was no inventory") || !strings.Contains(text, "bulkhead generate --flows "+flowsFile+" --min-flows 1") {
 		t.Error(text)

@@ -73,6 +73,15 @@ func git(t *testing.T, dir string, args ...string) string {
 	return string(out)
 }
 
+// begun is a bare repository whose branch main has one commit, without files.
+func begun(t *testing.T) (bare string) {
+	t.Helper()
+	bare = filepath.Join(t.TempDir(), "p.git")
+	git(t, ".", "init", "-q", "--bare", "-b", "main", bare)
+	git(t, bare, "update-ref", "refs/heads/main", strings.TrimSpace(git(t, bare, "commit-tree", "-m", "first", strings.TrimSpace(git(t, bare, "mktree")))))
+	return bare
+}
+
 func kubeconfig(t *testing.T, server string) string {
 	t.Helper()
 	return write(t, filepath.Join(t.TempDir(), "config"), fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c",
@@ -189,9 +198,7 @@ func TestDNS(t *testing.T) {
 	if want := "no DNS found, the baseline allows pods k8s-app=kube-dns in kube-system on port 53: no DNS Service was found"; failure != "" || !strings.Contains(errOut, want) {
 		t.Errorf("%q, want %q in\n%s", failure, want, errOut)
 	}
-	bare, body := filepath.Join(out, "p.git"), filepath.Join(out, "pr.md")
-	git(t, out, "init", "-q", "--bare", "-b", "main", bare)
-	git(t, bare, "update-ref", "refs/heads/main", strings.TrimSpace(git(t, bare, "commit-tree", "-m", "first", strings.TrimSpace(git(t, bare, "mktree")))))
+	bare, body := begun(t), filepath.Join(out, "pr.md")
 	flags := []string{"--dns-service", "kube-system/kube-dns", "--dns-node-local", "169.254.20.10,fd00::a"}
 	_, errOut, failure = bulkhead(t, append([]string{"propose", "--flows", flowsFile, "--inventory", inventory, "--cluster", "c", "-n", "shop", "--repo", bare, "--body", body}, flags...)...)
 	if failure != "" || strings.Contains(errOut, "no DNS found") {

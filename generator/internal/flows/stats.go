@@ -28,10 +28,10 @@ type Stats struct {
 
 	icmp map[Pair]uint64
 	lost map[Source]uint64
-	seen map[string]*uint64 // flows by the node that reported them
-	last struct {           // the node of the last one, which is mostly that of the next one
+	seen map[string]uint64 // flows by the node that reported them, but for those of run
+	run  struct {          // the last flows, as far back as they are of one node: the next one mostly is, too
 		node  string
-		flows *uint64
+		flows uint64
 	}
 }
 
@@ -77,9 +77,9 @@ func (s *Stats) WorstNode() (worst NodeLoss) {
 		lost[from.Node] += n
 	}
 	for _, node := range slices.Sorted(maps.Keys(lost)) {
-		is := NodeLoss{Node: node, Lost: lost[node]}
-		if flows := s.seen[node]; flows != nil {
-			is.Flows = *flows
+		is := NodeLoss{Node: node, Flows: s.seen[node], Lost: lost[node]}
+		if node == s.run.node {
+			is.Flows += s.run.flows
 		}
 		if node != "" && is.Lost >= enough && is.Share() > worst.Share() {
 			worst = is
@@ -88,21 +88,26 @@ func (s *Stats) WorstNode() (worst NodeLoss) {
 	return worst
 }
 
-// see counts flows of a node. Beyond so many nodes the others are counted together, as those of none.
+// see counts flows of a node.
 func (s *Stats) see(node string, n uint64) {
-	if s.last.flows == nil || s.last.node != node {
-		if s.seen == nil {
-			s.seen = map[string]*uint64{}
+	if node != s.run.node {
+		if s.run.flows > 0 {
+			countAt(&s.seen, s.run.node, s.run.flows)
 		}
-		if s.seen[node] == nil && len(s.seen) >= maxSources {
-			node = ""
-		}
-		if s.seen[node] == nil {
-			s.seen[node] = new(uint64)
-		}
-		s.last.node, s.last.flows = node, s.seen[node]
+		s.run.node, s.run.flows = node, 0
 	}
-	*s.last.flows += n
+	s.run.flows += n
+}
+
+// countAt adds to the count of a place. Beyond so many places further ones are counted together, as that of none.
+func countAt[P comparable](counts *map[P]uint64, place P, n uint64) {
+	if _, known := (*counts)[place]; !known && len(*counts) >= maxSources {
+		place = *new(P)
+	}
+	if *counts == nil {
+		*counts = map[P]uint64{}
+	}
+	(*counts)[place] += n
 }
 
 // LostPart is the part of all flows that was lost, from 0 to 1; 0 where there are none.
@@ -156,11 +161,12 @@ func (s *Stats) Add(o Stats) {
 	s.IgnoredAs.Other += o.IgnoredAs.Other
 	s.Problems = append(s.Problems, o.Problems[:min(len(o.Problems), maxProblems-len(s.Problems))]...)
 	for from, n := range o.lost {
-		s.countLoss(from, n)
+		countAt(&s.lost, from, n)
 	}
 	for node, n := range o.seen {
-		s.see(node, *n)
+		s.see(node, n)
 	}
+	s.see(o.run.node, o.run.flows)
 	for p, n := range o.icmp {
 		s.count(p, n)
 	}
@@ -190,17 +196,7 @@ func (s *Stats) problem(what string) {
 
 func (s *Stats) lose(l *loss) {
 	s.Lost += l.flows
-	s.countLoss(Source{l.node, l.queue}, l.flows)
-}
-
-func (s *Stats) countLoss(from Source, n uint64) {
-	if _, known := s.lost[from]; !known && len(s.lost) >= maxSources {
-		from = Source{}
-	}
-	if s.lost == nil {
-		s.lost = map[Source]uint64{}
-	}
-	s.lost[from] += n
+	countAt(&s.lost, Source{l.node, l.queue}, l.flows)
 }
 
 func (s *Stats) count(p Pair, n uint64) {

@@ -151,8 +151,6 @@ func build(objects []runtime.Object, taken int64) *Inventory {
 		if w.selects != nil {
 			inv.selecting[w.Namespace] = append(inv.selecting[w.Namespace], w)
 		}
-	}
-	for _, w := range inv.workloads {
 		if w.HostNetwork() {
 			inv.onNodes[w.Name] = true
 		}

@@ -33,11 +33,12 @@ func (in *Input) governed(name string, existing tree.Files) (baseline.Directions
 	return d, nil
 }
 
-// listed are those that enter or leave a namespace in a governed direction, or in one that nobody knows.
-func listed(name string, governed baseline.Directions, all []evidence.Listed) []evidence.Listed {
-	return slices.DeleteFunc(slices.Clone(all), func(l evidence.Listed) bool {
-		enters, leaves := synth.Governs(name, governed, l.Edge.From, l.Edge.To)
-		return l.Reason != evidence.DirectionUnknown && !enters && !leaves
+// listed are those that enter or leave a namespace in a governed direction, or in one that nobody knows. What its baseline
+// allows is no question to a person, however seldom it was seen.
+func listed(n *synth.Namespace, all []evidence.Listed) []evidence.Listed {
+	return slices.DeleteFunc(all, func(l evidence.Listed) bool {
+		enters, leaves := synth.Governs(n.Name, n.Directions, l.Edge.From, l.Edge.To)
+		return l.Reason != evidence.DirectionUnknown && !enters && !leaves || l.Reason == evidence.OneOff && n.BaselineAllows(l.Edge.Key)
 	})
 }
 

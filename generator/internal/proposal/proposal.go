@@ -242,11 +242,8 @@ func (w *work) namespace(name string, existing tree.Files) (*Namespace, error) {
 	}
 	n := &Namespace{
 		Namespace: written, Learned: in.Inventory.Learned(), Existing: existing, inv: in.Inventory, observed: decided.Connections, sample: w.sample, dns: w.dns,
-		Listed: listed(name, governed, decided.Listed), Unused: decided.Unused, Gone: decided.Gone,
+		Listed: listed(written, decided.Listed), Unused: decided.Unused, Gone: decided.Gone,
 	}
-	n.Listed = slices.DeleteFunc(n.Listed, func(l evidence.Listed) bool {
-		return l.Reason == evidence.OneOff && n.BaselineAllows(l.Edge.Key)
-	})
 	for _, c := range n.Connections {
 		if aged[c.Key()] {
 			n.Aged = append(n.Aged, c)
