@@ -142,7 +142,7 @@ func (d *decoder) calicoLabels(v *fastjson.Value) []string {
 	if v.Type() == fastjson.TypeString {
 		return strings.Split(d.text(v), " | ")
 	}
-	return d.labelList(v.Get("labels"))
+	return d.labelList(v.Get("labels")).list
 }
 
 // calicoTime reads seconds since 1970, or RFC 3339.

@@ -5,8 +5,11 @@ package flows
 import (
 	"bytes"
 	"compress/gzip"
+	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cilium/cilium/api/v1/observer"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -95,6 +98,86 @@ func FuzzRead(f *testing.F) {
 		}
 		if stats.Malformed > 4 || given < stats.Flows || int(stats.Malformed) != len(stats.Problems) {
 			t.Errorf("%+v, %d records given", stats, given)
+		}
+	})
+}
+
+// FuzzLine: what is read of a line in the usual form is what is read of it as one of any form.
+func FuzzLine(f *testing.F) {
+	for _, line := range sampleLines(f) {
+		f.Add([]byte(line))
+		f.Add([]byte(strings.ReplaceAll(line, ":", " : ")))
+	}
+	for _, part := range []string{
+		`"source":{"labels":["a=b"],"workloads":[{"kind":"Job","name":"a"},1]}`, `"source":{"labels":[],"labels":["reserved:world"]}`, `"node_name":""`,
+		`"verdict":"DROPPED"`, `"Summary":[{},[],-1.5e3,true,false,null,"a"]`, `"Summary":[,]`, `"Summary":-`, `"Summary":nul`, `"nodeName":"b"`,
+		`"source_names":["a.example"],"destination_service":{"name":"a","namespace":"b"}`, `"l4":{"TCP":{"flags":{"SYN":true}}}`,
+	} {
+		f.Add([]byte(`{"flow":{"time":"2026-11-20T10:00:00.5Z","verdict":"FORWARDED","IP":{"source":"10.0.0.1","destination":"2001:db8::2"},"l4":{"UDP":{"source_port":1}},` + part + `},"node_name":"a"}`))
+	}
+	f.Fuzz(sameInAnyForm)
+}
+
+// TestLine: the same with each byte of the sample's lines left out, and put in elsewhere. Whole lines are in the usual form.
+func TestLine(t *testing.T) {
+	usual := 0
+	for n, line := range sampleLines(t) {
+		if newDecoder().wire.readLine([]byte(line)) {
+			usual++
+		}
+		for i := range line {
+			sameInAnyForm(t, []byte(line[:i]+line[i+1:]))
+			sameInAnyForm(t, []byte(line[:i]+string(`"{}[]:,\ 0-t`[(n+i)%12])+line[i:]))
+		}
+	}
+	if usual < 30 {
+		t.Errorf("only %d lines of the sample are read in the usual form", usual)
+	}
+}
+
+// sameInAnyForm compares what is read of a line in the usual form, if it is of that.
+func sameInAnyForm(t *testing.T, line []byte) {
+	t.Helper()
+	var got, want Record
+	d := newDecoder()
+	if !d.wire.readLine(line) {
+		return
+	}
+	gotErr, ok := d.usual(&got)
+	if !ok {
+		return
+	}
+	lost, wantErr := d.parse(line, &want)
+	if lost != nil || gotErr != wantErr {
+		t.Errorf("%s: %v, by any form %v", line, gotErr, wantErr)
+	}
+	switch gotErr {
+	case nil:
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\n got %+v\nwant %+v", line, got, want)
+		}
+	case ignoredICMP: // then the ends are told
+		if !reflect.DeepEqual(got.Source, want.Source) || !reflect.DeepEqual(got.Destination, want.Destination) {
+			t.Errorf("%s:\n got %+v\nwant %+v", line, got, want)
+		}
+	}
+}
+
+// FuzzUsual: a time or an address in the usual form is what the standard library reads.
+func FuzzUsual(f *testing.F) {
+	for _, text := range []string{"2026-11-20T10:00:00Z", "2024-02-29T23:59:59.123456789Z", "2026-02-30T00:00:00Z", "2026-11-20T10:00:60Z", "2026-11-20T10:00:00.Z", "10.0.0.1", "10.00.0.1", "256.1.1.1", "1.2.3", "1.2.3.4.5"} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if seconds, nanos, ok := newDecoder().usualTime(text); ok {
+			if want, err := parseTime(text); err != nil || !want.Equal(time.Unix(seconds, nanos)) {
+				t.Errorf("time %q: %d.%09d, want %v, %v", text, seconds, nanos, want, err)
+			}
+		}
+		if got, ok := usualAddress(text); ok {
+			if want, err := netip.ParseAddr(string(text)); err != nil || got != want {
+				t.Errorf("address %q: %v, want %v, %v", text, got, want, err)
+			}
 		}
 	})
 }

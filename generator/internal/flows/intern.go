@@ -29,6 +29,9 @@ func (d *decoder) intern(b []byte) string {
 
 // address reads an IP address; one of IPv4 within IPv6 is of IPv4.
 func (d *decoder) address(b []byte) (netip.Addr, error) {
+	if a, ok := usualAddress(b); ok {
+		return a, nil
+	}
 	if a, ok := d.addresses[string(b)]; ok {
 		return a, nil
 	}

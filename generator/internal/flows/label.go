@@ -16,11 +16,17 @@ const (
 	maxList  = 1 << 12 // bytes of each
 )
 
-// labelList reads a list of labels. The same labels are the same list, as far as there is room: nobody may change it.
-func (d *decoder) labelList(v *fastjson.Value) []string {
+// labels are those of an end, and the entity that they name; empty: none.
+type labels struct {
+	list   []string // nobody may change it
+	entity string
+}
+
+// labelList reads a list of labels. The same labels are the same list, as far as there is room.
+func (d *decoder) labelList(v *fastjson.Value) labels {
 	items := v.GetArray()
 	if len(items) == 0 {
-		return nil
+		return labels{}
 	}
 	d.list = d.list[:0]
 	for _, item := range items {
@@ -29,13 +35,17 @@ func (d *decoder) labelList(v *fastjson.Value) []string {
 	if known, ok := d.lists[string(d.list)]; ok {
 		return known
 	}
-	return d.keep(d.texts(v))
+	return d.keep(d.list, d.texts(v))
 }
 
-// wireLabels does for messages of the Observer API what labelList does for JSON.
-func (d *decoder) wireLabels(items [][]byte) []string {
+// wireLabels does so for messages of the Observer API, and for lines as a scanner reads them.
+func (d *decoder) wireLabels(w *wireEnd) labels {
+	if w.labelText != nil {
+		return d.labelText(w.labelText)
+	}
+	items := w.labels
 	if len(items) == 0 {
-		return nil
+		return labels{}
 	}
 	d.list = d.list[:0]
 	for _, item := range items {
@@ -44,13 +54,23 @@ func (d *decoder) wireLabels(items [][]byte) []string {
 	if known, ok := d.lists[string(d.list)]; ok {
 		return known
 	}
-	return d.keep(d.strings(items))
+	return d.keep(d.list, d.strings(items))
 }
 
-// keep remembers a list by the bytes that were just made of it.
-func (d *decoder) keep(list []string) []string {
-	if len(d.lists) < maxLists && len(d.list) <= maxList {
-		d.lists[string(d.list)] = list
+// labelText does so for a list as it is written, which ends as none of the others does.
+func (d *decoder) labelText(text []byte) labels {
+	if known, ok := d.lists[string(text)]; ok {
+		return known
 	}
-	return list
+	s := scanner{in: text}
+	return d.keep(text, d.strings(s.texts(nil)))
+}
+
+// keep remembers a list by the bytes that stand for it.
+func (d *decoder) keep(bytes []byte, list []string) labels {
+	l := labels{list, entityOf(list)}
+	if len(d.lists) < maxLists && len(bytes) <= maxList {
+		d.lists[string(bytes)] = l
+	}
+	return l
 }

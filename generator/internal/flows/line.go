@@ -37,11 +37,13 @@ type decoder struct {
 	weight    uint64 // connections that the last record stands for
 	labels    bool   // also of pods whose workload is known
 	list      []byte // of the labels that are being read
-	lists     map[string][]string
+	lists     map[string]labels
+	pods      map[string]who
+	day       day // of the last time
 }
 
 func newDecoder(options ...Option) *decoder {
-	d := &decoder{names: map[string]string{}, addresses: map[string]netip.Addr{}, lists: map[string][]string{}}
+	d := &decoder{names: map[string]string{}, addresses: map[string]netip.Addr{}, lists: map[string]labels{}, pods: map[string]who{}}
 	for _, o := range options {
 		o(d)
 	}
@@ -56,6 +58,29 @@ type loss struct {
 
 // decode reads a line into rec, or returns the loss that the line reports: then rec is as it was. The error is of type ignored or says what is wrong and in which field.
 func (d *decoder) decode(line []byte, rec *Record) (*loss, error) {
+	d.weight = 1
+	if d.wire.readLine(line) {
+		if err, ok := d.usual(rec); ok {
+			return nil, err
+		}
+	}
+	return d.parse(line, rec)
+}
+
+// usual makes the record of a line that was read in the usual form. false: something is wrong with it.
+func (d *decoder) usual(rec *Record) (error, bool) {
+	w := &d.wire
+	if w.seconds, w.nanos, w.timed = d.usualTime(w.time); !w.timed {
+		return nil, false
+	}
+	*rec = Record{Node: d.intern(w.node)}
+	err := d.fill(w, rec)
+	_, skipped := err.(ignored)
+	return err, err == nil || skipped
+}
+
+// parse does what decode does with a line of any form.
+func (d *decoder) parse(line []byte, rec *Record) (*loss, error) {
 	v, err := d.parser.ParseBytes(line)
 	if err != nil {
 		return nil, fmt.Errorf("not JSON: %s", firstLine(err.Error()))
@@ -63,7 +88,6 @@ func (d *decoder) decode(line []byte, rec *Record) (*loss, error) {
 	if v.Type() != fastjson.TypeObject {
 		return nil, fmt.Errorf("a JSON %s, not an object", v.Type())
 	}
-	d.weight = 1
 	if f := v.Get("flow"); f != nil {
 		return nil, d.flow(f, rec, member(v, "node_name", "nodeName"))
 	}
@@ -205,22 +229,25 @@ func (d *decoder) endpoint(v, service *fastjson.Value, e *Endpoint) {
 		}
 	}
 	if e.Workload == "" || d.labels {
-		e.setLabels(d.labelList(v.Get("labels")))
+		e.setLabels(d.labelList(v.Get("labels")).list)
 	}
 }
 
-// setLabels also reads the entity, which is a label of its own source.
-func (e *Endpoint) setLabels(labels []string) {
-	e.Labels = labels
+// setLabels also sets the entity.
+func (e *Endpoint) setLabels(labels []string) { e.Labels, e.Entity = labels, entityOf(labels) }
+
+// entityOf is the entity of an end, which is a label of its own source. Empty: none.
+func entityOf(labels []string) (entity string) {
 	for _, l := range labels {
 		name, ok := strings.CutPrefix(l, "reserved:")
 		if name == "world-ipv4" || name == "world-ipv6" { // what clusters of both families call it
 			name = "world"
 		}
-		if ok && (e.Entity == "" || name != "world") && isName(name, 63, false) {
-			e.Entity = name
+		if ok && (entity == "" || name != "world") && isName(name, 63, false) {
+			entity = name
 		}
 	}
+	return entity
 }
 
 func (d *decoder) text(v *fastjson.Value) string { return d.intern(v.GetStringBytes()) }

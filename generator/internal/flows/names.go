@@ -13,27 +13,33 @@ import (
 // would not take as a name is not taken here.
 
 // check returns what is wrong with the record's names and time.
-func (r *Record) check() error {
+func (r *Record) check() error { return r.checkBut(false, false) }
+
+// checkBut does not look at the names of a pod at an end where they are known.
+func (r *Record) checkBut(source, destination bool) error {
 	if year := r.Time.Year(); year < 2015 || year > 2100 { // Kubernetes is of 2015
 		return fmt.Errorf("time: the year %d cannot be", year)
 	}
 	if !isNode(r.Node) {
 		return fmt.Errorf("node_name: %q is not the name of a node", clip(r.Node))
 	}
-	if err := r.Source.check(); err != nil {
+	if err := r.Source.checkBut(source); err != nil {
 		return fmt.Errorf("source: %w", err)
 	}
-	if err := r.Destination.check(); err != nil {
+	if err := r.Destination.checkBut(destination); err != nil {
 		return fmt.Errorf("destination: %w", err)
 	}
 	return nil
 }
 
-func (e *Endpoint) check() error {
+func (e *Endpoint) check() error { return e.checkBut(false) }
+
+// checkBut does not look at the names of a pod that is known.
+func (e *Endpoint) checkBut(known bool) error {
 	if e.Service != "" && (!isName(e.Service, 253, true) || !isName(e.ServiceNamespace, 63, false)) {
 		return fmt.Errorf("%q in %q is not the name of a Service", clip(e.Service), clip(e.ServiceNamespace))
 	}
-	if e.Pod == "" {
+	if e.Pod == "" || known {
 		return nil
 	}
 	switch {

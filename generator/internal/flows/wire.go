@@ -66,6 +66,7 @@ func (f *fields) value(number protowire.Number) bool { return f.number == number
 type wireFlow struct {
 	seconds, nanos                int64
 	timed                         bool
+	time                          []byte // of a line; nil: seconds and nanos have it
 	verdict, kind                 int32
 	direction, point              int32
 	protocol                      protowire.Number // in flow.Layer4; 0: none
@@ -82,7 +83,9 @@ type wireEnd struct {
 	namespace, pod, kind, workload []byte
 	serviceNamespace, service      []byte
 	workloads                      int
+	known                          bool // the names of the pod need not be checked
 	labels                         [][]byte
+	labelText                      []byte // of a line, which has no labels then: as they are written
 }
 
 // response reads an observer.GetFlowsResponse into rec, or returns the loss that it reports: then rec is as it
@@ -186,7 +189,7 @@ func (d *decoder) fill(w *wireFlow, rec *Record) error {
 	if err := d.wireEnds(w, rec); err != nil {
 		return err
 	}
-	if err := rec.check(); err != nil {
+	if err := rec.checkBut(w.source.known, w.destination.known); err != nil {
 		return fmt.Errorf("flow.%w", err)
 	}
 	rec.identify(w.uuid)
@@ -212,15 +215,17 @@ func (d *decoder) wireEnds(w *wireFlow, rec *Record) (err error) {
 }
 
 func (d *decoder) wireEnd(w *wireEnd, e *Endpoint) {
-	if e.Pod = d.intern(w.pod); e.Pod != "" {
-		e.Namespace = d.intern(w.namespace)
-		e.Kind, e.Workload = d.intern(w.kind), d.intern(w.workload)
+	if len(w.pod) > 0 {
+		var names who
+		names, w.known = d.who(w)
+		e.Namespace, e.Pod, e.Kind, e.Workload = names.namespace, names.pod, names.kind, names.workload
 	}
 	if e.Workload == "" || d.labels {
-		e.setLabels(d.wireLabels(w.labels))
+		l := d.wireLabels(w)
+		e.Labels, e.Entity = l.list, l.entity
 	}
-	if e.Service = d.intern(w.service); e.Service != "" {
-		e.ServiceNamespace = d.intern(w.serviceNamespace)
+	if len(w.service) > 0 {
+		e.ServiceNamespace, e.Service = d.intern(w.serviceNamespace), d.intern(w.service)
 	}
 }
 
