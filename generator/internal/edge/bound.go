@@ -35,7 +35,7 @@ func (f *Fold) kind(internal bool) *kind {
 	return &f.kinds[0]
 }
 
-func (f *Fold) kindOf(r *record) *kind { return f.kind(r.id.from.IsPod() && r.id.to.IsPod()) }
+func (f *Fold) kindOf(r *record) *kind { return f.kind(r.from.value.IsPod() && r.to.value.IsPod()) }
 
 // admits reports whether a new edge may have a place.
 func (f *Fold) admits(group Key, hash uint64) bool {
@@ -147,7 +147,8 @@ func (f *Fold) pruneKind(k *kind) {
 func (f *Fold) evict(r *record, group Key) {
 	o := f.overflow(group)
 	o.Edges.Add(r.hash)
-	o.merge(&r.Evidence)
+	e := r.evidence()
+	o.merge(&e)
 	f.touchOverflow(o)
 	f.remove(r)
 }

@@ -3,6 +3,7 @@
 package edge
 
 import (
+	"iter"
 	"math"
 	"math/bits"
 	"slices"
@@ -23,51 +24,66 @@ const (
 // overlapping input merge into the Count of the union. What it holds depends on the set of flows
 // alone, not on their order. The zero Count is empty.
 type Count struct {
-	hashes []uint64          // ascending, distinct; nil when there are registers
-	ranks  *[registers]uint8 // nil while the count is exact
-	// told is a count that was written without its sketch: there were at least so many. 0: none was.
-	told  uint64
-	rough bool // told was an estimate
+	// words are the hashes, ascending and distinct; of an estimate they are its registers, eight to a word.
+	words     []uint64
+	told      uint64 // a count that was written without its sketch: there were at least so many. 0: none was.
+	estimated bool
+	rough     bool // told was an estimate
 }
 
 // Add counts the flow with this hash unless it was counted. It reports whether that changed anything.
 func (c *Count) Add(hash uint64) bool {
-	if c.ranks != nil {
+	if c.estimated {
 		return c.rank(hash)
 	}
-	i, found := slices.BinarySearch(c.hashes, hash)
+	i, found := slices.BinarySearch(c.words, hash)
 	if found {
 		return false
 	}
-	if len(c.hashes) == exact {
+	if len(c.words) == exact {
 		c.estimate()
 		c.rank(hash)
 		return true
 	}
-	c.hashes = slices.Insert(c.hashes, i, hash)
+	c.words = slices.Insert(c.words, i, hash)
 	return true
 }
 
 // estimate goes from remembered hashes to registers.
 func (c *Count) estimate() {
-	c.ranks = new([registers]uint8)
-	for _, h := range c.hashes {
+	hashes := c.words
+	c.words, c.estimated = make([]uint64, registers/8), true
+	for _, h := range hashes {
 		c.rank(h)
 	}
-	c.hashes = nil
 }
 
 // rank adds a hash to its register. The hash is mixed first, because a source that chooses its
 // identifiers may not make hashes that are uniform.
 func (c *Count) rank(hash uint64) bool {
 	h := mix(hash)
-	rank := min(uint8(bits.LeadingZeros64(h<<indexBits))+1, maxRank)
-	at := &c.ranks[h>>(64-indexBits)]
-	if rank <= *at {
+	return c.raise(h>>(64-indexBits), min(uint8(bits.LeadingZeros64(h<<indexBits))+1, maxRank))
+}
+
+// raise makes a register at least as large as the rank.
+func (c *Count) raise(register uint64, rank uint8) bool {
+	word, shift := &c.words[register/8], register%8*8
+	if rank <= uint8(*word>>shift) {
 		return false
 	}
-	*at = rank
+	*word = *word&^(0xff<<shift) | uint64(rank)<<shift
 	return true
+}
+
+// ranks yields the registers of an estimate.
+func (c *Count) ranks() iter.Seq2[uint64, uint8] {
+	return func(yield func(uint64, uint8) bool) {
+		for register := range uint64(registers) {
+			if !yield(register, uint8(c.words[register/8]>>(register%8*8))) {
+				return
+			}
+		}
+	}
 }
 
 // mix is the finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
@@ -80,17 +96,17 @@ func mix(h uint64) uint64 {
 // Merge adds everything that o counted.
 func (c *Count) Merge(o *Count) {
 	c.tell(o.told, o.rough)
-	for _, h := range o.hashes {
-		c.Add(h)
-	}
-	if o.ranks == nil {
+	if !o.estimated {
+		for _, h := range o.words {
+			c.Add(h)
+		}
 		return
 	}
-	if c.ranks == nil {
+	if !c.estimated {
 		c.estimate()
 	}
-	for i, rank := range o.ranks {
-		c.ranks[i] = max(c.ranks[i], rank)
+	for register, rank := range o.ranks() {
+		c.raise(register, rank)
 	}
 }
 
@@ -112,7 +128,7 @@ func (c *Count) Value() (n uint64, estimated bool) {
 
 // Below reports whether Value is less than n. It takes less time.
 func (c *Count) Below(n uint64) bool {
-	if c.ranks != nil && n <= exact+1 {
+	if c.estimated && n <= exact+1 {
 		return false // what is estimated is never less
 	}
 	value, _ := c.Value()
@@ -120,11 +136,11 @@ func (c *Count) Below(n uint64) bool {
 }
 
 func (c *Count) counted() (n uint64, estimated bool) {
-	if c.ranks == nil {
-		return uint64(len(c.hashes)), false
+	if !c.estimated {
+		return uint64(len(c.words)), false
 	}
 	var histogram [maxRank + 1]int
-	for _, rank := range c.ranks {
+	for _, rank := range c.ranks() {
 		histogram[rank]++
 	}
 	return max(exact+1, uint64(math.Round(cardinality(&histogram)))), true
@@ -176,11 +192,7 @@ func tau(x float64) float64 {
 }
 
 func (c Count) clone() Count {
-	c.hashes = slices.Clone(c.hashes)
-	if c.ranks != nil {
-		ranks := *c.ranks
-		c.ranks = &ranks
-	}
+	c.words = slices.Clone(c.words)
 	return c
 }
 
@@ -188,7 +200,8 @@ func (c Count) clone() Count {
 const maxSet = 16
 
 // Set is a small sorted set of words. When it is full the smallest stay, so that the result does not
-// depend on the order of adding. The zero Set is empty.
+// depend on the order of adding. The zero Set is empty. Adding makes a new slice, so that what a copy of the Set has
+// does not change.
 type Set []string
 
 // Add adds a word; the empty word is not added. It reports whether that changed anything.
@@ -200,9 +213,7 @@ func (s *Set) Add(word string) bool {
 	if found || i == maxSet {
 		return false
 	}
-	if len(*s) == maxSet {
-		*s = (*s)[:maxSet-1]
-	}
-	*s = slices.Insert(*s, i, word)
+	after := (*s)[i:min(len(*s), maxSet-1)]
+	*s = slices.Concat((*s)[:i], Set{word}, after)
 	return true
 }

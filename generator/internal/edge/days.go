@@ -31,6 +31,11 @@ func dayOf(t time.Time) int32 {
 
 func (d *Days) empty() bool { return d.bits[0]&1 == 0 }
 
+func (d *Days) has(day int32) bool {
+	back := int64(d.newest) - int64(day)
+	return back >= 0 && back < maxDays && d.bits[back/64]>>(back%64)&1 == 1
+}
+
 // add reports whether that changed anything.
 func (d *Days) add(day int32) bool {
 	if d.empty() {

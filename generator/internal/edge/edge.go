@@ -10,7 +10,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -165,7 +164,6 @@ func (e Evidence) At(t time.Time) Evidence {
 
 func (e Evidence) clone() Evidence {
 	e.Flows = e.Flows.clone()
-	e.Nodes, e.Names = slices.Clone(e.Nodes), slices.Clone(e.Names)
 	return e
 }
 

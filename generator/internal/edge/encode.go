@@ -78,11 +78,15 @@ func appendEvidence(b []byte, e *Evidence) []byte {
 // appendCount writes the number of hashes, or that of registers, which is more than any number of hashes. What was told
 // without a sketch is in no journal, and not written.
 func appendCount(b []byte, c *Count) []byte {
-	if c.ranks != nil {
-		return append(append(b, exact+1), c.ranks[:]...)
+	if c.estimated {
+		b = append(b, exact+1)
+		for _, rank := range c.ranks() {
+			b = append(b, rank)
+		}
+		return b
 	}
-	b = append(b, byte(len(c.hashes)))
-	for _, h := range c.hashes {
+	b = append(b, byte(len(c.words)))
+	for _, h := range c.words {
 		b = binary.BigEndian.AppendUint64(b, h)
 	}
 	return b
@@ -210,12 +214,12 @@ func (r *reader) end() Endpoint {
 func (r *reader) count() (c Count) {
 	n := r.byte()
 	if n == exact+1 {
-		c.ranks = (*[registers]uint8)(r.take(registers))
-		c = c.clone() // the bytes belong to the caller
-		for _, rank := range c.ranks {
+		c.estimate()
+		for register, rank := range r.take(registers) {
 			if rank > maxRank {
 				r.fail("a register is out of range")
 			}
+			c.raise(uint64(register), rank)
 		}
 		return c
 	}
@@ -225,10 +229,10 @@ func (r *reader) count() (c Count) {
 	}
 	for range n {
 		h := r.uint64()
-		if len(c.hashes) > 0 && h <= c.hashes[len(c.hashes)-1] {
+		if len(c.words) > 0 && h <= c.words[len(c.words)-1] {
 			r.fail("the hashes are not in order")
 		}
-		c.hashes = append(c.hashes, h)
+		c.words = append(c.words, h)
 	}
 	return c
 }

@@ -18,5 +18,5 @@ func (f *Fold) Sizes() (records, members, ends, overflows int) {
 	for _, s := range f.scopes {
 		members += len(s.members)
 	}
-	return f.records.count, members, len(f.ends), len(f.over)
+	return f.records.count, members, f.ends.count, len(f.over)
 }

@@ -7,51 +7,21 @@ import (
 	"math"
 	"slices"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
-
-	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 )
 
 // Fold collects edges. It is not safe for concurrent use, not even for reading.
 type Fold struct {
 	most    int // more edges are an error; 0: the limits keep their number down
 	limits  Limits
-	records index
-	ends    map[Endpoint]*end
-	classes map[class]*class
+	records index[record]
+	ends    pool[Endpoint]
+	classes pool[class]
+	days    pool[Days]
+	sets    pool[Set] // nodes and names
 	scopes  map[Key]*scope
 	kinds   [2]kind // external, internal
 	over    map[Key]*Overflow
 	journal *journal
-}
-
-// record is an edge in memory: 256 bytes, beside its count and sets. Its key is made of pointers to what it
-// shares with others.
-type record struct {
-	Evidence
-	id   id
-	hash uint64 // of the key
-	mark mark
-	next *record // with the same hash in the index; nil: none
-}
-
-// id is a Key in 32 bytes.
-type id struct {
-	from, to *end
-	class    *class
-	port     uint16
-}
-
-type class struct {
-	protocol corev1.Protocol
-	side     flows.Side
-	verdict  flows.Verdict
-}
-
-type end struct {
-	Endpoint
-	uses int // by records
 }
 
 // NewFold returns an empty Fold for at most limit edges. It has all of what is added, or it fails.
@@ -70,8 +40,7 @@ func NewSample(limits Limits) *Fold {
 		}
 	}
 	f := &Fold{
-		limits: limits, records: newIndex(), ends: map[Endpoint]*end{}, classes: map[class]*class{},
-		scopes: map[Key]*scope{}, over: map[Key]*Overflow{},
+		limits: limits, scopes: map[Key]*scope{}, over: map[Key]*Overflow{},
 	}
 	f.kinds = [2]kind{{limit: limits.External, below: math.MaxUint64}, {limit: limits.Internal, below: math.MaxUint64}}
 	return f
@@ -86,7 +55,7 @@ func (f *Fold) Add(k Key, o Observation) error {
 		return err
 	case r == nil:
 		group.observe(o)
-	case r.observe(o):
+	case f.observe(r, &o):
 		f.touch(r)
 	}
 	return nil
@@ -104,7 +73,7 @@ func (f *Fold) put(k Key, e *Evidence) error {
 	case r == nil:
 		group.merge(e)
 	default:
-		r.merge(e)
+		f.merge(r, e)
 		f.touch(r)
 	}
 	return nil
@@ -116,7 +85,8 @@ func (f *Fold) Merge(o *Fold) error {
 		return nil
 	}
 	for r := range o.records.all() {
-		if err := f.put(r.key(), &r.Evidence); err != nil {
+		e := r.evidence()
+		if err := f.put(r.key(), &e); err != nil {
 			return err
 		}
 	}
@@ -131,7 +101,8 @@ func (f *Fold) Edges() []Edge {
 	f.prune()
 	out := make([]Edge, 0, f.records.count)
 	for r := range f.records.all() {
-		out = append(out, Edge{r.key(), r.clone()})
+		e := r.evidence()
+		out = append(out, Edge{r.key(), e.clone()})
 	}
 	slices.SortFunc(out, func(a, b Edge) int { return a.Compare(b.Key) })
 	return out
@@ -143,8 +114,8 @@ func (f *Fold) Len() int { return f.records.count }
 // Newest is when an edge was last seen; zero when there are none.
 func (f *Fold) Newest() (at time.Time) {
 	for r := range f.records.all() {
-		if r.Last.After(at) {
-			at = r.Last
+		if _, last := r.span.times(); last.After(at) {
+			at = last
 		}
 	}
 	return at
@@ -156,11 +127,13 @@ func (f *Fold) Expire(before time.Time) (expired int) {
 	f.prune()
 	first := dayOf(before)
 	for r := range f.records.all() {
+		e := r.evidence()
 		switch {
-		case r.Last.Before(before):
+		case e.Last.Before(before):
 			f.remove(r)
 			expired++
-		case r.Days.from(first):
+		case e.Days.from(first):
+			f.setDays(&r.days, e.Days)
 			f.touch(r)
 		}
 	}
@@ -183,7 +156,7 @@ func (f *Fold) Expire(before time.Time) (expired int) {
 func (f *Fold) place(k *Key) (*record, *Overflow, error) {
 	k.From.bound()
 	k.To.bound()
-	if r := f.records.find(k); r != nil {
+	if r := f.find(k); r != nil {
 		return r, nil, nil
 	}
 	if f.most > 0 && f.records.count >= f.most {
@@ -193,20 +166,11 @@ func (f *Fold) place(k *Key) (*record, *Overflow, error) {
 	return r, group, nil
 }
 
-func (f *Fold) class(k Key) *class {
-	c := class{k.Protocol, k.Side, k.Verdict}
-	if f.classes[c] == nil {
-		f.classes[c] = &c
-	}
-	return f.classes[c]
-}
-
 // insert makes a record for a key that has none, or returns the overflow that stands for it.
 func (f *Fold) insert(k Key) (*record, *Overflow) {
 	hash, group := k.hash(), k.group()
 	if f.admits(group, hash) {
-		r := &record{id: f.id(k), hash: hash}
-		f.records.add(r)
+		r := f.record(k, hash)
 		f.grow(f.scope(group.scope()), r)
 		if !r.mark.out {
 			return r, nil
@@ -216,37 +180,4 @@ func (f *Fold) insert(k Key) (*record, *Overflow) {
 	o.Edges.Add(hash)
 	f.touchOverflow(o)
 	return nil, o
-}
-
-// remove takes a record out.
-func (f *Fold) remove(r *record) {
-	f.forget(r)
-	f.kindOf(r).count--
-	f.records.remove(r)
-	f.release(r.id.from)
-	f.release(r.id.to)
-}
-
-func (f *Fold) id(k Key) id {
-	return id{f.end(k.From), f.end(k.To), f.class(k), k.Port}
-}
-
-func (f *Fold) end(e Endpoint) *end {
-	found := f.ends[e]
-	if found == nil {
-		found = &end{Endpoint: e}
-		f.ends[e] = found
-	}
-	found.uses++
-	return found
-}
-
-func (f *Fold) release(e *end) {
-	if e.uses--; e.uses == 0 {
-		delete(f.ends, e.Endpoint)
-	}
-}
-
-func (r *record) key() Key {
-	return Key{From: r.id.from.Endpoint, To: r.id.to.Endpoint, Protocol: r.id.class.protocol, Port: r.id.port, Side: r.id.class.side, Verdict: r.id.class.verdict}
 }

@@ -2,89 +2,93 @@
 
 package edge
 
-import (
-	"hash/maphash"
-	"iter"
-)
+import "iter"
 
-// index finds records by their keys. Hashing all of a Key takes longer than all else that folding does, so it is
-// by a hash of what mostly differs; those that have it in common are a list.
-type index struct {
-	seed  maphash.Seed
-	heads map[uint64]*record
-	count int
+// index finds items by hashes of what they are equal in. It is one flat table, so that finding an item reads
+// one line of memory beside the item's own. The zero index is empty.
+type index[T any] struct {
+	slots []slot[T] // their number is a power of two
+	taken int       // slots that are not free
+	count int       // items
 }
 
-func newIndex() index { return index{seed: maphash.MakeSeed(), heads: map[uint64]*record{}} }
+// slot has an item; it is free when its hash is zero, too. An item is in the first slot from that of its hash on
+// that was not taken when it came.
+type slot[T any] struct {
+	hash uint64
+	item *T // nil: none
+}
+
+// gone is the hash of a slot whose item was removed. It is not free: the search for others goes on behind it.
+const gone = 1
 
 // find returns nil when there is none.
-func (x *index) find(k *Key) *record {
-	r := x.heads[x.hash(k)]
-	for r != nil && !r.is(k) {
-		r = r.next
+func (x *index[T]) find(hash uint64, is func(*T) bool) *T {
+	if x.count == 0 {
+		return nil
 	}
-	return r
+	for at := hash; ; at++ {
+		s := &x.slots[at&uint64(len(x.slots)-1)]
+		switch {
+		case s.item == nil && s.hash == 0:
+			return nil
+		case s.hash == hash && s.item != nil && is(s.item):
+			return s.item
+		}
+	}
 }
 
-func (x *index) add(r *record) {
-	k := r.key()
-	h := x.hash(&k)
-	r.next = x.heads[h]
-	x.heads[h] = r
+// add adds an item that is not in the index.
+func (x *index[T]) add(hash uint64, item *T) {
+	if x.taken >= len(x.slots)/5*4 {
+		x.rebuild()
+	}
+	x.place(hash, item)
 	x.count++
 }
 
-func (x *index) remove(r *record) {
-	k := r.key()
-	h := x.hash(&k)
-	x.count--
-	if x.heads[h] != r {
-		before := x.heads[h]
-		for before.next != r {
-			before = before.next
+func (x *index[T]) place(hash uint64, item *T) {
+	for at := hash; ; at++ {
+		s := &x.slots[at&uint64(len(x.slots)-1)]
+		if s.item == nil && s.hash == 0 {
+			*s = slot[T]{hash, item}
+			x.taken++
+			return
 		}
-		before.next = r.next
-		return
 	}
-	if r.next == nil {
-		delete(x.heads, h)
-		return
-	}
-	x.heads[h] = r.next
 }
 
-// all yields each record once. The one that was yielded may be removed.
-func (x *index) all() iter.Seq[*record] {
-	return func(yield func(*record) bool) {
-		for _, r := range x.heads {
-			for r != nil {
-				next := r.next
-				if !yield(r) {
-					return
-				}
-				r = next
+// rebuild makes slots free whose items are gone, and more of them if few are.
+func (x *index[T]) rebuild() {
+	old, size := x.slots, max(8, len(x.slots))
+	if x.count > size/2 {
+		size *= 2
+	}
+	x.slots, x.taken = make([]slot[T], size), 0
+	for _, s := range old {
+		if s.item != nil {
+			x.place(s.hash, s.item)
+		}
+	}
+}
+
+// remove removes an item that is in the index.
+func (x *index[T]) remove(hash uint64, item *T) {
+	at := hash
+	for x.slots[at&uint64(len(x.slots)-1)].item != item {
+		at++
+	}
+	x.slots[at&uint64(len(x.slots)-1)] = slot[T]{hash: gone}
+	x.count--
+}
+
+// all yields each item once. Any may be removed meanwhile.
+func (x *index[T]) all() iter.Seq[*T] {
+	return func(yield func(*T) bool) {
+		for i := range x.slots {
+			if item := x.slots[i].item; item != nil && !yield(item) {
+				return
 			}
 		}
 	}
-}
-
-func (x *index) hash(k *Key) uint64 {
-	h := x.end(&k.From)*3 + x.end(&k.To)
-	return mix(h ^ uint64(k.Port)<<16 ^ uint64(len(k.Side))<<8 ^ uint64(len(k.Verdict))<<4 ^ uint64(len(k.Protocol)))
-}
-
-func (x *index) end(e *Endpoint) uint64 {
-	if !e.IsPod() {
-		if !e.Addr.IsValid() {
-			return 0
-		}
-		addr := e.Addr.As16()
-		return maphash.Bytes(x.seed, addr[:])
-	}
-	return maphash.String(x.seed, e.Name) + maphash.String(x.seed, e.Namespace)*5
-}
-
-func (r *record) is(k *Key) bool {
-	return r.id.port == k.Port && r.id.from.Endpoint == k.From && r.id.to.Endpoint == k.To &&
-		r.id.class.protocol == k.Protocol && r.id.class.side == k.Side && r.id.class.verdict == k.Verdict
 }

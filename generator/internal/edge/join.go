@@ -49,7 +49,7 @@ func (f *Fold) Drain() []Edge {
 	f.prune()
 	out := make([]Edge, 0, f.records.count)
 	for r := range f.records.all() {
-		out = append(out, Edge{r.key(), r.Evidence})
+		out = append(out, Edge{r.key(), r.evidence()})
 	}
 	most, limits := f.most, f.limits
 	*f = *NewSample(limits)

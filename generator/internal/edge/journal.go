@@ -72,7 +72,8 @@ func (f *Fold) Changes(limit int) []Change {
 			out = append(out, Change{Key: item})
 		case *record:
 			if item.mark.handOver() {
-				out = append(out, Change{item.atRest(), appendEvidence(nil, &item.Evidence)})
+				e := item.evidence()
+				out = append(out, Change{item.atRest(), appendEvidence(nil, &e)})
 			}
 		case *Overflow:
 			if item.mark.handOver() {
@@ -124,7 +125,7 @@ func (f *Fold) restoreEdge(k Key, value []byte) error {
 		f.journal.add(AppendKey([]byte{edgeAtRest}, k))
 		return nil
 	}
-	r.Evidence = e
+	f.set(r, &e)
 	r.mark.stored = true
 	return nil
 }
