@@ -27,7 +27,11 @@ func (d *document) toJSON() ([]byte, error) {
 			return nil, err
 		}
 	}
-	data, err := sigsyaml.YAMLToJSONStrict(d.data)
+	data, plain := plainJSON(d.data)
+	var err error
+	if !plain {
+		data, err = sigsyaml.YAMLToJSONStrict(d.data)
+	}
 	if err != nil || nesting(data) > maxNesting {
 		return nil, d.explain(err)
 	}

@@ -12,7 +12,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	utiljson "k8s.io/apimachinery/pkg/util/json"
+	kjson "sigs.k8s.io/json"
 )
 
 // contents is what is in one file, or in one kustomization.
@@ -49,7 +49,7 @@ func (c *contents) decode(at source, data []byte, inherited schema.GroupVersionK
 		return nil
 	}
 	var h head
-	if err := utiljson.Unmarshal(data, &h); err != nil && data[0] == '{' {
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(data, &h); err != nil && data[0] == '{' {
 		return at.fault("", "%s", oneLine(err))
 	}
 	gvk, err := h.gvk(inherited)
@@ -135,7 +135,7 @@ func (h *head) name(kind string) string {
 		Name         string `json:"name"`
 		GenerateName string `json:"generateName"`
 	}
-	if utiljson.Unmarshal(h.Metadata, &m) != nil || m.Name+m.GenerateName == "" {
+	if kjson.UnmarshalCaseSensitivePreserveInts(h.Metadata, &m) != nil || m.Name+m.GenerateName == "" {
 		return kind
 	}
 	return called(kind, m.Namespace, m.Name+m.GenerateName)
@@ -156,20 +156,20 @@ var (
 // decode decodes one object of a kind that is read. unknown are its fields that are not known, in order of
 // line; nil where nobody asks.
 func (s source) decode(data []byte, gvk schema.GroupVersionKind, name string, how Reading) (object runtime.Object, unknown []error, err error) {
-	decoder := lenient
-	if how == Strict {
-		decoder = strict
+	if object, err = scheme.New(gvk); err != nil {
+		return nil, nil, s.word(name, err)
 	}
-	object, _, err = decoder.Decode(data, &gvk, nil)
-	if faults, ok := runtime.AsStrictDecodingError(err); ok {
-		unknown, err = faults.Errors(), nil
-		slices.SortStableFunc(unknown, func(a, b error) int { return cmp.Compare(s.at(fieldOf(a)).Line, s.at(fieldOf(b)).Line) })
-		for i, f := range unknown {
-			unknown[i] = s.word(name, f)
-		}
+	if how == Strict {
+		unknown, err = kjson.UnmarshalStrict(data, object)
+	} else {
+		err = kjson.UnmarshalCaseSensitivePreserveInts(data, object)
 	}
 	if err != nil {
 		return nil, nil, s.word(name, err)
+	}
+	slices.SortStableFunc(unknown, func(a, b error) int { return cmp.Compare(s.at(fieldOf(a)).Line, s.at(fieldOf(b)).Line) })
+	for i, f := range unknown {
+		unknown[i] = s.word(name, f)
 	}
 	object.GetObjectKind().SetGroupVersionKind(gvk) // items of lists do not repeat it
 	return object, unknown, nil

@@ -13,7 +13,6 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/runtime/serializer/json"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	policyv1alpha2 "sigs.k8s.io/network-policy-api/apis/v1alpha2"
 )
@@ -66,16 +65,12 @@ func isPolicy(gk schema.GroupKind) bool {
 	return strings.HasSuffix(gk.Kind, "NetworkPolicy") || strings.HasSuffix(gk.Kind, "NetworkPolicySet")
 }
 
-var lenient, strict = decoders()
-
-// decoders take JSON as kubectl hands it on.
-func decoders() (lenient, strict runtime.Decoder) {
+var scheme = func() *runtime.Scheme {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		corev1.AddToScheme, appsv1.AddToScheme, batchv1.AddToScheme, discoveryv1.AddToScheme, networkingv1.AddToScheme, policyv1alpha2.Install,
 	} {
 		utilruntime.Must(add(s))
 	}
-	return json.NewSerializerWithOptions(json.DefaultMetaFactory, s, s, json.SerializerOptions{}),
-		json.NewSerializerWithOptions(json.DefaultMetaFactory, s, s, json.SerializerOptions{Strict: true})
-}
+	return s
+}()
