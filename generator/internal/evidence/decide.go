@@ -4,6 +4,7 @@ package evidence
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
@@ -28,27 +29,19 @@ type Approved map[edge.Key]edge.Edge
 // Decide sorts the connections of a namespace by its plan; nil: it has none. What is approved stays, seen again or
 // not, unless the plan rejects it or its workload is gone.
 func (e *Evidence) Decide(namespace string, p *plan.Plan, approved Approved) (*Decided, error) {
-	d := decision{
-		namespace: namespace, plan: p, approved: approved, known: map[string]bool{}, used: map[*plan.Decision]bool{},
-		learned: map[edge.Key]int{},
-	}
+	d := decision{namespace: namespace, plan: p, approved: approved, known: map[string]bool{}, used: map[*plan.Decision]bool{}}
 	for k := range approved {
 		d.known[k.From.Namespace] = true
 	}
-	for _, i := range e.touching[namespace] {
-		d.about(&e.Connections[i])
+	var touching []int32
+	if n := e.namespaces[namespace]; n != nil {
+		touching = n.touching
 	}
-	for k, old := range approved {
-		if _, seen := d.learned[k]; seen {
-			continue
-		}
-		old.Side = flows.Egress // it was, when it was learned
-		if reason, _ := e.judge(&old); reason != "" {
-			d.Gone = append(d.Gone, k.String())
-			continue
-		}
-		d.about(&Candidate{Connection: Connection{From: k.From, To: k.To, Protocol: k.Protocol, Port: k.Port, Evidence: &old.Evidence}})
+	d.Connections = make([]Connection, 0, len(touching))
+	for _, i := range touching {
+		d.about(&e.candidates[i])
 	}
+	e.unseen(&d)
 	slices.SortFunc(d.Connections, func(a, b Connection) int { return a.Key().Compare(b.Key()) })
 	for i := range e.Listed {
 		if e.Listed[i].Touches(namespace) {
@@ -67,47 +60,79 @@ type decision struct {
 	namespace string
 	plan      *plan.Plan
 	approved  Approved
-	known     map[string]bool  // namespaces that approved connections come from
-	learned   map[edge.Key]int // where in Connections
+	known     map[string]bool // namespaces that approved connections come from
 	used      map[*plan.Decision]bool
 }
 
-func (d *decision) about(c *Candidate) {
-	said := d.plan.Decide(c.From, c.To, c.Protocol, c.Port)
-	d.used[said] = true
-	if doubt, detail := d.against(c, said); doubt != "" {
-		d.Listed = append(d.Listed, Listed{c.edge(), doubt, detail})
-		return
+// unseen adds what was approved and is not learned now, in the order of its keys.
+func (e *Evidence) unseen(d *decision) {
+	learned := d.Connections // in order
+	for _, k := range slices.SortedFunc(maps.Keys(d.approved), edge.Key.Compare) {
+		bare := edge.Key{From: k.From, To: k.To, Protocol: k.Protocol, Port: k.Port}
+		if _, is := slices.BinarySearchFunc(learned, bare, func(c Connection, k edge.Key) int { return c.Key().Compare(k) }); is {
+			continue
+		}
+		old := d.approved[k]
+		old.Side = flows.Egress // it was, when it was learned
+		if e.gone(&old) {
+			d.Gone = append(d.Gone, k.String())
+			continue
+		}
+		d.about(&candidate{from: &end{Endpoint: k.From}, to: &end{Endpoint: k.To}, protocol: k.Protocol, port: k.Port, evidence: &old.Evidence})
 	}
-	at, seen := d.learned[c.Key()]
-	if !seen {
-		at = len(d.Connections)
-		d.learned[c.Key()] = at
-		d.Connections = append(d.Connections, c.Connection)
-	} else { // also what was dropped of it
-		d.Connections[at].add(&c.Connection)
-	}
-	d.Connections[at].Accepted = said
 }
 
-// against is why a connection is not learned; empty: it is.
-func (d *decision) against(c *Candidate, said *plan.Decision) (Reason, string) {
-	_, approved := d.approved[c.Key()]
+// gone reports whether nothing could be learned of an edge now.
+func (e *Evidence) gone(old *edge.Edge) bool {
+	reason, _ := judge(old, e.inv)
+	return reason != "" || faultOf(old.From, e.inv.Workload(old.From), e.inv) != nil || faultOf(old.To, e.inv.Workload(old.To), e.inv) != nil
+}
+
+// about takes candidates in the order of their keys.
+func (d *decision) about(c *candidate) {
+	said := d.plan.Decide(c.from.Endpoint, c.to.Endpoint, c.protocol, c.port)
+	d.used[said] = true
+	if against := d.against(c, said); against != nil {
+		d.Listed = append(d.Listed, Listed{c.edge(), against.reason, against.detail})
+		return
+	}
+	learned := c.connection()
+	last := len(d.Connections) - 1
+	if last >= 0 && d.Connections[last].Key() == learned.Key() { // also what was dropped of it
+		d.Connections[last].add(learned.Evidence, learned.Audited)
+	} else {
+		d.Connections = append(d.Connections, learned)
+		last++
+	}
+	d.Connections[last].Accepted = said
+}
+
+// against is why a connection is not learned; nil: it is.
+func (d *decision) against(c *candidate, said *plan.Decision) *doubt {
+	denied := c.doubt != nil && c.doubt.reason == Denied
 	switch {
 	case said != nil && said.Accept:
-		return "", ""
+		return nil
 	case said != nil:
-		return Rejected, said.Reason
-	case c.Doubt == Denied:
-		return c.Doubt, c.Detail
-	case approved:
-		return "", ""
-	case c.Doubt != "":
-		return c.Doubt, c.Detail
-	case d.approved != nil && c.From.IsPod() && c.To.Namespace == d.namespace && c.From.Namespace != d.namespace && !d.known[c.From.Namespace]:
-		return NewPeer, fmt.Sprintf("no connection from namespace %s was approved before: accept it in the plan", c.From.Namespace)
+		return &doubt{Rejected, said.Reason}
+	case denied:
+		return c.doubt
+	case d.isApproved(c):
+		return nil
+	case c.doubt != nil:
+		return c.doubt
+	case d.approved != nil && c.from.IsPod() && c.to.Namespace == d.namespace && c.from.Namespace != d.namespace && !d.known[c.from.Namespace]:
+		return &doubt{NewPeer, fmt.Sprintf("no connection from namespace %s was approved before: accept it in the plan", c.from.Namespace)}
 	}
-	return "", ""
+	return nil
+}
+
+func (d *decision) isApproved(c *candidate) bool {
+	if len(d.approved) == 0 {
+		return false
+	}
+	_, is := d.approved[edge.Key{From: c.from.Endpoint, To: c.to.Endpoint, Protocol: c.protocol, Port: c.port}]
+	return is
 }
 
 func (d *decision) unused() {
@@ -154,16 +179,16 @@ func (e *Evidence) Agreed(namespaces []string, plans map[string]*plan.Plan) ([]C
 // Elsewhere are the edges that are not learned without a plan, and that none of the namespaces takes part in.
 func (e *Evidence) Elsewhere(in func(namespace string) bool) []Listed {
 	var out []Listed
-	elsewhere := func(from, to edge.Endpoint) bool {
+	elsewhere := func(from, to *edge.Endpoint) bool {
 		return !(from.IsPod() && in(from.Namespace)) && !(to.IsPod() && in(to.Namespace))
 	}
-	for i := range e.Connections {
-		if c := &e.Connections[i]; c.Doubt != "" && elsewhere(c.From, c.To) {
-			out = append(out, Listed{c.edge(), c.Doubt, c.Detail})
+	for i := range e.candidates {
+		if c := &e.candidates[i]; c.doubt != nil && elsewhere(&c.from.Endpoint, &c.to.Endpoint) {
+			out = append(out, Listed{c.edge(), c.doubt.reason, c.doubt.detail})
 		}
 	}
 	for i := range e.Listed {
-		if l := &e.Listed[i]; elsewhere(l.Edge.From, l.Edge.To) {
+		if l := &e.Listed[i]; elsewhere(&l.Edge.From, &l.Edge.To) {
 			out = append(out, *l)
 		}
 	}

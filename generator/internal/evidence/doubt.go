@@ -41,95 +41,98 @@ type tried struct {
 
 // hardlyUsed reports whether a connection is so little used that it may be one of many attempts. The more there are, the
 // more often they may have been repeated.
-func (t *tried) hardlyUsed(c *Candidate, inv *inventory.Inventory, limit int) bool {
+func (t *tried) hardlyUsed(c *candidate, limit int) bool {
 	if limit <= 0 || t.all <= limit {
 		return false
 	}
 	pods := 1
-	if w := inv.Workload(c.To); w != nil {
+	if w := c.to.workload; w != nil {
 		pods = max(pods, len(w.Pods))
 	}
-	n, _ := c.Evidence.Flows.Value()
+	n, _ := c.evidence.Flows.Value()
 	return n <= uint64(attempt*pods*(t.all/limit))
 }
 
-// doubt says of each connection why it is not learned, if it is not. Those of one source follow each other.
-func (c Criteria) doubt(all []Candidate, inv *inventory.Inventory, span Span) {
-	for begin := 0; begin < len(all); {
-		end := begin + 1
-		for end < len(all) && all[end].From == all[begin].From {
-			end++
-		}
-		c.doubtOf(all[begin:end], inv, span)
-		begin = end
-	}
+// tries are what one source tried: for each of its connections the ports at the same target, and the targets at the
+// same port. They are filled again for the next source.
+type tries struct {
+	tried          []tried
+	ports, targets []int // where in tried, for each connection
+	at             map[service]int
 }
 
-// knocks are what one source tried: for each of its connections the ports at the same target, and the targets at the
-// same port.
-type knocks struct{ ports, targets []*tried }
+type service struct {
+	protocol corev1.Protocol
+	port     uint16
+}
 
-// knocksOf counts; those of one target and protocol follow each other.
-func (c Criteria) knocksOf(all []Candidate, inv *inventory.Inventory) knocks {
-	type service struct {
-		protocol corev1.Protocol
-		port     uint16
-	}
-	k, at := knocks{make([]*tried, len(all)), make([]*tried, len(all))}, map[service]*tried{}
+func newTries() *tries { return &tries{at: map[service]int{}} }
+
+// count counts the connections of one source; those of one target and protocol follow each other.
+func (t *tries) count(all []candidate, c *Criteria) {
+	t.tried, t.ports, t.targets = t.tried[:0], t.ports[:0], t.targets[:0]
+	clear(t.at)
 	for i := range all {
 		o := &all[i]
-		if i > 0 && o.To == all[i-1].To && o.Protocol == all[i-1].Protocol {
-			k.ports[i] = k.ports[i-1]
+		if i == 0 || o.to != all[i-1].to || o.protocol != all[i-1].protocol {
+			t.tried = append(t.tried, tried{})
+			t.ports = append(t.ports, len(t.tried)-1)
 		} else {
-			k.ports[i] = &tried{}
+			t.ports = append(t.ports, t.ports[i-1])
 		}
-		to := service{o.Protocol, o.Port}
-		if at[to] == nil {
-			at[to] = &tried{}
+		at, known := t.at[service{o.protocol, o.port}]
+		if !known {
+			at = len(t.tried)
+			t.tried, t.at[service{o.protocol, o.port}] = append(t.tried, tried{}), at
 		}
-		k.targets[i] = at[to]
-		k.ports[i].all++
-		k.targets[i].all++
+		t.targets = append(t.targets, at)
+		t.tried[t.ports[i]].all++
+		t.tried[at].all++
 	}
 	for i := range all {
-		if p := k.ports[i]; p.hardlyUsed(&all[i], inv, c.ScanPorts) {
+		if p := &t.tried[t.ports[i]]; p.hardlyUsed(&all[i], c.ScanPorts) {
 			p.hard++
 		}
-		if t := k.targets[i]; t.hardlyUsed(&all[i], inv, c.ScanTargets) {
-			t.hard++
+		if a := &t.tried[t.targets[i]]; a.hardlyUsed(&all[i], c.ScanTargets) {
+			a.hard++
 		}
 	}
-	return k
 }
 
-// doubtOf says so of all connections of one source.
-func (c Criteria) doubtOf(all []Candidate, inv *inventory.Inventory, span Span) {
-	tries := c.knocksOf(all, inv)
+// doubtOf says of all connections of one source why they are not learned, if they are not.
+func (s *sorting) doubtOf(all []candidate) {
+	s.tries.count(all, &s.criteria)
 	for i := range all {
-		o, p, t := &all[i], tries.ports[i], tries.targets[i]
-		switch {
-		case o.Denied:
-			o.Doubt, o.Detail = Denied, "accept it in the plan if it is wanted"
-		case p.hard > c.ScanPorts && p.hardlyUsed(o, inv, c.ScanPorts):
-			o.Doubt, o.Detail = Scan, fmt.Sprintf("one of %d ports that were tried and hardly used", p.hard)
-		case t.hard > c.ScanTargets && t.hardlyUsed(o, inv, c.ScanTargets):
-			o.Doubt, o.Detail = Scan, fmt.Sprintf("one of %d targets that were tried and hardly used", t.hard)
-		case !o.From.IsPod() && !inventory.OfCluster(o.From) && !inv.Published(o.To, o.Protocol, o.Port):
-			o.Doubt, o.Detail = Outside, "no Service publishes it: accept it in the plan with the addresses that may come, such as world"
-			if inv.Learned() != nil {
-				o.Detail = "flows do not say whether a Service publishes it: accept it in the plan with the addresses that may come, such as world"
-			}
-		case o.Evidence.Flows.Below(c.MinFlows):
-			o.Doubt, o.Detail = OneOff, "observe for longer, or accept it in the plan"
-		case c.once(o, span.Length()):
-			o.Doubt, o.Detail = OneOff, fmt.Sprintf("all of it was seen within %s: observe for longer, or accept it in the plan", c.Occasion)
-		}
+		ports, targets := s.tries.tried[s.tries.ports[i]], s.tries.tried[s.tries.targets[i]]
+		all[i].doubt = s.doubt(&all[i], ports, targets)
 	}
+}
+
+func (s *sorting) doubt(o *candidate, ports, targets tried) *doubt {
+	c := &s.criteria
+	switch {
+	case o.denied:
+		return &doubt{Denied, "accept it in the plan if it is wanted"}
+	case ports.hard > c.ScanPorts && ports.hardlyUsed(o, c.ScanPorts):
+		return &doubt{Scan, fmt.Sprintf("one of %d ports that were tried and hardly used", ports.hard)}
+	case targets.hard > c.ScanTargets && targets.hardlyUsed(o, c.ScanTargets):
+		return &doubt{Scan, fmt.Sprintf("one of %d targets that were tried and hardly used", targets.hard)}
+	case !o.from.IsPod() && !inventory.OfCluster(o.from.Endpoint) && !s.inv.Published(o.to.Endpoint, o.protocol, o.port):
+		if s.inv.Learned() != nil {
+			return &doubt{Outside, "flows do not say whether a Service publishes it: accept it in the plan with the addresses that may come, such as world"}
+		}
+		return &doubt{Outside, "no Service publishes it: accept it in the plan with the addresses that may come, such as world"}
+	case o.evidence.Flows.Below(c.MinFlows):
+		return &doubt{OneOff, "observe for longer, or accept it in the plan"}
+	case c.once(o, s.span.Length()):
+		return &doubt{OneOff, fmt.Sprintf("all of it was seen within %s: observe for longer, or accept it in the plan", c.Occasion)}
+	}
+	return nil
 }
 
 // once reports whether a connection was seen on one occasion of many that there were.
-func (c Criteria) once(o *Candidate, span time.Duration) bool {
+func (c *Criteria) once(o *candidate, span time.Duration) bool {
 	const many = 60
-	runs := o.From.Kind == "CronJob" || o.From.Kind == "Job"
-	return c.MinFlows > 1 && !runs && span > many*c.Occasion && o.Evidence.Last.Sub(o.Evidence.First) < c.Occasion
+	runs := o.from.Kind == "CronJob" || o.from.Kind == "Job"
+	return c.MinFlows > 1 && !runs && span > many*c.Occasion && o.evidence.Last.Sub(o.evidence.First) < c.Occasion
 }

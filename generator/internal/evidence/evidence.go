@@ -8,7 +8,6 @@ import (
 	"cmp"
 	"fmt"
 	"iter"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -98,119 +97,74 @@ func (c Connection) Touches(namespace string) bool {
 	return c.From.IsPod() && c.From.Namespace == namespace || c.To.IsPod() && c.To.Namespace == namespace
 }
 
-// Evidence is the sorted input of a run.
+// Evidence is the sorted input of a run. Nothing writes to it, so that several goroutines may read it.
 type Evidence struct {
-	// Connections that a plan can decide about, in the order of edge.Key.Compare. One that was seen to pass and to be
-	// dropped is there twice.
-	Connections []Candidate
-	Listed      []Listed // nothing can be learned of these; the same order
-	inv         *inventory.Inventory
-	touching    map[string][]int32 // which Connections have a pod of a namespace
-	span        Span               // of all edges
+	// Listed is what nothing can be learned of, in the order of edge.Key.Compare.
+	Listed []Listed
+	// candidates may be learned; the same order. A connection that was seen to pass and to be dropped is there twice.
+	candidates []candidate
+	namespaces map[string]*namespace
+	inv        *inventory.Inventory
+	span       Span // of all edges
 }
 
-// Candidate is a connection that may be learned.
-type Candidate struct {
-	Connection
-	Denied bool   // these flows were dropped
-	Doubt  Reason // why it is not learned unless a plan accepts it; empty: it is
-	Detail string
+// namespace is what candidates touch.
+type namespace struct {
+	asked    bool    // for
+	touching []int32 // candidates with a pod of it at an end, in order
+}
+
+// end is an end of candidates. There are far fewer workloads than connections of them.
+type end struct {
+	edge.Endpoint
+	of       *namespace          // nil: it is no pod
+	workload *inventory.Workload // nil: it is no pod, or not known
+	fault    *doubt              // why nothing can be learned of its edges; nil: something can
+}
+
+// doubt is why something is not learned, and what a person can do.
+type doubt struct {
+	reason Reason
+	detail string
+}
+
+// candidate is a connection that may be learned: small, because a cluster's are in memory until its last namespace is
+// done.
+type candidate struct {
+	from, to *end
+	protocol corev1.Protocol
+	port     uint16
+	audited  bool
+	denied   bool // these flows were dropped
+	own      bool // nobody else has its evidence
+	evidence *edge.Evidence
+	doubt    *doubt // why it is not learned unless a plan accepts it; nil: it is
+}
+
+func (c *candidate) connection() Connection {
+	return Connection{From: c.from.Endpoint, To: c.to.Endpoint, Protocol: c.protocol, Port: c.port, Audited: c.audited, Evidence: c.evidence}
 }
 
 // edge is the candidate as it was seen.
-func (c *Candidate) edge() edge.Edge {
-	e := c.Connection.Edge()
-	if c.Denied {
-		e.Verdict = flows.Dropped
+func (c *candidate) edge() edge.Edge {
+	k := edge.Key{From: c.from.Endpoint, To: c.to.Endpoint, Protocol: c.protocol, Port: c.port}
+	if c.denied {
+		k.Verdict = flows.Dropped
 	}
-	return e
-}
-
-// Sort decides for each edge. Forwarded and audited edges between known ends may be learned, and denied ones if a
-// person wants it; all others are listed. Of their evidence, sets and counts are
-// shared: nobody writes to them afterwards.
-func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria) (Evidence, error) {
-	settled := make([]*edge.Edge, len(edges))
-	for i := range edges {
-		e := &edges[i]
-		if k := inv.Settle(e.Key); k != e.Key {
-			e = &edge.Edge{Key: k, Evidence: e.Evidence}
-		}
-		settled[i] = e
-	}
-	out := Evidence{inv: inv, span: SpanOf(edges)}
-	settled = inv.Resolve(edge.Join(settled))
-	out.Connections = make([]Candidate, 0, len(settled))
-	for _, e := range settled {
-		if reason, detail := out.judge(e); reason != "" {
-			if e.Verdict == flows.Dropped && reason != NoPod {
-				reason, detail = Denied, fmt.Sprintf("%s: %s", reason, detail)
-			}
-			out.Listed = append(out.Listed, Listed{*e, reason, detail})
-			continue
-		}
-		out.learnable(e)
-	}
-	out.merge()
-	criteria.doubt(out.Connections, inv, out.span)
-	return out, nil
+	return edge.Edge{Key: k, Evidence: *c.evidence}
 }
 
 // Span is the time of all edges.
 func (ev *Evidence) Span() Span { return ev.span }
 
-// learnable adds an edge as a candidate of its own, with a copy of its evidence: the edges can then be let go of.
-func (ev *Evidence) learnable(e *edge.Edge) {
-	seen := e.Evidence
-	c := Connection{From: e.From, To: e.To, Protocol: e.Protocol, Port: e.Port, Audited: e.Verdict == flows.Audited, Evidence: &seen}
-	ev.Connections = append(ev.Connections, Candidate{Connection: c, Denied: e.Verdict == flows.Dropped})
-}
-
-// merge makes one candidate of those of the same connection, but for what was dropped of it, and notes which
-// namespaces they are of.
-func (ev *Evidence) merge() {
-	all := ev.Connections
-	slices.SortStableFunc(all, func(a, b Candidate) int { // as edges are ordered
-		return cmp.Or(a.Key().Compare(b.Key()), order(a.Denied)-order(b.Denied))
-	})
-	kept := all[:0]
-	for i := range all {
-		c := &all[i]
-		if n := len(kept); n > 0 && kept[n-1].Denied == c.Denied && kept[n-1].Key() == c.Key() {
-			kept[n-1].add(&c.Connection)
-			continue
-		}
-		kept = append(kept, *c)
-	}
-	clear(all[len(kept):])
-	ev.Connections, ev.touching = kept, map[string][]int32{}
-	for i := range kept {
-		from, to := kept[i].From, kept[i].To
-		if from.IsPod() {
-			ev.touching[from.Namespace] = append(ev.touching[from.Namespace], int32(i))
-		}
-		if to.IsPod() && !(from.IsPod() && from.Namespace == to.Namespace) {
-			ev.touching[to.Namespace] = append(ev.touching[to.Namespace], int32(i))
-		}
-	}
-}
-
-func order(last bool) int {
-	if last {
-		return 1
-	}
-	return 0
-}
-
 // add adds what was seen of the same connection.
-func (c *Connection) add(o *Connection) {
-	both := c.Evidence.With(o.Evidence)
-	c.Evidence, c.Audited = &both, c.Audited || o.Audited
+func (c *Connection) add(evidence *edge.Evidence, audited bool) {
+	both := c.Evidence.With(evidence)
+	c.Evidence, c.Audited = &both, c.Audited || audited
 }
 
-// judge says why nothing can be learned of an edge; empty: something can.
-func (ev *Evidence) judge(e *edge.Edge) (Reason, string) {
-	inv := ev.inv
+// judge says why nothing can be learned of an edge, whatever its ends are; empty: something can.
+func judge(e *edge.Edge, inv *inventory.Inventory) (Reason, string) {
 	switch {
 	case e.From.Entity == edge.EntityOthers || e.To.Entity == edge.EntityOthers:
 		return TooMany, "there are too many to keep each: if they are wanted, allow them by hand in the workload's policy, as a range"
@@ -227,19 +181,20 @@ func (ev *Evidence) judge(e *edge.Edge) (Reason, string) {
 	case e.To.Entity == inventory.EntityService:
 		return ServiceAddress, "observe after service translation" + oneOf(inv.Behind(e.Key))
 	}
-	for _, end := range []edge.Endpoint{e.From, e.To} {
-		if !end.IsPod() {
-			continue
-		}
-		w := inv.Workload(end)
-		if w == nil {
-			return NoWorkload, inv.Unknown(end)
-		}
-		if w.Selector == nil {
-			return NoSelector, cmp.Or(w.Advice, fmt.Sprintf("give the pods of %s a label that outlives a rollout", end))
-		}
-	}
 	return "", ""
+}
+
+// faultOf says why nothing can be learned of a pod's edges; nil: something can.
+func faultOf(e edge.Endpoint, w *inventory.Workload, inv *inventory.Inventory) *doubt {
+	switch {
+	case !e.IsPod():
+		return nil
+	case w == nil:
+		return &doubt{NoWorkload, inv.Unknown(e)}
+	case w.Selector == nil:
+		return &doubt{NoSelector, cmp.Or(w.Advice, fmt.Sprintf("give the pods of %s a label that outlives a rollout", e))}
+	}
+	return nil
 }
 
 // oneOf names what the pods behind a Service's address can be.
@@ -259,7 +214,15 @@ func oneOf(behind []inventory.Backend) string {
 }
 
 // Namespaces are those with a pod at an end of a connection, ordered.
-func (ev *Evidence) Namespaces() []string { return slices.Sorted(maps.Keys(ev.touching)) }
+func (ev *Evidence) Namespaces() (names []string) {
+	for name, n := range ev.namespaces {
+		if len(n.touching) > 0 {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
 
 // Ends yields both ends of each connection, repeated as they come.
 func Ends(connections []Connection) iter.Seq[edge.Endpoint] {

@@ -111,7 +111,7 @@ func Make(in Input) (*Proposal, error) {
 	if in.Loss.Share() > in.MaxLoss || in.Loss.Worst.Share() > nodeFactor*in.MaxLoss {
 		return nil, &LossError{in.Loss, in.MaxLoss}
 	}
-	found, err := evidence.Sort(in.Edges, in.Inventory, in.Criteria)
+	found, err := evidence.Sort(in.Edges, in.Inventory, in.Criteria, in.Namespaces...)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evidence
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
+)
+
+// Sort decides for each edge. Forwarded and audited edges between known ends may be learned, and denied ones if a
+// person wants it; all others are listed. Of their evidence, sets and counts are
+// shared: nobody writes to them afterwards. The edges themselves can be let go of.
+//
+// Of what is not in doubt, only that is kept which touches one of the namespaces about which decisions will be asked for; none are named:
+// all. All edges count for what is in doubt.
+func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria, about ...string) (Evidence, error) {
+	s := sorting{
+		Evidence: Evidence{inv: inv, span: SpanOf(edges), namespaces: map[string]*namespace{}},
+		criteria: criteria, all: len(about) == 0, ends: map[edge.Endpoint]*end{}, tries: newTries(),
+	}
+	for _, name := range about {
+		s.namespaces[name] = &namespace{asked: true}
+	}
+	for rest := inv.Resolve(edge.Join(settled(edges, inv))); len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].From == rest[0].From {
+			n++
+		}
+		s.source(rest[:n])
+		rest = rest[n:]
+	}
+	return s.Evidence, nil
+}
+
+// settled names workloads as they are known now.
+func settled(edges []edge.Edge, inv *inventory.Inventory) []*edge.Edge {
+	out := make([]*edge.Edge, len(edges))
+	for i := range edges {
+		e := &edges[i]
+		if k := inv.Settle(e.Key); k != e.Key {
+			e = &edge.Edge{Key: k, Evidence: e.Evidence}
+		}
+		out[i] = e
+	}
+	return out
+}
+
+// sorting is Sort's work, one source of connections after the other.
+type sorting struct {
+	Evidence
+	criteria Criteria
+	all      bool // namespaces were asked for
+	ends     map[edge.Endpoint]*end
+	found    []candidate // of the source
+	tries    *tries
+	copies   []edge.Evidence // that have room for more
+}
+
+// source sorts all edges of one source.
+func (s *sorting) source(edges []*edge.Edge) {
+	s.found = s.found[:0]
+	from := s.end(edges[0].From)
+	var to *end
+	for i, e := range edges {
+		if i == 0 || e.To != edges[i-1].To {
+			to = s.end(e.To)
+		}
+		if d := s.judge(e, from, to); d != nil {
+			s.Listed = append(s.Listed, Listed{*e, d.reason, d.detail})
+			continue
+		}
+		s.add(candidate{
+			from: from, to: to, protocol: e.Protocol, port: e.Port, audited: e.Verdict == flows.Audited,
+			denied: e.Verdict == flows.Dropped, evidence: &e.Evidence,
+		})
+	}
+	s.doubtOf(s.found)
+	for i := range s.found {
+		s.keep(&s.found[i])
+	}
+}
+
+// end finds an end. Addresses are of one source alone.
+func (s *sorting) end(e edge.Endpoint) *end {
+	if !e.IsPod() {
+		return &end{Endpoint: e}
+	}
+	known := s.ends[e]
+	if known == nil {
+		w := s.inv.Workload(e)
+		known = &end{Endpoint: e, of: s.namespace(e.Namespace), workload: w, fault: faultOf(e, w, s.inv)}
+		s.ends[e] = known
+	}
+	return known
+}
+
+func (s *sorting) namespace(name string) *namespace {
+	if s.namespaces[name] == nil {
+		s.namespaces[name] = &namespace{asked: s.all}
+	}
+	return s.namespaces[name]
+}
+
+// judge says why nothing can be learned of an edge; nil: something can.
+func (s *sorting) judge(e *edge.Edge, from, to *end) *doubt {
+	why := cmp.Or(from.fault, to.fault)
+	if reason, detail := judge(e, s.inv); reason != "" {
+		why = &doubt{reason, detail}
+	}
+	if why != nil && e.Verdict == flows.Dropped && why.reason != NoPod {
+		return &doubt{Denied, fmt.Sprintf("%s: %s", why.reason, why.detail)}
+	}
+	return why
+}
+
+// add makes one candidate of those of the same connection, which follow each other, but for what was dropped of it: that
+// comes last.
+func (s *sorting) add(c candidate) {
+	n := len(s.found)
+	for i := n - 1; i >= 0 && s.found[i].isOf(&c); i-- {
+		if s.found[i].denied == c.denied {
+			s.found[i].add(&c)
+			return
+		}
+	}
+	s.found = append(s.found, c)
+	if n > 0 && !c.denied && s.found[n-1].isOf(&c) {
+		s.found[n-1], s.found[n] = s.found[n], s.found[n-1]
+	}
+}
+
+// isOf reports whether two candidates of a source are of the same connection.
+func (c *candidate) isOf(o *candidate) bool {
+	return c.to == o.to && c.port == o.port && c.protocol == o.protocol
+}
+
+func (c *candidate) add(o *candidate) {
+	both := c.evidence.With(o.evidence)
+	c.evidence, c.own, c.audited = &both, true, c.audited || o.audited
+}
+
+// keep keeps a candidate with evidence of its own, unless nobody will ask for it.
+func (s *sorting) keep(c *candidate) {
+	from, to := c.from.of, c.to.of
+	asked := from != nil && from.asked || to != nil && to.asked
+	if !asked && c.doubt == nil {
+		return
+	}
+	if !c.own {
+		c.evidence = s.copy(c.evidence)
+	}
+	at := int32(len(s.candidates))
+	s.candidates = append(s.candidates, *c)
+	if from != nil {
+		from.touching = append(from.touching, at)
+	}
+	if to != nil && to != from {
+		to.touching = append(to.touching, at)
+	}
+}
+
+// copy makes room for many at a time.
+func (s *sorting) copy(e *edge.Evidence) *edge.Evidence {
+	const many = 64
+	if len(s.copies) == cap(s.copies) {
+		s.copies = make([]edge.Evidence, 0, many)
+	}
+	s.copies = append(s.copies, *e)
+	return &s.copies[len(s.copies)-1]
+}
