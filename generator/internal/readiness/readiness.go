@@ -65,16 +65,20 @@ func Judge(namespace string, governed baseline.Directions, connections []evidenc
 	if r.Days < t.Days {
 		r.Why = append(r.Why, fmt.Sprintf("observed on %d of %d days", r.Days, t.Days))
 	}
-	all, by := map[edge.Endpoint][]evidence.Connection{}, map[edge.Endpoint][]evidence.Connection{}
-	for _, c := range connections {
-		all[c.From] = append(all[c.From], c)
-		if governed.Egress {
+	all, by := map[edge.Endpoint][]*evidence.Connection{}, map[edge.Endpoint][]*evidence.Connection{} // of the namespace
+	for i := range connections {
+		c := &connections[i]
+		enters, leaves := c.To.Namespace == namespace, c.From.Namespace == namespace
+		if leaves {
+			all[c.From] = append(all[c.From], c)
+		}
+		if leaves && governed.Egress {
 			by[c.From] = append(by[c.From], c)
 		}
-		if c.To != c.From {
+		if enters && c.To != c.From {
 			all[c.To] = append(all[c.To], c)
 		}
-		if governed.Ingress && !(governed.Egress && c.To == c.From) {
+		if enters && governed.Ingress && !(governed.Egress && c.To == c.From) {
 			by[c.To] = append(by[c.To], c)
 		}
 	}
@@ -101,7 +105,7 @@ func (r *Report) Silent() []string {
 }
 
 // judge takes all connections of a workload, and those of them in governed directions.
-func judge(w *inventory.Workload, all, connections []evidence.Connection, span evidence.Span, t Thresholds) Workload {
+func judge(w *inventory.Workload, all, connections []*evidence.Connection, span evidence.Span, t Thresholds) Workload {
 	out := Workload{Workload: w.Endpoint().String(), Why: []string{}, Silent: len(all) == 0, Connections: len(connections)}
 	for _, c := range all {
 		if out.Since.IsZero() || c.Evidence.First.Before(out.Since) {

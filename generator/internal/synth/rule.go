@@ -34,7 +34,7 @@ type peer struct {
 	block    netip.Prefix
 }
 
-func peerOf(c evidence.Connection, d netpol.Direction) peer {
+func peerOf(c *evidence.Connection, d netpol.Direction) peer {
 	end := c.To
 	if d == netpol.Ingress {
 		end = c.From
@@ -54,7 +54,7 @@ type rule struct {
 // group makes one rule of each workload, so that a reviewer reads one peer at a time and a new
 // port changes one rule. Addresses with the same ports share a rule, in which they may be joined to blocks that hold
 // at most budget addresses more. All else that a rule allows was observed.
-func group(connections []evidence.Connection, d netpol.Direction, budget uint64) []rule {
+func group(connections []*evidence.Connection, d netpol.Direction, budget uint64) []rule {
 	byPeer := map[peer]*rule{}
 	for _, c := range connections {
 		p := peerOf(c, d)
@@ -97,23 +97,48 @@ func share(byPeer map[peer]*rule, budget uint64) []rule {
 	return append(workloads, addresses...)
 }
 
-func peers(of []peer, inv *inventory.Inventory) []networkingv1.NetworkPolicyPeer {
-	var out []networkingv1.NetworkPolicyPeer
+func peers(of []peer, s *selectors) []networkingv1.NetworkPolicyPeer {
+	out := make([]networkingv1.NetworkPolicyPeer, 0, len(of))
 	for _, p := range of {
 		if !p.workload.IsPod() {
 			out = append(out, networkingv1.NetworkPolicyPeer{IPBlock: &networkingv1.IPBlock{CIDR: p.block.String()}})
 			continue
 		}
-		out = append(out, networkingv1.NetworkPolicyPeer{
-			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: p.workload.Namespace}},
-			PodSelector:       inv.Workload(p.workload).Selector.DeepCopy(),
-		})
+		out = append(out, networkingv1.NetworkPolicyPeer{NamespaceSelector: s.namespace(p.workload.Namespace), PodSelector: s.pods(p.workload)})
 	}
 	return out
 }
 
+// selectors are those of peers. Policies share them, because the peers of a namespace's policies are mostly the same: nobody
+// writes to them.
+type selectors struct {
+	inv        *inventory.Inventory
+	namespaces map[string]*metav1.LabelSelector
+	workloads  map[edge.Endpoint]*metav1.LabelSelector
+}
+
+func newSelectors(inv *inventory.Inventory) *selectors {
+	return &selectors{inv, map[string]*metav1.LabelSelector{}, map[edge.Endpoint]*metav1.LabelSelector{}}
+}
+
+func (s *selectors) namespace(name string) *metav1.LabelSelector {
+	if s.namespaces[name] == nil {
+		s.namespaces[name] = &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: name}}
+	}
+	return s.namespaces[name]
+}
+
+func (s *selectors) pods(of edge.Endpoint) *metav1.LabelSelector {
+	known := s.workloads[of]
+	if known == nil {
+		known = s.inv.Workload(of).Selector.DeepCopy()
+		s.workloads[of] = known
+	}
+	return known
+}
+
 func ports(keys []portKey) []networkingv1.NetworkPolicyPort {
-	var out []networkingv1.NetworkPolicyPort
+	out := make([]networkingv1.NetworkPolicyPort, 0, len(keys))
 	for _, k := range keys {
 		port := intstr.FromInt32(int32(k.port))
 		out = append(out, networkingv1.NetworkPolicyPort{Protocol: &k.protocol, Port: &port})

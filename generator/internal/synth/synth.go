@@ -35,7 +35,7 @@ type Namespace struct {
 	// Shared are the workloads whose policies apply to pods of others, too, ordered.
 	Shared []*inventory.Workload
 
-	covered func(evidence.Connection) bool // at their source
+	covered func(*evidence.Connection) bool // at their source
 }
 
 // All are the namespace's policies, baseline first.
@@ -57,13 +57,11 @@ func Write(name string, governed baseline.Directions, all []evidence.Connection,
 	if n.covered, err = covers(sample, n.Baseline); err != nil {
 		return nil, fmt.Errorf("baseline of namespace %s: %w", name, err)
 	}
-	sides := map[edge.Endpoint]*[2][]evidence.Connection{} // by netpol.Direction
-	for _, c := range all {
-		enters, leaves := Governs(name, governed, c.From, c.To)
-		if !enters && !leaves {
-			continue
-		}
-		n.Connections = append(n.Connections, c)
+	n.Connections = n.governed(all)
+	sides := map[edge.Endpoint]*sides{}
+	for i := range n.Connections {
+		c := &n.Connections[i]
+		enters, leaves := Governs(name, governed, &c.From, &c.To)
 		if enters {
 			put(sides, c.To, netpol.Ingress, c)
 		}
@@ -71,9 +69,9 @@ func Write(name string, governed baseline.Directions, all []evidence.Connection,
 			put(sides, c.From, netpol.Egress, c)
 		}
 	}
-	names := policyNames(sides)
+	names, selectors := policyNames(sides), newSelectors(inv)
 	for workload, side := range sides {
-		p, err := policy(inv.Workload(workload), names[workload], side, inv, budget)
+		p, err := policy(inv.Workload(workload), names[workload], side, selectors, budget)
 		if err != nil {
 			return nil, err
 		}
@@ -91,30 +89,59 @@ func Write(name string, governed baseline.Directions, all []evidence.Connection,
 // cluster's DNS are.
 func (n *Namespace) BaselineAllows(k edge.Key) bool {
 	leaves := k.From.IsPod() && k.From.Namespace == n.Name && !(k.To.IsPod() && k.To.Namespace == n.Name)
-	return leaves && n.covered(evidence.Connection{From: k.From, To: k.To, Protocol: k.Protocol, Port: k.Port})
+	return leaves && n.covered(&evidence.Connection{From: k.From, To: k.To, Protocol: k.Protocol, Port: k.Port})
 }
 
 // Governs says in which governed direction a connection enters or leaves a pod of the namespace: in neither, its policies
 // are not about it.
-func Governs(namespace string, governed baseline.Directions, from, to edge.Endpoint) (enters, leaves bool) {
+func Governs(namespace string, governed baseline.Directions, from, to *edge.Endpoint) (enters, leaves bool) {
 	return governed.Ingress && to.IsPod() && to.Namespace == namespace, governed.Egress && from.IsPod() && from.Namespace == namespace
 }
 
-func put(sides map[edge.Endpoint]*[2][]evidence.Connection, e edge.Endpoint, d netpol.Direction, c evidence.Connection) {
-	if sides[e] == nil {
-		sides[e] = &[2][]evidence.Connection{}
+// governed are the connections that enter or leave in a governed direction: mostly all of them, and then the given ones.
+func (n *Namespace) governed(all []evidence.Connection) []evidence.Connection {
+	is := func(c *evidence.Connection) bool {
+		enters, leaves := Governs(n.Name, n.Directions, &c.From, &c.To)
+		return enters || leaves
 	}
-	sides[e][d] = append(sides[e][d], c)
+	count := 0
+	for i := range all {
+		if is(&all[i]) {
+			count++
+		}
+	}
+	if count == len(all) {
+		return all
+	}
+	out := make([]evidence.Connection, 0, count)
+	for i := range all {
+		if is(&all[i]) {
+			out = append(out, all[i])
+		}
+	}
+	return out
+}
+
+// sides are the connections of a workload, by netpol.Direction.
+type sides [2][]*evidence.Connection
+
+func put(all map[edge.Endpoint]*sides, e edge.Endpoint, d netpol.Direction, c *evidence.Connection) {
+	of := all[e]
+	if of == nil {
+		of = &sides{}
+		all[e] = of
+	}
+	of[d] = append(of[d], c)
 }
 
 // covers says which connections a rule of the baseline allows at their source, so that DNS is not
 // repeated in every policy.
-func covers(sample *inventory.Sample, policies []*networkingv1.NetworkPolicy) (func(evidence.Connection) bool, error) {
+func covers(sample *inventory.Sample, policies []*networkingv1.NetworkPolicy) (func(*evidence.Connection) bool, error) {
 	snapshot, err := sample.Compile(policies)
 	if err != nil {
 		return nil, err
 	}
-	return func(c evidence.Connection) bool {
+	return func(c *evidence.Connection) bool {
 		pairs, err := sample.Pairs(c.From, c.To)
 		if err != nil {
 			return false // the proof reports it
@@ -132,16 +159,16 @@ func covers(sample *inventory.Sample, policies []*networkingv1.NetworkPolicy) (f
 // policyNames names each workload's policy, and with it its file, after the workload. Two kinds of
 // workload may share a name, and a workload may be called as one of our own files: then the kind
 // is added.
-func policyNames(sides map[edge.Endpoint]*[2][]evidence.Connection) map[edge.Endpoint]string {
+func policyNames[T any](all map[edge.Endpoint]T) map[edge.Endpoint]string {
 	uses := map[string]int{"baseline": 1, "kustomization": 1, "plan": 1}
 	for _, name := range []string{baseline.DefaultDenyName, baseline.DenyIngressName, baseline.DenyEgressName, baseline.AllowDNSName} {
 		uses[name] = 1
 	}
-	for e := range sides {
+	for e := range all {
 		uses[e.Name]++
 	}
 	names := map[edge.Endpoint]string{}
-	for _, e := range slices.SortedFunc(maps.Keys(sides), edge.Endpoint.Compare) {
+	for _, e := range slices.SortedFunc(maps.Keys(all), edge.Endpoint.Compare) {
 		name := e.Name
 		for uses[name] > 1 || name != e.Name && uses[name] > 0 { // the name with the kind may be another workload's
 			name += "-" + strings.ToLower(e.Kind)
@@ -154,16 +181,16 @@ func policyNames(sides map[edge.Endpoint]*[2][]evidence.Connection) map[edge.End
 	return names
 }
 
-func policy(w *inventory.Workload, name string, side *[2][]evidence.Connection, inv *inventory.Inventory, budget uint64) (*networkingv1.NetworkPolicy, error) {
+func policy(w *inventory.Workload, name string, side *sides, selectors *selectors, budget uint64) (*networkingv1.NetworkPolicy, error) {
 	if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
 		return nil, fmt.Errorf("%s: its name cannot name a policy: %s", w.Endpoint(), strings.Join(problems, "; "))
 	}
 	spec := networkingv1.NetworkPolicySpec{PodSelector: *w.Selector.DeepCopy()}
 	for _, r := range group(side[netpol.Ingress], netpol.Ingress, budget) {
-		spec.Ingress = append(spec.Ingress, networkingv1.NetworkPolicyIngressRule{From: peers(r.peers, inv), Ports: ports(r.ports)})
+		spec.Ingress = append(spec.Ingress, networkingv1.NetworkPolicyIngressRule{From: peers(r.peers, selectors), Ports: ports(r.ports)})
 	}
 	for _, r := range group(side[netpol.Egress], netpol.Egress, budget) {
-		spec.Egress = append(spec.Egress, networkingv1.NetworkPolicyEgressRule{To: peers(r.peers, inv), Ports: ports(r.ports)})
+		spec.Egress = append(spec.Egress, networkingv1.NetworkPolicyEgressRule{To: peers(r.peers, selectors), Ports: ports(r.ports)})
 	}
 	// A direction without a rule is not named: isolating it is the baseline's business.
 	if len(spec.Ingress) > 0 {
