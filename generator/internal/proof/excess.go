@@ -145,19 +145,28 @@ func lets(from, to *resident) netpol.PortSet {
 			if egress == nil && ingress == nil {
 				continue
 			}
-			out := egress.lets(dst.Endpoint, dst.Endpoint)
-			if !out.Empty() {
-				all = all.Union(out.Intersect(ingress.lets(src.Endpoint, dst.Endpoint)))
+			if !egress.asksFor(dst.Endpoint) || !ingress.asksFor(src.Endpoint) {
+				continue // as it is with most workloads: they have nothing to do with each other
 			}
+			out, in := egress.lets(dst.Endpoint, dst.Endpoint), ingress.lets(src.Endpoint, dst.Endpoint)
+			all = all.Union(out.Intersect(in))
 		}
 	}
 	return all
 }
 
+// asksFor says whether one side allows anything, as lets does: it takes less time.
+func (s *side) asksFor(peer netpol.Endpoint) bool {
+	return s == nil || slices.ContainsFunc(s.about(peer), func(r *rule) bool { return !r.baseline && r.compiled.MatchesPeer(peer) })
+}
+
+// everything is what passes where nothing isolates.
+var everything = netpol.AllPorts()
+
 // lets is what one side allows, the baseline's part aside; everything where nothing isolates it.
 func (s *side) lets(peer, destination netpol.Endpoint) (all netpol.PortSet) {
 	if s == nil {
-		return netpol.AllPorts()
+		return everything
 	}
 	for _, r := range s.about(peer) {
 		if !r.baseline && r.compiled.MatchesPeer(peer) {

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
@@ -21,19 +22,12 @@ type judge struct {
 	sample     *inventory.Sample
 	snapshot   *netpol.Snapshot
 	policies   []*networkingv1.NetworkPolicy
-	namespaces map[string]bool                // of policies
-	governed   map[string]baseline.Directions // by namespace, of each
-	rules      []*rule                        // in the order of policies, ingress before egress
-	byPlace    map[place]*rule
+	namespaces map[string]bool                     // of policies
+	governed   map[string]baseline.Directions      // by namespace, of each
+	rules      []*rule                             // in the order of policies, ingress before egress
+	byPolicy   map[types.NamespacedName][2][]*rule // by direction and index
 	sides      map[string]*side
 	ends       map[edge.Endpoint]*end
-}
-
-// place is where a rule stands.
-type place struct {
-	namespace, policy string
-	direction         netpol.Direction
-	index             int
 }
 
 // side is what governs pods in one direction in which they are isolated: their rules, in the order in which they
@@ -60,15 +54,13 @@ func newJudge(policies []*networkingv1.NetworkPolicy, sample *inventory.Sample, 
 	}
 	j := &judge{
 		sample: sample, snapshot: snapshot, policies: policies,
-		namespaces: map[string]bool{}, governed: governed(policies), byPlace: map[place]*rule{}, sides: map[string]*side{}, ends: map[edge.Endpoint]*end{},
+		namespaces: map[string]bool{}, governed: governed(policies), byPolicy: map[types.NamespacedName][2][]*rule{}, sides: map[string]*side{}, ends: map[edge.Endpoint]*end{},
 	}
 	for i, p := range policies {
 		j.namespaces[p.Namespace] = true
-		j.rules = append(j.rules, rulesOf(i, p, dns)...)
-	}
-	for _, r := range j.rules {
-		p := policies[r.policy]
-		j.byPlace[place{p.Namespace, p.Name, r.direction, r.index}] = r
+		ingress, egress := rulesOf(i, p, dns)
+		j.rules = append(append(j.rules, ingress...), egress...)
+		j.byPolicy[types.NamespacedName{Namespace: p.Namespace, Name: p.Name}] = [2][]*rule{netpol.Ingress: ingress, netpol.Egress: egress}
 	}
 	return j, nil
 }
@@ -128,7 +120,7 @@ func (j *judge) side(e netpol.Endpoint, d netpol.Direction) *side {
 	s := &side{near: map[string][]*rule{}}
 	for _, compiled := range set.Tiers[netpol.NetworkPolicies] {
 		o := &compiled.Origin
-		r := j.byPlace[place{o.Namespace, o.Name, d, o.Index}]
+		r := j.byPolicy[types.NamespacedName{Namespace: o.Namespace, Name: o.Name}][d][o.Index]
 		r.compiled = compiled
 		s.add(r)
 	}

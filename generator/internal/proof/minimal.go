@@ -27,7 +27,7 @@ func (j *judge) surplus() []string {
 			continue
 		}
 		if !r.isNeeded() {
-			names = append(names, r.name)
+			names = append(names, r.name())
 		}
 		for l, parts := range r.lists {
 			for i := range parts {
@@ -50,11 +50,11 @@ func (j *judge) shadowed() []Shadowed {
 		by := map[string]bool{}
 		for _, s := range r.whole.supports {
 			for _, other := range s.demand.supports {
-				by[other.rule.name] = true
+				by[other.rule.name()] = true
 			}
 		}
-		delete(by, r.name)
-		all = append(all, Shadowed{r.name, slices.Sorted(maps.Keys(by))})
+		delete(by, r.name())
+		all = append(all, Shadowed{r.name(), slices.Sorted(maps.Keys(by))})
 	}
 	return all
 }
@@ -64,6 +64,9 @@ func (j *judge) idle() []string {
 	type name struct{ namespace, name string }
 	selecting := map[name]bool{}
 	for _, p := range j.sample.Pods {
+		if !j.namespaces[p.Namespace] {
+			continue
+		}
 		for _, d := range []netpol.Direction{netpol.Ingress, netpol.Egress} {
 			for _, o := range j.snapshot.RuleSet(types.NamespacedName{Namespace: p.Namespace, Name: p.Name}, d).By {
 				selecting[name{o.Namespace, o.Name}] = true

@@ -21,15 +21,18 @@ type way struct {
 // observedOutside are the ports of the connections that were seen between workloads and addresses.
 func (j *judge) observedOutside(seen []*evidence.Connection) map[way][]netpol.PortRange {
 	ports := map[way][]netpol.PortRange{}
-	add := func(c *evidence.Connection, workload, address edge.Endpoint, d netpol.Direction) {
-		if found, err := j.end(workload); err == nil && workload.IsPod() && !address.IsPod() {
+	add := func(c *evidence.Connection, workload, address *edge.Endpoint, d netpol.Direction) {
+		if !workload.IsPod() || address.IsPod() {
+			return
+		}
+		if found, err := j.end(*workload); err == nil {
 			w := way{found, d, address.Addr}
 			ports[w] = append(ports[w], netpol.PortRange{Protocol: c.Protocol, From: c.Port, To: c.Port})
 		}
 	}
 	for _, c := range seen {
-		add(c, c.From, c.To, netpol.Egress)
-		add(c, c.To, c.From, netpol.Ingress)
+		add(c, &c.From, &c.To, netpol.Egress)
+		add(c, &c.To, &c.From, netpol.Ingress)
 	}
 	return ports
 }

@@ -164,7 +164,7 @@ func (j *judge) ungoverned() []Ungoverned {
 
 // explain names the connections for which each rule is the reason: of several the first that is asked.
 func (j *judge) explain() []Rule {
-	var all []Rule
+	all := make([]Rule, 0, len(j.rules))
 	for _, r := range j.rules {
 		var reasons []*evidence.Connection
 		for _, s := range r.whole.supports {
@@ -176,7 +176,7 @@ func (j *judge) explain() []Rule {
 		if len(reasons) == 0 || r.baseline {
 			continue
 		}
-		explained := Rule{Policy: j.policies[r.policy].Name, Path: r.path, Connections: make([]evidence.Connection, len(reasons))}
+		explained := Rule{Policy: j.policies[r.policy].Name, Path: r.path(), Connections: make([]evidence.Connection, len(reasons))}
 		for i, c := range reasons {
 			explained.Connections[i] = *c
 		}

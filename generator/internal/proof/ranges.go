@@ -25,11 +25,11 @@ func (j *judge) ranges(seen []*evidence.Connection) (all []Range) {
 	addrs := addresses(seen)
 	for _, r := range j.excessive() {
 		if len(r.compiled.Peers) == 0 {
-			all = append(all, Range{Rule: r.name, Range: "everyone", Ports: portsText(r.compiled), Seen: len(addrs)})
+			all = append(all, Range{Rule: r.name(), Range: "everyone", Ports: portsText(r.compiled), Seen: len(addrs)})
 		}
 		for i := range r.compiled.Peers {
 			if m := &r.compiled.Peers[i]; m.Block.IsValid() && !m.Block.IsSingleIP() {
-				all = append(all, Range{r.name, m.Block.String(), size(m).String(), portsText(r.compiled), within(m, addrs)})
+				all = append(all, Range{r.name(), m.Block.String(), size(m).String(), portsText(r.compiled), within(m, addrs)})
 			}
 		}
 	}

@@ -5,6 +5,7 @@ package proof
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	networkingv1 "k8s.io/api/networking/v1"
 
@@ -18,8 +19,7 @@ type rule struct {
 	policy    int // index in judge.policies
 	direction netpol.Direction
 	index     int
-	path      string // spec.ingress[0]
-	name      string // NetworkPolicy shop/api spec.ingress[0]
+	of        string // NetworkPolicy shop/api
 	// baseline: it says what the baseline says to all pods, so it is neither minimal nor in excess.
 	baseline bool
 	// compiled; nil while no pod that was asked about is governed by it.
@@ -57,33 +57,39 @@ type demand struct {
 	left       int        // how many of them still allow it
 }
 
-// rulesOf lists the rules of a policy, ingress before egress.
-func rulesOf(policy int, p *networkingv1.NetworkPolicy, dns baseline.DNSTargets) []*rule {
-	var all []*rule
-	add := func(d netpol.Direction, field string, index, peerCount, portCount int) {
-		r := &rule{policy: policy, direction: d, index: index, path: fmt.Sprintf("spec.%s[%d]", field, index)}
-		r.name = fmt.Sprintf("NetworkPolicy %s/%s %s", p.Namespace, p.Name, r.path)
-		r.lists = [2][]part{peers: make([]part, peerCount), ports: make([]part, portCount)}
-		all = append(all, r)
+// rulesOf lists the rules of a policy.
+func rulesOf(policy int, p *networkingv1.NetworkPolicy, dns baseline.DNSTargets) (ingress, egress []*rule) {
+	of := nameOf(p)
+	add := func(all []*rule, d netpol.Direction, peerCount, portCount int) []*rule {
+		lists := [2][]part{peers: make([]part, peerCount), ports: make([]part, portCount)}
+		return append(all, &rule{policy: policy, direction: d, index: len(all), of: of, lists: lists})
 	}
 	for i := range p.Spec.Ingress {
-		add(netpol.Ingress, "ingress", i, len(p.Spec.Ingress[i].From), len(p.Spec.Ingress[i].Ports))
+		ingress = add(ingress, netpol.Ingress, len(p.Spec.Ingress[i].From), len(p.Spec.Ingress[i].Ports))
 	}
 	isBaseline := baselineRules(p, dns)
 	for i := range p.Spec.Egress {
-		add(netpol.Egress, "egress", i, len(p.Spec.Egress[i].To), len(p.Spec.Egress[i].Ports))
-		all[len(all)-1].baseline = isBaseline(&p.Spec.Egress[i])
+		egress = add(egress, netpol.Egress, len(p.Spec.Egress[i].To), len(p.Spec.Egress[i].Ports))
+		egress[i].baseline = isBaseline(&p.Spec.Egress[i])
 	}
-	return all
+	return ingress, egress
 }
 
-// entry names an entry of a list: spec.ingress[0].from[1].
+// path is where the rule stands: spec.ingress[0].
+func (r *rule) path() string {
+	return fmt.Sprintf("spec.%s[%d]", strings.ToLower(r.direction.String()), r.index)
+}
+
+// name is the rule's: NetworkPolicy shop/api spec.ingress[0].
+func (r *rule) name() string { return r.of + " " + r.path() }
+
+// entry names an entry of a list: NetworkPolicy shop/api spec.ingress[0].from[1].
 func (r *rule) entry(l list, i int) string {
 	field := "ports"
 	if l == peers {
 		field = map[netpol.Direction]string{netpol.Ingress: "from", netpol.Egress: "to"}[r.direction]
 	}
-	return fmt.Sprintf("%s.%s[%d]", r.name, field, i)
+	return fmt.Sprintf("%s.%s[%d]", r.name(), field, i)
 }
 
 // weigh notes what allows a connection. One that is not allowed needs nothing.
