@@ -17,7 +17,7 @@ const (
 	EntityHost       = "host"        // the node on which the record was taken, or a pod on its network
 	EntityRemoteNode = "remote-node" // another node
 	EntityService    = "service"     // a Service whose pods cannot be told
-	EntityPodAddress = "pod-address" // pods had it, and it cannot be told which one at that time
+	EntityPodAddress = "pod-address" // pods had it, or can have had it unseen, and it cannot be told which one at that time
 )
 
 // EntityAPIServer is the observer's word for where the API server answers: outside of the cluster, or on a node.

@@ -11,10 +11,17 @@ import (
 const (
 	MaxSlots   = maxSlots
 	MaxUnclear = maxUnclear
+	MaxGaps    = maxGaps
+	MaxServed  = maxServed // and of Jobs
 )
 
 // Size is how many slots wait, and edges in them.
 func (t *Tracker) Size() (slots, edges int) { return len(t.waiting.byKey), t.waiting.unclear }
+
+// Watched is how many gaps, addresses of Services and Jobs are remembered.
+func (t *Tracker) Watched() (gaps, served, owners int) {
+	return len(t.watched.gaps), len(t.watched.served), len(t.watched.owners)
+}
 
 // Key is the edge of a record by the inventory and the record alone.
 func (inv *Inventory) Key(r *flows.Record) edge.Key {

@@ -252,11 +252,19 @@ func (inv *Inventory) place(p *corev1.Pod) {
 	if p.Spec.HostNetwork {
 		return
 	}
+	for _, addr := range addressesOf(p) {
+		inv.history.lived(addr, nameOf(p), ref, lifeOf(p, inv.taken))
+	}
+}
+
+// addressesOf are a pod's addresses; nil: it has not told any. One that it has twice is one.
+func addressesOf(p *corev1.Pod) (out []netip.Addr) {
 	for _, ip := range append([]corev1.PodIP{{IP: p.Status.PodIP}}, p.Status.PodIPs...) {
-		if addr, err := parseAddr(ip.IP); err == nil {
-			inv.history.lived(addr, nameOf(p), ref, lifeOf(p, inv.taken))
+		if addr, err := parseAddr(ip.IP); err == nil && !slices.Contains(out, addr) {
+			out = append(out, addr)
 		}
 	}
+	return out
 }
 
 // Workload returns what an endpoint stands for; nil when the inventory does not have it.

@@ -65,12 +65,54 @@ func (h *history) extend(addr netip.Addr, next *tenant, l *life, homes map[types
 	t.lives = append(t.lives, &own)
 }
 
-// followed is what two inventories say of the same pod at the same address. A pod that had it in both had it in between.
+// home is until when a pod is known to have had one of the addresses; empty: it is not known to have had any.
+func (h *history) home(uid types.UID, addresses []netip.Addr) map[types.UID]int64 {
+	homes := map[types.UID]int64{}
+	for _, addr := range addresses {
+		if l := h.lifeAt(addr, uid); l != nil && l.alive {
+			homes[uid] = max(homes[uid], l.taken)
+		}
+	}
+	return homes
+}
+
+// outlived says that a pod still had its address at a time.
+func (h *history) outlived(addr netip.Addr, uid types.UID, at int64) {
+	if l := h.lifeAt(addr, uid); l != nil && l.alive {
+		l.taken = max(l.taken, later(at, -reporting))
+		h.addresses[addr].timeline = nil
+	}
+}
+
+// lifeAt is a pod's at an address; nil: it had none.
+func (h *history) lifeAt(addr netip.Addr, uid types.UID) *life {
+	a := h.addresses[addr]
+	if a == nil {
+		return nil
+	}
+	for _, t := range a.tenants {
+		for _, l := range t.lives {
+			if l.uid == uid {
+				return l
+			}
+		}
+	}
+	return nil
+}
+
+// followed is what two looks say of the same pod at the same address, of which the first may be the later one. A pod that had
+// it in both had it in between.
 func (l *life) followed(next *life) *life {
-	if next.sure == forever { // it ended, and nothing says when
+	switch {
+	case next.sure == forever: // it ended, and nothing says when
+		return l
+	case l.until != forever && next.until == forever: // before it ended
 		return l
 	}
 	out := *next
+	if l.alive && next.alive {
+		out.taken = max(l.taken, next.taken)
+	}
 	out.from = max(l.from, next.from)
 	if l.sure != forever {
 		out.sure = max(l.sure, next.sure)

@@ -70,14 +70,8 @@ func newServices() *services {
 }
 
 func (s *services) add(o *corev1.Service) {
-	addresses := slices.Concat(o.Spec.ClusterIPs, []string{o.Spec.ClusterIP}, o.Spec.ExternalIPs)
-	for _, ingress := range o.Status.LoadBalancer.Ingress {
-		addresses = append(addresses, ingress.IP)
-	}
-	for _, ip := range addresses {
-		if addr, err := parseAddr(ip); err == nil { // "None" and "" are no addresses
-			s.byAddr[addr] = o
-		}
+	for _, addr := range serviceAddresses(o) {
+		s.byAddr[addr] = o
 	}
 	s.byPort[o] = map[portOf]*service{}
 	for _, p := range o.Spec.Ports {
@@ -88,6 +82,20 @@ func (s *services) add(o *corev1.Service) {
 			s.nodePort[portOf{protocol, uint16(p.NodePort)}] = entry
 		}
 	}
+}
+
+// serviceAddresses are those that a Service is reached at, of any kind.
+func serviceAddresses(o *corev1.Service) (out []netip.Addr) {
+	addresses := slices.Concat(o.Spec.ClusterIPs, []string{o.Spec.ClusterIP}, o.Spec.ExternalIPs)
+	for _, ingress := range o.Status.LoadBalancer.Ingress {
+		addresses = append(addresses, ingress.IP)
+	}
+	for _, ip := range addresses {
+		if addr, err := parseAddr(ip); err == nil { // "None" and "" are no addresses
+			out = append(out, addr)
+		}
+	}
+	return out
 }
 
 func (s *services) addSlice(o *discoveryv1.EndpointSlice) {

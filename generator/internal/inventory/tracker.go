@@ -21,11 +21,13 @@ const (
 )
 
 // Tracker attributes records while they come, for as long as a service runs. A record with an end that only has
-// an address waits until an inventory was taken long enough after it came: then the inventories before and after
-// it, and records that name pods, tell whose the address was. It is not safe for concurrent use.
+// an address waits until an inventory was taken long enough after it came, and what is watched was told: then the inventories
+// before and after it, what came and went in between, and records that name pods, tell whose the address was. It is not safe
+// for concurrent use.
 type Tracker struct {
 	inv     *Inventory
 	history *history
+	watched watched
 	waiting slots
 	figures Figures
 }
@@ -36,14 +38,19 @@ type Figures struct {
 	// Attributed had an address that was a pod's at that time. The Addresses of others never were one's. Of Ambiguous
 	// ones it cannot be told: they are edges of EntityPodAddress. These are estimates where an edge has many records.
 	Attributed, Addresses, Ambiguous uint64
-	// Forgotten named a pod when there was no room to remember one more.
+	// Unwatched had an address that was not known to be a pod's, and could be one's that came and went while nobody
+	// watched: they are edges of EntityPodAddress, too, and not among the Ambiguous.
+	Unwatched uint64
+	// Forgotten named a pod when there was no room to remember one more; objects that were watched count as well.
 	Forgotten uint64
+	// Restarts are how many times a watch began anew. They are not in records.
+	Restarts uint64
 }
 
 // NewTracker returns a Tracker that begins with what an inventory knows, and with addresses that were pods'
 // before: it is not known whose.
 func NewTracker(inv *Inventory, addresses []netip.Addr) *Tracker {
-	t := &Tracker{history: newHistory(), waiting: newSlots()}
+	t := &Tracker{history: newHistory(), watched: newWatched(), waiting: newSlots()}
 	for _, addr := range addresses {
 		t.history.address(addr)
 	}
@@ -86,15 +93,22 @@ func (t *Tracker) Use(inv *Inventory) {
 	if t.inv != nil && inv.taken < t.inv.taken {
 		return
 	}
+	t.followServices(inv)
 	t.inv = inv
 	t.history.follow(inv.history)
-	t.history.forget(later(inv.taken, -remembered))
+	before := later(inv.taken, -remembered)
+	t.history.forget(before)
+	t.watched.forget(before)
 }
 
-// Settle returns the edges of the records that have waited long enough for the newest inventory, attributed; nil:
-// there are none.
+// Settle returns the edges of the records that have waited long enough for the newest inventory and for the watch,
+// attributed; nil: there are none.
 func (t *Tracker) Settle() *edge.Fold {
-	taken := t.waiting.take(later(t.inv.taken, -reporting))
+	told := t.inv.taken
+	if until := t.watched.until(); until > later(told, -patience) { // it works
+		told = min(told, until)
+	}
+	taken := t.waiting.take(later(told, -reporting))
 	if len(taken) == 0 {
 		return nil
 	}
@@ -111,8 +125,10 @@ func (t *Tracker) settle(from *edge.Fold, wrong bool, out *edge.Fold) {
 		if wrong {
 			first, last = never, forever
 		}
-		k := t.history.attribute(t.inv.again(e.Key, e.Nodes), first, last)
-		t.count(k, e)
+		was := t.history.attribute(t.inv.again(e.Key, e.Nodes, last), first, last)
+		k := was
+		k.From, k.To = t.resolve(k.From, first, last), t.resolve(k.To, first, last)
+		t.count(was, k, e)
 		_ = out.Put(k, &e) // a sample never fails
 	}
 	for _, o := range from.Overflows() {
@@ -120,11 +136,14 @@ func (t *Tracker) settle(from *edge.Fold, wrong bool, out *edge.Fold) {
 	}
 }
 
-func (t *Tracker) count(k edge.Key, e edge.Edge) {
+// count takes an edge as it was by times, and as it is by all that is known.
+func (t *Tracker) count(was, k edge.Key, e edge.Edge) {
 	n, _ := e.Flows.Value()
 	switch {
-	case k.From.Entity == EntityPodAddress || k.To.Entity == EntityPodAddress:
+	case was.From.Entity == EntityPodAddress || was.To.Entity == EntityPodAddress:
 		t.figures.Ambiguous += n
+	case k.From.Entity == EntityPodAddress || k.To.Entity == EntityPodAddress:
+		t.figures.Unwatched += n
 	case k.From.IsPod() != e.From.IsPod() || k.To.IsPod() != e.To.IsPod():
 		t.figures.Attributed += n
 	default:
@@ -150,9 +169,9 @@ func (t *Tracker) Figures() Figures {
 	return f
 }
 
-// again names the ends of an edge that only have addresses by an inventory that is newer than the one that named
-// them before.
-func (inv *Inventory) again(k edge.Key, nodes edge.Set) edge.Key {
+// again names the ends of an edge until last that only have addresses by an inventory that is newer than the one that named
+// them before. A Service that was made after it is not the one that was meant.
+func (inv *Inventory) again(k edge.Key, nodes edge.Set, last int64) edge.Key {
 	r := &flows.Record{Protocol: k.Protocol, DestinationPort: k.Port}
 	if len(nodes) == 1 {
 		r.Node = nodes[0]
@@ -166,6 +185,10 @@ func (inv *Inventory) again(k edge.Key, nodes edge.Set) edge.Key {
 	r.Destination = flows.Endpoint{Addr: k.To.Addr, Entity: k.To.Entity}
 	if k.Side == flows.SideUnknown {
 		k.To = inv.end(&r.Destination, r)
+		return k
+	}
+	if s := inv.services.byAddr[k.To.Addr]; s != nil && nanos(s.CreationTimestamp.Time) > later(last, skew) {
+		k.To = edge.Endpoint{Addr: k.To.Addr, Entity: EntityService}
 		return k
 	}
 	k.To, k.Port = inv.destination(r)

@@ -28,7 +28,9 @@ type meter struct {
 	missing                prometheus.Gauge
 	waiting                prometheus.Gauge
 	settled                *prometheus.CounterVec
-	forgotten              prometheus.Counter
+	forgotten, restarts    prometheus.Counter
+	watchFailures          *prometheus.CounterVec
+	watchUp                *prometheus.GaugeVec
 	edges, leftOut         prometheus.Gauge
 	expired, changes       prometheus.Counter
 	commits                *prometheus.CounterVec
@@ -41,30 +43,33 @@ type meter struct {
 
 func newMeter() *meter {
 	m := &meter{
-		registry:  prometheus.NewRegistry(),
-		flows:     counter("flows_total", "Flows read from observers."),
-		malformed: counter("flows_malformed_total", "Flows that could not be read."),
-		lost:      counter("flows_lost_total", "Flows that observers lost."),
-		ignored:   vector("flows_ignored_total", "Records that say nothing about policies, by kind: icmp, application, socket or other.", "kind"),
-		lostAt:    vector("flows_lost_at_total", "Flows that observers lost, by node and by the observer's queue; both are empty for what has no place among the first 1,000.", "node", "queue"),
-		places:    map[[2]string]bool{},
-		missing:   gauge("flows_missing_ratio", "Part of all flows that is missing, from 0 to 1: within the last seven days, or the last two if these are worse. Above --max-loss nothing is proposed."),
-		waiting:   gauge("flows_waiting", "Flows with an address that waits for a newer inventory, to know whose it was."),
-		settled:   vector("flows_settled_total", "Flows that waited, by whose the address was, about: pod, address (no pod's) or ambiguous.", "as"),
-		forgotten: counter("flows_forgotten_total", "Flows that named a pod when too many were remembered already: addresses near to them stay ambiguous."),
-		edges:     gauge("edges", "Distinct edges kept."),
-		leftOut:   gauge("edges_left_out", "Edges seen that are not kept because there are too many of their kind, about. The log says which."),
-		expired:   counter("edges_expired_total", "Edges forgotten because they were not seen for the retention."),
-		changes:   counter("state_changes_total", "Edges written to the state file."),
-		commits:   vector("state_commits_total", "Commits to the state file by result: ok or failed.", "result"),
-		proposals: vector("proposals_total", "Proposals by result: committed, unchanged or failed.", "result"),
-		rounds:    vector("rounds_total", "Rounds of proposing, syncing and reading the inventory by result: ok or failed.", "round", "result"),
-		policies:  vector("synced_policies_total", "Policies synced by what was done: applied, pruned or unchanged.", "action"),
-		failures:  vector("observer_failures_total", "Failures of observers by what failed: lookup of the name, or stream of one address.", "observer", "what"),
-		roster:    newRoster(),
-		drift:     vector("drift_total", "Differences found between the cluster and Git, by kind.", "what"),
+		registry:      prometheus.NewRegistry(),
+		flows:         counter("flows_total", "Flows read from observers."),
+		malformed:     counter("flows_malformed_total", "Flows that could not be read."),
+		lost:          counter("flows_lost_total", "Flows that observers lost."),
+		ignored:       vector("flows_ignored_total", "Records that say nothing about policies, by kind: icmp, application, socket or other.", "kind"),
+		lostAt:        vector("flows_lost_at_total", "Flows that observers lost, by node and by the observer's queue; both are empty for what has no place among the first 1,000.", "node", "queue"),
+		places:        map[[2]string]bool{},
+		missing:       gauge("flows_missing_ratio", "Part of all flows that is missing, from 0 to 1: within the last seven days, or the last two if these are worse. Above --max-loss nothing is proposed."),
+		waiting:       gauge("flows_waiting", "Flows with an address that waits for a newer inventory, to know whose it was."),
+		settled:       vector("flows_settled_total", "Flows that waited, by whose the address was, about: pod, address (no pod's), ambiguous, or unwatched (it could be a pod's that was not seen).", "as"),
+		forgotten:     counter("flows_forgotten_total", "Flows, and objects watched, that named a pod or address when too many were remembered already: their addresses stay ambiguous."),
+		restarts:      counter("watch_restarts_total", "Times a watch of pods or Services began anew: what came and went in between was not seen, and addresses that could be its are listed."),
+		watchFailures: vector("watch_failures_total", "Failures of watches of the API server, by resource.", "resource"),
+		watchUp:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: prefix + "watch_up", Help: "1: the API server is watched; 0: it is not, or the watch begins anew, by resource."}, []string{"resource"}),
+		edges:         gauge("edges", "Distinct edges kept."),
+		leftOut:       gauge("edges_left_out", "Edges seen that are not kept because there are too many of their kind, about. The log says which."),
+		expired:       counter("edges_expired_total", "Edges forgotten because they were not seen for the retention."),
+		changes:       counter("state_changes_total", "Edges written to the state file."),
+		commits:       vector("state_commits_total", "Commits to the state file by result: ok or failed.", "result"),
+		proposals:     vector("proposals_total", "Proposals by result: committed, unchanged or failed.", "result"),
+		rounds:        vector("rounds_total", "Rounds of proposing, syncing and reading the inventory by result: ok or failed.", "round", "result"),
+		policies:      vector("synced_policies_total", "Policies synced by what was done: applied, pruned or unchanged.", "action"),
+		failures:      vector("observer_failures_total", "Failures of observers by what failed: lookup of the name, or stream of one address.", "observer", "what"),
+		roster:        newRoster(),
+		drift:         vector("drift_total", "Differences found between the cluster and Git, by kind.", "what"),
 	}
-	m.registry.MustRegister(m.flows, m.malformed, m.lost, m.ignored, m.lostAt, m.missing, m.waiting, m.settled, m.forgotten, m.edges, m.leftOut, m.expired, m.changes, m.commits, m.proposals, m.rounds, m.policies, m.drift, m.failures, m.roster.up)
+	m.registry.MustRegister(m.flows, m.malformed, m.lost, m.ignored, m.lostAt, m.missing, m.waiting, m.settled, m.forgotten, m.restarts, m.watchFailures, m.watchUp, m.edges, m.leftOut, m.expired, m.changes, m.commits, m.proposals, m.rounds, m.policies, m.drift, m.failures, m.roster.up)
 	return m
 }
 
@@ -97,6 +102,8 @@ func (m *meter) tracked(before, after inventory.Figures) {
 	m.settled.WithLabelValues("pod").Add(float64(after.Attributed - before.Attributed))
 	m.settled.WithLabelValues("address").Add(float64(after.Addresses - before.Addresses))
 	m.settled.WithLabelValues("ambiguous").Add(float64(after.Ambiguous - before.Ambiguous))
+	m.settled.WithLabelValues("unwatched").Add(float64(after.Unwatched - before.Unwatched))
+	m.restarts.Add(float64(after.Restarts - before.Restarts))
 	m.forgotten.Add(float64(after.Forgotten - before.Forgotten))
 }
 

@@ -54,6 +54,13 @@ func (o *observations) use(inv *inventory.Inventory) {
 	o.settle()
 }
 
+// watched lets the tracker know what a watch tells now.
+func (o *observations) watched(tell func(t *inventory.Tracker, now time.Time)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	tell(o.tracker, time.Now())
+}
+
 // settle takes what has waited long enough. It is called with the lock held.
 func (o *observations) settle() {
 	if f := o.tracker.Settle(); f != nil {

@@ -75,6 +75,7 @@ func Run(ctx context.Context, cfg Config, client kubernetes.Interface, r *repo.R
 	group.Go(func() error { return s.listen(ctx) })
 	group.Go(func() error { s.keep(ctx); return nil })
 	group.Go(func() error { s.refresh(ctx); return nil })
+	group.Go(func() error { s.watch(ctx); return nil })
 	for _, observer := range slices.Compact(slices.Sorted(slices.Values(cfg.Observers))) {
 		group.Go(func() error { s.follow(ctx, observer); return nil })
 	}
