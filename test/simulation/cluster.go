@@ -15,6 +15,7 @@ import (
 type node struct {
 	name         string
 	addr         netip.Addr
+	inner        netip.Addr // with which it talks to pods of other nodes; addr, unless there is a tunnel between them
 	controlPlane bool
 	skew         time.Duration // of its clock
 	index        int
@@ -49,6 +50,10 @@ func newCluster(app *Application, o Options) *cluster {
 	skews := o.stream("clocks")
 	for i := range o.Nodes + 1 {
 		n := &node{name: fmt.Sprintf("node-%d", i+1), addr: o.address(172, 18, 0, byte(i+2)), index: i}
+		n.inner = n.addr
+		if o.Tunnel {
+			n.inner = o.address(10, byte(firstRange+i), 0, 1)
+		}
 		if i == o.Nodes {
 			n.name, n.controlPlane = "control-plane", true
 		}
@@ -117,6 +122,13 @@ func (c *cluster) alive(w *workload, t time.Time) (alive []*pod) {
 		}
 	}
 	return alive
+}
+
+// inside changes the address of a node that talks to a pod of another one through a tunnel.
+func (c *connection) inside() {
+	if c.from.pod == nil && c.from.node != nil && c.to.pod != nil && c.from.node != c.to.node {
+		c.from.addr = c.from.node.inner
+	}
 }
 
 // workers are the nodes that run pods.

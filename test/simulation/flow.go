@@ -41,6 +41,9 @@ func (s *sight) flow(form Form) *flow.Flow {
 	fromPort, toPort := s.fromPort, s.toPort
 	if s.frontend {
 		to, toPort = end{addr: s.service.addr}, s.servicePort
+		if s.alias {
+			to.behind = &s.to
+		}
 	}
 	if s.reply {
 		from, to, fromPort, toPort = to, from, toPort, fromPort
@@ -59,8 +62,13 @@ func (s *sight) flow(form Form) *flow.Flow {
 	if s.knows && !form.NoReply {
 		f.IsReply = wrapperspb.Bool(s.reply)
 	}
-	if s.service != nil && !s.reply && !form.NoPods {
-		f.DestinationService = &flow.Service{Name: s.service.Name, Namespace: s.service.Namespace}
+	if s.frontend && !form.NoPods { // Services are found by the address that is there
+		name := &flow.Service{Name: s.service.Name, Namespace: s.service.Namespace}
+		if s.reply {
+			f.SourceService = name
+		} else {
+			f.DestinationService = name
+		}
 	}
 	s.event.finish(f)
 	if form.NoPoints {
@@ -118,6 +126,10 @@ func (s *sight) layer4(from, to uint16) *flow.Layer4 {
 func (e end) endpoint(on *node, form Form) *flow.Endpoint {
 	if form.NoPods {
 		return nil
+	}
+	if e.behind != nil { // the datapath knows whom the answer is of, and nobody knows a pod with the address
+		behind := e.behind.endpoint(on, form)
+		return &flow.Endpoint{Identity: behind.Identity, Labels: behind.Labels}
 	}
 	if e.pod == nil {
 		return &flow.Endpoint{Identity: e.identity(on), Labels: e.entity(on)}

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -91,6 +92,10 @@ func (t *Trace) kept(w *workload) []*pod {
 }
 
 func (n *node) object() *corev1.Node {
+	var ranges []string
+	if n.inner != n.addr { // where a node has an address of its own range, the range is known
+		ranges = []string{netip.PrefixFrom(n.inner, n.inner.BitLen()-16).Masked().String()}
+	}
 	labels := map[string]string{corev1.LabelHostname: n.name}
 	if n.controlPlane {
 		labels["node-role.kubernetes.io/control-plane"] = ""
@@ -98,6 +103,7 @@ func (n *node) object() *corev1.Node {
 	return &corev1.Node{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Node"},
 		ObjectMeta: metav1.ObjectMeta{Name: n.name, UID: uid("node", n.name), Labels: labels},
+		Spec:       corev1.NodeSpec{PodCIDRs: ranges},
 		Status: corev1.NodeStatus{Addresses: []corev1.NodeAddress{
 			{Type: corev1.NodeInternalIP, Address: n.addr.String()}, {Type: corev1.NodeHostName, Address: n.name},
 		}},

@@ -85,7 +85,7 @@ func (c *cluster) sources(e edge) (words []string) {
 	w, _ := c.app.workload(e.From) // nil: no workload
 	switch {
 	case e.From == controller:
-		return []string{c.controlPlane().addr.String()}
+		return []string{c.controlPlane().inner.String()}
 	case w != nil && !w.hostNetwork():
 		return []string{w.String()}
 	case outside && !c.entersWithNode(e):
@@ -95,7 +95,7 @@ func (c *cluster) sources(e edge) (words []string) {
 		return words
 	}
 	for _, n := range c.workers() {
-		words = append(words, n.addr.String())
+		words = append(words, n.inner.String())
 	}
 	return words
 }

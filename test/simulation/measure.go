@@ -214,7 +214,7 @@ func (w *workload) next(index int, addr netip.Addr) *corev1.Pod {
 func (t *Trace) addresses() (all []netip.Addr) {
 	c := t.cluster
 	for _, n := range c.nodes {
-		all = append(all, n.addr, n.addr.Next())
+		all = append(all, n.addr, n.addr.Next(), n.inner)
 	}
 	for _, s := range c.app.services {
 		if s.addr.IsValid() {

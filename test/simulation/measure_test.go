@@ -14,7 +14,6 @@ import (
 	"time"
 
 	networkingv1 "k8s.io/api/networking/v1"
-	"sigs.k8s.io/yaml"
 
 	"github.com/bulkhead-dev/bulkhead/test/simulation"
 )
@@ -44,6 +43,9 @@ var (
 	full         = simulation.Options{Seed: 1, Rollouts: 2}
 	lossy        = simulation.Options{Seed: 2, Rollouts: 2, Loss: simulation.Loss{Rate: 0.3, Handshakes: true}}
 	kubeProxy    = simulation.Options{Seed: 3, Rollouts: 2, KubeProxy: true}
+	packetLB     = simulation.Options{Seed: 20, Rollouts: 1, PacketLB: true, AllPoints: true}
+	tunnel       = simulation.Options{Seed: 21, Rollouts: 1, Tunnel: true}
+	mistracked   = simulation.Options{Seed: 22, Rollouts: 1, Mistracked: 0.02}
 	otherDNS     = simulation.Options{Seed: 4, DNSPort: 5353}
 	allPoints    = simulation.Options{Seed: 5, AllPoints: true}
 	disorderly   = simulation.Options{Seed: 6, Rollouts: 2, Duplicates: 0.2, Disorder: 20e9, Skew: 0.5e9}
@@ -77,6 +79,8 @@ func TestGenerate(t *testing.T) {
 		{"three-tier", "full", full, hubble, nil, nil},
 		{"three-tier", "lossy", lossy, hubble, nil, nil},
 		{"three-tier", "kube-proxy", kubeProxy, hubble, nil, nil},
+		{"three-tier", "translated at the pod", packetLB, hubble, nil, nil},
+		{"three-tier", "late answers", mistracked, hubble, nil, nil},
 		{"three-tier", "DNS at 5353", otherDNS, hubble, nil, nil},
 		{"three-tier", "all points", allPoints, hubble, nil, nil},
 		{"three-tier", "disorderly", disorderly, hubble, nil, nil},
@@ -103,6 +107,7 @@ func TestGenerate(t *testing.T) {
 		{"mesh", "full", full, hubble, nil, nil},
 		{"mesh", "lossy", lossy, hubble, nil, nil},
 		{"mesh", "kube-proxy", kubeProxy, hubble, nil, nil},
+		{"mesh", "tunnel", tunnel, hubble, nil, nil},
 		{"chart", "full", full, hubble, nil, nil},
 		{"chart", "lossy", lossy, hubble, nil, nil},
 		{"chart", "kube-proxy", kubeProxy, hubble, nil, nil},
@@ -162,6 +167,7 @@ func TestWithoutInventory(t *testing.T) {
 		{"boutique", "lossy", lossy, hubble, nil, nil, nil},
 		{"boutique", "no workloads", full, noWorkloads, nil, nil, nil},
 		{"boutique", "kube-proxy", kubeProxy, hubble, nil, nil, nil},
+		{"queue", "translated at the pod", packetLB, hubble, nil, nil, nil},
 		{"queue", "full", full, hubble, nil, nil, nil},
 		{"queue", "lossy", lossy, hubble, nil, nil, nil},
 		{"queue", "no workloads", full, noWorkloads, nil, nil, nil},
@@ -329,26 +335,11 @@ func simulate(t *testing.T, name string, o simulation.Options) *simulation.Trace
 }
 
 // policies are all NetworkPolicies below a folder.
-func policies(t *testing.T, dir string) (all []*networkingv1.NetworkPolicy) {
+func policies(t *testing.T, dir string) []*networkingv1.NetworkPolicy {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "clusters/test/*/*.yaml"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no policies in %s (%v)", dir, err)
-	}
-	for _, f := range files {
-		data, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, document := range strings.Split(string(data), "\n---\n") {
-			p := &networkingv1.NetworkPolicy{}
-			if err := yaml.Unmarshal([]byte(document), p); err != nil {
-				t.Fatalf("%s: %v", f, err)
-			}
-			if p.Kind == "NetworkPolicy" {
-				all = append(all, p)
-			}
-		}
+	all, err := simulation.ReadPolicies(dir)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return all
 }

@@ -3,6 +3,7 @@
 package simulation
 
 import (
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
@@ -24,7 +25,16 @@ type Options struct {
 	// KubeProxy: Services' addresses become pods' in the node's network stack, after the source's side was observed.
 	// Otherwise they do at the socket, and only its own events show the Service's address.
 	KubeProxy bool
-	DNSPort   uint16 // of the DNS pods; 0: 53
+	// PacketLB: they do where packets leave their pod, and answers come to it from the Service's address. That is so where
+	// the datapath does not translate at the socket.
+	PacketLB bool
+	// Tunnel: packets to other nodes are in packets between the nodes, and a node talks to pods of others from an address of its
+	// own range for pods.
+	Tunnel bool
+	// Mistracked is the part of TCP connections, of 1, of which connection tracking takes an answer that comes late for a connection of
+	// its own, in the other direction: it had forgotten the true one.
+	Mistracked float64
+	DNSPort    uint16 // of the DNS pods; 0: 53
 	// Rollouts of each Deployment, StatefulSet and DaemonSet; 0: none. A Deployment is also scaled up for an hour as
 	// often.
 	Rollouts int
@@ -79,13 +89,16 @@ func (o Options) withDefaults() Options {
 }
 
 func (o Options) check() error {
-	for name, part := range map[string]float64{"loss": o.Loss.Rate, "duplicates": o.Duplicates} {
+	for name, part := range map[string]float64{"loss": o.Loss.Rate, "duplicates": o.Duplicates, "mistracked": o.Mistracked} {
 		if part < 0 || part > 1 {
 			return fmt.Errorf("%s: %v is no part of 1", name, part)
 		}
 	}
 	if o.Rate < 0 || o.Rollouts < 0 {
 		return fmt.Errorf("rate %v, %d rollouts: want no less than 0", o.Rate, o.Rollouts)
+	}
+	if o.KubeProxy && o.PacketLB {
+		return errors.New("Services are translated by kube-proxy, or where packets leave their pod: not both")
 	}
 	const mostNodes, most = 100, 31 * 24 * time.Hour
 	if o.Nodes < 1 || o.Nodes > mostNodes {

@@ -50,12 +50,16 @@ var (
 		{chunk: flow.SCTPChunkType_SHUTDOWN},
 		{reply: true, chunk: flow.SCTPChunkType_SHUTDOWN_ACK},
 	}
+	// An answer that comes after connection tracking forgot the connection.
+	lateSteps     = []step{{flags: &flow.TCPFlags{ACK: true, RST: true}}}
 	datagramSteps = []step{{}, {reply: true}} // UDP, and an ICMP echo
 )
 
 func (c *connection) steps() []step {
 	steps := datagramSteps
 	switch {
+	case c.outcome == late:
+		steps = lateSteps
 	case c.protocol == corev1.ProtocolTCP && c.outcome == refused:
 		steps = refusedSteps
 	case c.protocol == corev1.ProtocolTCP:

@@ -17,12 +17,12 @@ type sight struct {
 	// direction of the connection, as seen from the observed pod.
 	direction flow.TrafficDirection
 	knows     bool // whether it is a reply
-	// frontend: the Service's address is where the destination's is otherwise.
-	frontend bool
-	verdict  flow.Verdict
-	uuid     string
-	printed  time.Time // in this order
-	lost     uint64    // not a packet at all, but the report of so many lost flows
+	// frontend: the Service's address is where the destination's is otherwise; alias: and what is behind it is known.
+	frontend, alias bool
+	verdict         flow.Verdict
+	uuid            string
+	printed         time.Time // in this order
+	lost            uint64    // not a packet at all, but the report of so many lost flows
 }
 
 // event is the datapath's word for what it reports.
@@ -59,7 +59,7 @@ func (c *cluster) look(p packet) (sights []sight) {
 	if from != nil {
 		s := sight{packet: p, on: from.node, event: traceEvent, direction: egress, knows: true, frontend: inStack}
 		if p.reply {
-			s.point = flow.TraceObservationPoint_TO_ENDPOINT
+			s.point, s.frontend, s.alias = flow.TraceObservationPoint_TO_ENDPOINT, c.translates(p), c.PacketLB
 			sights = append(sights, s)
 		} else {
 			sights = append(sights, c.leaving(s, leaves, inStack || to == nil)...)
@@ -77,10 +77,14 @@ func (c *cluster) look(p packet) (sights []sight) {
 	return sights
 }
 
+// translates says whether packets have a Service's address where they leave their pod, and its answers where they come to it.
+func (c *cluster) translates(p packet) bool { return p.service != nil && (c.KubeProxy || c.PacketLB) }
+
 // leaving is what is reported where a packet leaves a pod, and where it leaves for another machine.
 func (c *cluster) leaving(s sight, leaves, toStack bool) (sights []sight) {
 	if c.AllPoints {
 		early := s
+		early.frontend = early.frontend || c.translates(s.packet) && !s.reply
 		early.point, early.knows, early.direction = flow.TraceObservationPoint_FROM_ENDPOINT, false, flow.TrafficDirection_TRAFFIC_DIRECTION_UNKNOWN
 		sights = append(sights, early)
 	}
@@ -98,7 +102,7 @@ func (c *cluster) leaving(s sight, leaves, toStack bool) (sights []sight) {
 // side's policy said.
 func (c *cluster) opening(p packet) (sights []sight) {
 	if from := p.from.pod; from != nil {
-		if p.service != nil && !c.KubeProxy {
+		if p.service != nil && !c.translates(p) {
 			s := sight{packet: p, on: from.node, event: socketEvent, verdict: flow.Verdict_TRACED, frontend: true}
 			sights = append(sights, s)
 			s.verdict, s.frontend = flow.Verdict_TRANSLATED, false

@@ -116,6 +116,9 @@ func TestKinds(t *testing.T) {
 		{"resets", func(r *observer.GetFlowsResponse) bool { return r.GetFlow().GetL4().GetTCP().GetFlags().GetRST() }, "Scans", simulation.Options{Noise: simulation.Noise{Scans: 1}}},
 		{"pings", func(r *observer.GetFlowsResponse) bool { return r.GetFlow().GetL4().GetICMPv4() != nil }, "ICMP", simulation.Options{Noise: simulation.Noise{ICMP: 1}}},
 		{"reports of loss", func(r *observer.GetFlowsResponse) bool { return r.GetLostEvents().GetNumEventsLost() > 0 }, "BusyNode", simulation.Options{Loss: simulation.Loss{BusyNode: true}}},
+		{"answers of Services", fromService, "PacketLB", simulation.Options{PacketLB: true}},
+		{"addresses of nodes' ranges", fromRange, "Tunnel", simulation.Options{Tunnel: true}},
+		{"late answers", forgotten, "Mistracked", simulation.Options{Mistracked: 0.1}},
 		{"flows that leave pods", fromEndpoint, "AllPoints", simulation.Options{AllPoints: true}},
 		{"handshakes", handshake, "none", simulation.Options{}},
 	}
@@ -136,6 +139,37 @@ func TestKinds(t *testing.T) {
 func toService(r *observer.GetFlowsResponse) bool {
 	f := r.GetFlow()
 	return f.GetType() == flow.FlowType_L3_L4 && strings.HasPrefix(f.GetIP().GetDestination(), "10.96.")
+}
+
+// fromService is an answer that comes from a Service's address, of which the datapath knows whose pod gave it.
+func fromService(r *observer.GetFlowsResponse) bool {
+	f := r.GetFlow()
+	return f.GetSourceService() != nil && f.GetIsReply().GetValue() && len(f.GetSource().GetLabels()) > 1 && f.GetSource().GetPodName() == ""
+}
+
+// fromRange is a node's packet from an address of its own range for pods.
+func fromRange(r *observer.GetFlowsResponse) bool {
+	f := r.GetFlow()
+	return slices.Contains(f.GetSource().GetLabels(), "reserved:remote-node") && strings.HasPrefix(f.GetIP().GetSource(), "10.10")
+}
+
+// forgotten is an answer that connection tracking takes for the first packet of a connection.
+func forgotten(r *observer.GetFlowsResponse) bool {
+	f := r.GetFlow()
+	return f.GetTraceReason() == flow.TraceReason_NEW && f.GetL4().GetTCP().GetFlags().GetRST()
+}
+
+// TestServiceNames: an observer finds Services by the addresses that are in the packet.
+func TestServiceNames(t *testing.T) {
+	for name, o := range map[string]simulation.Options{"at the socket": {}, "in the stack": {KubeProxy: true}, "at the pod": {PacketLB: true, AllPoints: true}} {
+		for _, r := range responses(t, simulate(t, "three-tier", o)) {
+			f := r.GetFlow()
+			from, to := strings.HasPrefix(f.GetIP().GetSource(), "10.96."), strings.HasPrefix(f.GetIP().GetDestination(), "10.96.")
+			if from != (f.GetSourceService() != nil) || to != (f.GetDestinationService() != nil) {
+				t.Fatalf("translated %s: %v", name, f)
+			}
+		}
+	}
 }
 
 func fromEndpoint(r *observer.GetFlowsResponse) bool {

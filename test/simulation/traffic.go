@@ -17,6 +17,8 @@ type end struct {
 	pod   *pod     // nil: not a pod with an address of its own
 	node  *node    // of the pod, or whose address it is; nil: outside
 	names []string // that resolve to the address
+	// behind is whose packets come from a Service's address; nil: the address is not one, or that is not known.
+	behind *end
 }
 
 func endOf(p *pod) end {
@@ -36,6 +38,7 @@ const (
 	unanswered
 	refused // nobody listens
 	denied  // by a policy
+	late    // no connection, but an answer that is taken for one
 )
 
 // connection is one connection, or one exchange of a protocol that has none.
@@ -62,6 +65,11 @@ func (t *traffic) open(r *rand.Rand, c connection) {
 		c.fromPort = uint16(32768 + r.IntN(28232)) // Linux's range
 	}
 	t.connections = append(t.connections, &c)
+	if t.Mistracked > 0 && c.protocol == corev1.ProtocolTCP && c.outcome == answered && c.from.pod != nil && r.Float64() < t.Mistracked {
+		const forgotten = 15 * time.Second
+		answer := connection{at: c.at.Add(forgotten), from: c.to, to: c.from, protocol: c.protocol, fromPort: c.toPort, toPort: c.fromPort, outcome: late}
+		t.connections = append(t.connections, &answer)
+	}
 }
 
 func (t *traffic) edge(e edge) error {
@@ -88,6 +96,7 @@ func (t *traffic) edge(e edge) error {
 			}
 		}
 		if t.choose(r, e, to, &c) {
+			c.inside()
 			t.ledger.use(&c)
 			t.open(r, c)
 		}

@@ -24,6 +24,7 @@ func main() { program.Main(command()) }
 // config is what the flags say.
 type config struct {
 	app, folder, out string
+	judge            string
 	hours            float64
 	options          simulation.Options
 	form             simulation.Form
@@ -51,6 +52,7 @@ The same flags give the same bytes. Applications: ` + strings.Join(simulation.Na
 	f.StringVar(&c.app, "app", "", "application that is built in")
 	f.StringVar(&c.folder, "folder", "", "folder with an application of your own instead: manifests and truth.yaml")
 	f.StringVar(&c.out, "out", "", "folder to write to; it is created")
+	f.StringVar(&c.judge, "judge", "", "folder with policies to hold to the truth instead of writing anything; the other flags are those of the simulation")
 	f.Float64Var(&c.hours, "hours", 26, "simulated time")
 	f.Uint64Var(&o.Seed, "seed", 1, "of all that is random")
 	f.IntVar(&o.Nodes, "nodes", 3, "nodes that run pods")
@@ -59,6 +61,9 @@ The same flags give the same bytes. Applications: ` + strings.Join(simulation.Na
 	f.Uint16Var(&o.DNSPort, "dns-port", 53, "at which the DNS pods listen")
 	f.BoolVar(&o.IPv6, "ipv6", false, "a cluster of IPv6 instead of IPv4")
 	f.BoolVar(&o.KubeProxy, "kube-proxy", false, "Services are translated in the nodes' network stack, not at the socket")
+	f.BoolVar(&o.PacketLB, "packet-lb", false, "Services are translated where packets leave pods, not at the socket")
+	f.BoolVar(&o.Tunnel, "tunnel", false, "nodes talk to pods of others from addresses of their pods' ranges")
+	f.Float64Var(&o.Mistracked, "mistracked", 0, "part of the TCP connections, of 1, whose late answers are taken for connections")
 	f.BoolVar(&o.AllPoints, "all-points", false, "also what is observed as it leaves pods, without a direction")
 	f.IntVar(&o.Noise.Denied, "denied", 0, "attempts that a policy refused")
 	f.IntVar(&o.Noise.Scans, "scans", 0, "port scans that nothing stopped")
@@ -83,8 +88,8 @@ The same flags give the same bytes. Applications: ` + strings.Join(simulation.Na
 
 func (c config) load() (*simulation.Application, error) {
 	switch {
-	case c.out == "":
-		return nil, errors.New("give --out DIR")
+	case (c.out == "") == (c.judge == ""):
+		return nil, errors.New("give --out DIR or --judge DIR")
 	case (c.app == "") == (c.folder == ""):
 		return nil, errors.New("give --app NAME or --folder DIR")
 	case c.folder != "":
@@ -102,6 +107,9 @@ func run(c config, out io.Writer) error {
 	trace, err := simulation.Run(app, c.options)
 	if err != nil {
 		return err
+	}
+	if c.judge != "" {
+		return judge(trace, c.judge, out)
 	}
 	if err := trace.WriteInventory(filepath.Join(c.out, "inventory")); err != nil {
 		return err
@@ -124,4 +132,23 @@ func writeFlows(trace *simulation.Trace, file string, form simulation.Form) (err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	return trace.WriteFlows(f, form)
+}
+
+// judge prints how the policies below a folder compare with the truth.
+func judge(trace *simulation.Trace, dir string, out io.Writer) error {
+	policies, err := simulation.ReadPolicies(dir)
+	if err != nil {
+		return err
+	}
+	r, err := trace.Measure(policies)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out, r)
+	for what, list := range map[string][]string{"true, and denied": r.Missing, "allowed, and not true": r.Excess, "without a policy": r.NoPolicy, "without DNS": r.NoDNS} {
+		for _, each := range list {
+			fmt.Fprintf(out, "%s: %s\n", what, each)
+		}
+	}
+	return nil
 }
