@@ -159,6 +159,13 @@ func TestDirection(t *testing.T) {
 		{"UDP on its way", udp, `"trace_observation_point":"FROM_NETWORK","traffic_direction":"INGRESS",`, false, 2000},
 		{"a point that is not known yet", udp, `"trace_observation_point":"ON_THE_MOON","traffic_direction":"INGRESS",`, false, 2000},
 		{"UDP without a direction", udp, `"trace_observation_point":"TO_STACK",`, false, 2000},
+		{"UDP that leaves somebody, as old observers have it", udp, `"trace_observation_point":"FROM_ENDPOINT","traffic_direction":"EGRESS",`, false, 2000},
+		{"the answer of a handshake that tracking takes for its beginning", tcp(`"SYN":true,"ACK":true`), `"is_reply":false,"traffic_direction":"EGRESS",`, true, 1000},
+		{"the beginning of a handshake on a port that was just used the other way", tcp(`"SYN":true`), `"is_reply":true,"traffic_direction":"INGRESS",`, true, 2000},
+		{"new to connection tracking, and not the beginning", tcp(`"ACK":true`), `"is_reply":false,"traffic_direction":"EGRESS","trace_reason":"NEW",`, false, 2000},
+		{"new to a policy, and not the beginning", tcp(`"ACK":true,"FIN":true`), `"is_reply":false,"traffic_direction":"EGRESS","event_type":{"type":5},`, false, 2000},
+		{"new to a policy, from an observer that has no flags", tcp(``), `"is_reply":false,"traffic_direction":"EGRESS","event_type":{"type":5},`, true, 2000},
+		{"known to connection tracking", tcp(`"ACK":true`), `"is_reply":false,"traffic_direction":"EGRESS","trace_reason":"ESTABLISHED","event_type":{"type":4},`, true, 2000},
 		{"null is not false", udp, `"is_reply":null,"traffic_direction":"EGRESS",`, false, 2000},
 		{"side not known", tcp(`"SYN":true`), ``, false, 2000},
 		{"a well-known source port proves nothing", `"UDP":{"source_port":53,"destination_port":40000}`, `"traffic_direction":"EGRESS",`, false, 40000},
@@ -322,17 +329,47 @@ func TestLossByPlace(t *testing.T) {
 // TestEntity: who has an address that is no pod's is a label, and what is outside has one name.
 func TestEntity(t *testing.T) {
 	for labels, want := range map[string]string{
-		"reserved:world":                                        "world",
-		"reserved:world-ipv4":                                   "world",
-		"cidr:203.0.113.9/32 reserved:world-ipv6":               "world",
-		"fqdn:pay.example reserved:world":                       "world",
-		"reserved:remote-node reserved:world-ipv4":              "remote-node",
-		"k8s:app=api k8s:io.kubernetes.pod.namespace=reserved:": "",
-		"reserved:<script>":                                     "",
+		"reserved:world":                                           "world",
+		"reserved:world-ipv4":                                      "world",
+		"cidr:203.0.113.9/32 reserved:world-ipv6":                  "world",
+		"fqdn:pay.example reserved:world":                          "world",
+		"reserved:remote-node reserved:world-ipv4":                 "remote-node",
+		"k8s:app=api k8s:io.kubernetes.pod.namespace=shop":         EntityPod,
+		"k8s:app=api":                                              "",
+		"reserved:host reserved:remote-node":                       "host",
+		"reserved:host reserved:kube-apiserver":                    "kube-apiserver",
+		"reserved:kube-apiserver reserved:remote-node":             "kube-apiserver",
+		"cidr:192.0.2.1/32 reserved:kube-apiserver reserved:world": "kube-apiserver",
+		"reserved:ingress reserved:remote-node":                    "ingress",
+		"reserved:<script>":                                        "",
 	} {
 		var e Endpoint
-		if e.setLabels(strings.Fields(labels)); e.Entity != want {
-			t.Errorf("%s: entity %q, want %q", labels, e.Entity, want)
+		if e.setLabels(readLabels(strings.Fields(labels))); e.Entity != want || e.Host != strings.Contains(labels, "reserved:host") {
+			t.Errorf("%s: entity %q, want %q, host: %v", labels, e.Entity, want, e.Host)
+		}
+	}
+}
+
+// TestSide: the answer of a handshake is seen at the other side than the one that connection tracking says, if that takes it for
+// the beginning.
+func TestSide(t *testing.T) {
+	const line = `{"time":"2026-11-20T10:00:00Z","verdict":"FORWARDED","IP":{"source":"10.0.0.1","destination":"10.0.0.2"},"l4":{"TCP":{"flags":{"SYN":true,"ACK":true}}},"is_reply":%t,"traffic_direction":"EGRESS"}`
+	for reply, want := range map[bool]Side{true: Egress, false: Ingress} {
+		var rec Record
+		if _, err := newDecoder().decode(fmt.Appendf(nil, line, reply), &rec); err != nil || rec.Side != want {
+			t.Errorf("is_reply %v: at the %s side, want %s (%v)", reply, rec.Side, want, err)
+		}
+	}
+}
+
+// TestAnswerOfService: who has an address that is a Service's is not what the labels of an answer say: they are of who gave it.
+func TestAnswerOfService(t *testing.T) {
+	const line = `{"time":"2026-11-20T10:00:00Z","verdict":"FORWARDED","IP":{"source":"10.96.0.1","destination":"10.0.0.2"},"l4":{"TCP":{"source_port":443}},` +
+		`"source":{"labels":[%q]},"source_service":{"name":"kubernetes","namespace":"default"},"is_reply":true,"traffic_direction":"EGRESS"}`
+	for _, label := range []string{"reserved:kube-apiserver", "k8s:io.kubernetes.pod.namespace=shop", "reserved:world"} {
+		var rec Record
+		if _, err := newDecoder().decode(fmt.Appendf(nil, line, label), &rec); err != nil || rec.Destination.Service != "kubernetes" || rec.Destination.Entity != "" {
+			t.Errorf("%s: %+v %v", label, rec.Destination, err)
 		}
 	}
 }

@@ -29,6 +29,8 @@ const (
 	seenDestinationNames
 	seenDirection
 	seenPoint
+	seenReason
+	seenEvent
 	seenReply
 	seenFrom
 	seenTo
@@ -133,10 +135,16 @@ func (w *wireFlow) scan(s *scanner) (all seen) {
 		case "trace_observation_point":
 			all.add(s, seenPoint)
 			w.point = s.word(flow.TraceObservationPoint_value)
+		case "trace_reason":
+			all.add(s, seenReason)
+			w.reason = s.word(flow.TraceReason_value)
+		case "event_type":
+			all.add(s, seenEvent)
+			w.scanEvent(s)
 		case "is_reply":
 			all.add(s, seenReply)
 			w.replyKnown, w.reply = true, s.bool()
-		case "nodeName", "sourceNames", "destinationNames", "sourceService", "destinationService", "trafficDirection", "traceObservationPoint", "isReply",
+		case "nodeName", "sourceNames", "destinationNames", "sourceService", "destinationService", "trafficDirection", "traceObservationPoint", "traceReason", "eventType", "isReply",
 			"flow", "lost_events", "lostEvents", "node_status", "nodeStatus", "agent_event", "agentEvent", "debug_event", "debugEvent", "reporter":
 			s.fail()
 		default:
@@ -144,6 +152,19 @@ func (w *wireFlow) scan(s *scanner) (all seen) {
 		}
 	}
 	return all
+}
+
+func (w *wireFlow) scanEvent(s *scanner) {
+	var all seen
+	for s.open('{'); s.more('}'); {
+		switch string(s.key()) {
+		case "type":
+			all.add(s, seenType)
+			w.event = int32(s.port())
+		default:
+			s.skip()
+		}
+	}
 }
 
 func (w *wireFlow) scanIP(s *scanner) {

@@ -2,7 +2,11 @@
 
 package flows
 
-import "github.com/valyala/fastjson"
+import (
+	"strings"
+
+	"github.com/valyala/fastjson"
+)
 
 // Option changes what is read of flows.
 type Option func(*decoder)
@@ -16,10 +20,47 @@ const (
 	maxList  = 1 << 12 // bytes of each
 )
 
-// labels are those of an end, and the entity that they name; empty: none.
+// labels are those of an end, and what they say of it.
 type labels struct {
 	list   []string // nobody may change it
-	entity string
+	entity string   // that they name, each as a label of its own source; empty: none
+	host   bool     // the observer's own node is among them
+	pod    bool     // it is of a pod's kind
+}
+
+// EntityPod is the entity of an address that the observer knows to be a pod's, and not which one's.
+const EntityPod = "pod"
+
+// readLabels reads what labels say.
+func readLabels(list []string) labels {
+	all := labels{list: list}
+	for _, l := range list {
+		name, ok := strings.CutPrefix(l, "reserved:")
+		if name == "world-ipv4" || name == "world-ipv6" { // what clusters of both families call it
+			name = "world"
+		}
+		all.host = all.host || ok && name == "host"
+		all.pod = all.pod || !ok && strings.HasPrefix(l, "k8s:io.kubernetes.pod.namespace=")
+		if ok && precedence(name) > precedence(all.entity) && isName(name, 63, false) {
+			all.entity = name
+		}
+	}
+	return all
+}
+
+// precedence orders the entities of one address: the API server is on a node, and any node may be called a remote one.
+func precedence(entity string) int {
+	switch entity {
+	case "":
+		return 0
+	case "world", EntityPod:
+		return 1
+	case "remote-node":
+		return 2
+	case "kube-apiserver":
+		return 4
+	}
+	return 3
 }
 
 // labelList reads a list of labels. The same labels are the same list, as far as there is room.
@@ -68,7 +109,7 @@ func (d *decoder) labelText(text []byte) labels {
 
 // keep remembers a list by the bytes that stand for it.
 func (d *decoder) keep(bytes []byte, list []string) labels {
-	l := labels{list, entityOf(list)}
+	l := readLabels(list)
 	if len(d.lists) < maxLists && len(bytes) <= maxList {
 		d.lists[string(bytes)] = l
 	}

@@ -170,6 +170,9 @@ func (d *decoder) flow(f *fastjson.Value, rec *Record, node *fastjson.Value) err
 			return errors.New("flow.is_reply: not true or false")
 		}
 	}
+	if s.tcp && s.ack && !s.syn && s.known && !s.reply {
+		s.fresh = string(member(f, "trace_reason", "traceReason").GetStringBytes()) == "NEW" || member(f, "event_type", "eventType").GetInt("type") == policyVerdict
+	}
 	if err := rec.check(); err != nil {
 		return fmt.Errorf("flow.%w", err)
 	}
@@ -211,6 +214,7 @@ func (d *decoder) ends(f *fastjson.Value, rec *Record) (err error) {
 		return fmt.Errorf("flow.IP.destination: %w", err)
 	}
 	d.endpoint(f.Get("source"), member(f, "source_service", "sourceService"), &rec.Source)
+	rec.Source.answers()
 	d.endpoint(f.Get("destination"), member(f, "destination_service", "destinationService"), &rec.Destination)
 	rec.Source.Names = dnsNames(d.texts(member(f, "source_names", "sourceNames")))
 	rec.Destination.Names = dnsNames(d.texts(member(f, "destination_names", "destinationNames")))
@@ -229,25 +233,24 @@ func (d *decoder) endpoint(v, service *fastjson.Value, e *Endpoint) {
 		}
 	}
 	if e.Workload == "" || d.labels {
-		e.setLabels(d.labelList(v.Get("labels")).list)
+		e.setLabels(d.labelList(v.Get("labels")))
 	}
 }
 
 // setLabels also sets the entity.
-func (e *Endpoint) setLabels(labels []string) { e.Labels, e.Entity = labels, entityOf(labels) }
-
-// entityOf is the entity of an end, which is a label of its own source. Empty: none.
-func entityOf(labels []string) (entity string) {
-	for _, l := range labels {
-		name, ok := strings.CutPrefix(l, "reserved:")
-		if name == "world-ipv4" || name == "world-ipv6" { // what clusters of both families call it
-			name = "world"
-		}
-		if ok && (entity == "" || name != "world") && isName(name, 63, false) {
-			entity = name
-		}
+func (e *Endpoint) setLabels(l labels) {
+	e.Labels, e.Entity, e.Host = l.list, l.entity, l.host
+	if l.pod && e.Pod == "" && precedence(l.entity) <= precedence(EntityPod) {
+		e.Entity = EntityPod
 	}
-	return entity
+}
+
+// answers takes an end that an observer names a Service for by the address that a packet is from: it is the Service's, and the labels
+// are of who answered for it.
+func (e *Endpoint) answers() {
+	if e.Service != "" {
+		e.Entity, e.Host = "", false
+	}
 }
 
 func (d *decoder) text(v *fastjson.Value) string { return d.intern(v.GetStringBytes()) }

@@ -46,6 +46,7 @@ func fromProto(f *flow.Flow, node string) (*Record, error) {
 	}
 	s.direction, s.point = f.GetTrafficDirection(), f.GetTraceObservationPoint()
 	s.known, s.reply = f.GetIsReply() != nil, f.GetIsReply().GetValue()
+	s.fresh = f.GetTraceReason() == flow.TraceReason_NEW || f.GetEventType().GetType() == 5
 	if err := rec.check(); err != nil {
 		return nil, fmt.Errorf("flow.%w", err)
 	}
@@ -85,6 +86,9 @@ func (r *Record) protoEnds(f *flow.Flow) (err error) {
 		return fmt.Errorf("flow.IP.destination: %w", err)
 	}
 	r.Source = protoEndpoint(f.GetSource(), f.GetSourceService(), r.Source.Addr, f.GetSourceNames())
+	if r.Source.Service != "" {
+		r.Source.Entity, r.Source.Host = "", false
+	}
 	r.Destination = protoEndpoint(f.GetDestination(), f.GetDestinationService(), r.Destination.Addr, f.GetDestinationNames())
 	return nil
 }
@@ -101,7 +105,7 @@ func protoEndpoint(p *flow.Endpoint, service *flow.Service, addr netip.Addr, nam
 		}
 	}
 	if e.Workload == "" {
-		e.setLabels(p.GetLabels())
+		e.setLabels(readLabels(p.GetLabels()))
 	}
 	return e
 }

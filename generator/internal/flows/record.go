@@ -38,6 +38,17 @@ const (
 	Ingress     Side = "ingress" // at the destination
 )
 
+// other is the side at the other end.
+func (s Side) other() Side {
+	switch s {
+	case Egress:
+		return Ingress
+	case Ingress:
+		return Egress
+	}
+	return SideUnknown
+}
+
 // Record is one observation of one connection between two addresses.
 type Record struct {
 	// ID is the same for the same observation however often it is read: a hash of the flow's
@@ -69,9 +80,11 @@ type Endpoint struct {
 	Kind, Workload string
 	// Labels as "source:key=value", which nobody may change; read only when Workload is empty, or WithLabels.
 	Labels []string
-	// Entity is the observer's word for an address that is no pod: world, host, remote-node,
-	// kube-apiserver, … Empty: not known.
+	// Entity is the observer's word for an address that no pod is named with: world, host, remote-node,
+	// kube-apiserver, …, or EntityPod. Empty: not known.
 	Entity string
+	// Host: the address is the observer's own node's, whatever Entity calls it.
+	Host bool
 	// ServiceNamespace and Service name the Service at whose address the connection is, as the observer knows it.
 	// Empty: none, or not known.
 	ServiceNamespace, Service string
@@ -87,13 +100,19 @@ type state struct {
 	reply     bool // its value
 	tcp       bool
 	syn, ack  bool
+	fresh     bool // to who tracks connections it is the first packet; not read where that says nothing
 }
 
-// movesBack says of a packet that was seen where it leaves its endpoint, or reaches it, whether it is a reply: the direction
-// is that of its connection. known is false for all other points.
+// forgotten reports a packet in the middle of a connection that is the first one to who tracks connections: the connection was
+// forgotten, or is older than the observer. What is said of its direction is that of the packet then.
+func (s state) forgotten() bool { return s.fresh && s.tcp && s.ack && !s.syn && s.known && !s.reply }
+
+// movesBack says of a packet that was seen where it was handed on, or reaches its endpoint, whether it is a reply: the direction
+// is that of its connection. known is false for all other points: where a packet leaves its endpoint, connections are not
+// tracked yet.
 func (s state) movesBack() (reply, known bool) {
 	switch s.point {
-	case flow.TraceObservationPoint_TO_STACK, flow.TraceObservationPoint_TO_NETWORK, flow.TraceObservationPoint_TO_OVERLAY, flow.TraceObservationPoint_FROM_ENDPOINT:
+	case flow.TraceObservationPoint_TO_STACK, flow.TraceObservationPoint_TO_NETWORK, flow.TraceObservationPoint_TO_OVERLAY:
 		return s.direction == flow.TrafficDirection_INGRESS, true
 	case flow.TraceObservationPoint_TO_ENDPOINT:
 		return s.direction == flow.TrafficDirection_EGRESS, true
@@ -111,10 +130,15 @@ func (r *Record) orient(s state) {
 		r.Side = Ingress
 	}
 	reply, known := s.reply, s.known
-	if !known && s.tcp && s.syn { // a handshake names its opener
+	switch {
+	case s.tcp && s.syn: // a handshake names its opener, whatever was made of it
+		if known && reply != s.ack {
+			r.Side = r.Side.other()
+		}
 		reply, known = s.ack, true
-	}
-	if !known {
+	case s.forgotten():
+		known = false
+	case !known:
 		reply, known = s.movesBack()
 	}
 	r.Oriented = known && r.Side != SideUnknown
@@ -123,6 +147,9 @@ func (r *Record) orient(s state) {
 		r.SourcePort, r.DestinationPort = r.DestinationPort, r.SourcePort
 	}
 }
+
+// policyVerdict is the type of the event that a policy's verdict is reported as, which is of a connection's first packet.
+const policyVerdict = 5
 
 // identify sets ID. It runs before orient, on the record as it was read.
 func (r *Record) identify(uuid []byte) {

@@ -69,6 +69,7 @@ type wireFlow struct {
 	time                          []byte // of a line; nil: seconds and nanos have it
 	verdict, kind                 int32
 	direction, point              int32
+	reason, event                 int32
 	protocol                      protowire.Number // in flow.Layer4; 0: none
 	from, to                      uint32
 	syn, ack                      bool
@@ -195,7 +196,7 @@ func (d *decoder) fill(w *wireFlow, rec *Record) error {
 	rec.identify(w.uuid)
 	rec.orient(state{
 		direction: flow.TrafficDirection(w.direction), point: flow.TraceObservationPoint(w.point), known: w.replyKnown, reply: w.reply,
-		tcp: w.protocol == 1, syn: w.syn, ack: w.ack,
+		tcp: w.protocol == 1, syn: w.syn, ack: w.ack, fresh: w.reason == int32(flow.TraceReason_NEW) || w.event == policyVerdict,
 	})
 	return nil
 }
@@ -208,6 +209,7 @@ func (d *decoder) wireEnds(w *wireFlow, rec *Record) (err error) {
 		return fmt.Errorf("flow.IP.destination: %w", err)
 	}
 	d.wireEnd(&w.source, &rec.Source)
+	rec.Source.answers()
 	d.wireEnd(&w.destination, &rec.Destination)
 	rec.Source.Names = dnsNames(d.strings(w.sourceNames))
 	rec.Destination.Names = dnsNames(d.strings(w.destinationNames))
@@ -221,8 +223,7 @@ func (d *decoder) wireEnd(w *wireEnd, e *Endpoint) {
 		e.Namespace, e.Pod, e.Kind, e.Workload = names.namespace, names.pod, names.kind, names.workload
 	}
 	if e.Workload == "" || d.labels {
-		l := d.wireLabels(w)
-		e.Labels, e.Entity = l.list, l.entity
+		e.setLabels(d.wireLabels(w))
 	}
 	if len(w.service) > 0 {
 		e.ServiceNamespace, e.Service = d.intern(w.serviceNamespace), d.intern(w.service)

@@ -24,6 +24,8 @@ func (w *wireFlow) read(message []byte) (err error) {
 				w.direction = int32(f.varint)
 			case 24:
 				w.point = int32(f.varint)
+			case 36:
+				w.reason = int32(f.varint)
 			}
 			continue
 		}
@@ -44,6 +46,8 @@ func (w *wireFlow) read(message []byte) (err error) {
 			w.sourceNames = append(w.sourceNames, f.bytes)
 		case 14:
 			w.destinationNames = append(w.destinationNames, f.bytes)
+		case 19:
+			err = w.readEvent(f.bytes)
 		case 20:
 			err = w.source.readService(f.bytes)
 		case 21:
@@ -82,6 +86,16 @@ func (w *wireFlow) readIP(message []byte) error {
 			w.sourceIP = f.bytes
 		case f.is(2):
 			w.destinationIP = f.bytes
+		}
+	}
+	return f.err
+}
+
+func (w *wireFlow) readEvent(message []byte) error {
+	f := fields{rest: message}
+	for f.next() {
+		if f.value(1) {
+			w.event = int32(f.varint)
 		}
 	}
 	return f.err
