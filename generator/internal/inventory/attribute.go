@@ -43,6 +43,9 @@ func (inv *Inventory) named(r *flows.Record) edge.Key {
 	}
 	k.Side = r.Side
 	k.To, k.Port = inv.destination(r)
+	if inv.isKubelet(k, r) {
+		k.From.Entity = EntityHost
+	}
 	return k
 }
 
@@ -75,6 +78,9 @@ func (inv *Inventory) end(e *flows.Endpoint, r *flows.Record) edge.Endpoint {
 	}
 	if _, ok := inv.nodes[e.Addr]; ok || e.Entity == EntityHost {
 		return inv.nodeEnd(e, r)
+	}
+	if e.Entity == flows.EntityPod {
+		return edge.Endpoint{Addr: e.Addr, Entity: EntityPodAddress} // until it is known whose it was then
 	}
 	return edge.Endpoint{Addr: e.Addr, Entity: e.Entity}
 }
