@@ -117,7 +117,6 @@ func TestKinds(t *testing.T) {
 		{"pings", func(r *observer.GetFlowsResponse) bool { return r.GetFlow().GetL4().GetICMPv4() != nil }, "ICMP", simulation.Options{Noise: simulation.Noise{ICMP: 1}}},
 		{"reports of loss", func(r *observer.GetFlowsResponse) bool { return r.GetLostEvents().GetNumEventsLost() > 0 }, "BusyNode", simulation.Options{Loss: simulation.Loss{BusyNode: true}}},
 		{"answers of Services", fromService, "PacketLB", simulation.Options{PacketLB: true}},
-		{"addresses of nodes' ranges", fromRange, "Tunnel", simulation.Options{Tunnel: true}},
 		{"late answers", forgotten, "Mistracked", simulation.Options{Mistracked: 0.1}},
 		{"flows that leave pods", fromEndpoint, "AllPoints", simulation.Options{AllPoints: true}},
 		{"handshakes", handshake, "none", simulation.Options{}},
@@ -157,6 +156,15 @@ func fromRange(r *observer.GetFlowsResponse) bool {
 func forgotten(r *observer.GetFlowsResponse) bool {
 	f := r.GetFlow()
 	return f.GetTraceReason() == flow.TraceReason_NEW && f.GetL4().GetTCP().GetFlags().GetRST()
+}
+
+// TestTunnel: nodes talk to pods of others from addresses of their ranges for pods.
+func TestTunnel(t *testing.T) {
+	for tunnel, o := range map[bool]simulation.Options{false: {}, true: {Tunnel: true}} {
+		if got := slices.ContainsFunc(responses(t, simulate(t, "mesh", o)), fromRange); got != tunnel {
+			t.Errorf("tunnel %v: addresses of ranges: %v", tunnel, got)
+		}
+	}
 }
 
 // TestServiceNames: an observer finds Services by the addresses that are in the packet.
