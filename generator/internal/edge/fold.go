@@ -14,7 +14,7 @@ type Fold struct {
 	most    int // more edges are an error; 0: the limits keep their number down
 	limits  Limits
 	records index[record]
-	ends    pool[Endpoint]
+	ends    ends
 	classes pool[class]
 	days    pool[Days]
 	sets    pool[Set] // nodes and names

@@ -51,18 +51,6 @@ type class struct {
 
 var seed = maphash.MakeSeed()
 
-// hash is of what mostly differs: hashing all of an Endpoint takes longer than all else that folding does.
-func (e *Endpoint) hash() uint64 {
-	if !e.IsPod() {
-		if !e.Addr.IsValid() {
-			return 0
-		}
-		addr := e.Addr.As16()
-		return maphash.Bytes(seed, addr[:])
-	}
-	return maphash.String(seed, e.Name) + maphash.String(seed, e.Namespace)*5
-}
-
 func (c *class) hash() uint64 {
 	return mix(uint64(len(c.protocol))<<16 | uint64(len(c.side))<<8 | uint64(len(c.verdict)))
 }
@@ -76,16 +64,8 @@ func (s Set) hash() (h uint64) {
 
 func (d Days) hash() uint64 { return maphash.Comparable(seed, d) }
 
-func (f *Fold) findEnd(e *Endpoint) *shared[Endpoint] {
-	return f.ends.find(e.hash(), func(s *shared[Endpoint]) bool { return s.value == *e })
-}
-
 func (f *Fold) findClass(c *class) *shared[class] {
 	return f.classes.find(c.hash(), func(s *shared[class]) bool { return s.value == *c })
-}
-
-func (f *Fold) takeEnd(e Endpoint) *shared[Endpoint] {
-	return f.ends.take(e.hash(), e, func(s *shared[Endpoint]) bool { return s.value == e })
 }
 
 func (f *Fold) takeClass(c class) *shared[class] {

@@ -54,7 +54,7 @@ func words(s *shared[Set]) Set {
 
 // find returns the record of a key; nil: there is none.
 func (f *Fold) find(k *Key) *record {
-	like := record{from: f.findEnd(&k.From), to: f.findEnd(&k.To), class: f.findClass(&class{k.Protocol, k.Side, k.Verdict}), port: k.Port}
+	like := record{from: f.ends.find(&k.From), to: f.ends.find(&k.To), class: f.findClass(&class{k.Protocol, k.Side, k.Verdict}), port: k.Port}
 	if like.from == nil || like.to == nil || like.class == nil {
 		return nil
 	}
@@ -64,7 +64,7 @@ func (f *Fold) find(k *Key) *record {
 // record adds a record for a key that has none.
 func (f *Fold) record(k Key, hash uint64) *record {
 	r := &record{
-		from: f.takeEnd(k.From), to: f.takeEnd(k.To), class: f.takeClass(class{k.Protocol, k.Side, k.Verdict}),
+		from: f.ends.take(k.From), to: f.ends.take(k.To), class: f.takeClass(class{k.Protocol, k.Side, k.Verdict}),
 		port: k.Port, hash: hash,
 	}
 	f.records.add(r.place(), r)
