@@ -74,6 +74,27 @@ func Parse(name string, data []byte, how Reading) ([]runtime.Object, error) {
 	return objects, nil
 }
 
+// JSON are the documents of one file as kubectl takes them, in one list: compact, and with ordered keys where they are
+// written in YAML. They need not be objects of Kubernetes. name stands for the file in errors.
+func JSON(name string, data []byte) ([]byte, error) {
+	docs, err := split(name, data, defaults.documents)
+	if err != nil {
+		return nil, err
+	}
+	list := []byte("[")
+	for i, d := range docs {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		doc, err := d.toJSON()
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, doc...)
+	}
+	return append(list, ']'), nil
+}
+
 func parse(name string, data []byte, how Reading, most int) (*contents, error) {
 	docs, err := split(name, data, most)
 	if err != nil {

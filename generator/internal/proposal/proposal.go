@@ -5,6 +5,7 @@
 package proposal
 
 import (
+	"encoding/json"
 	"fmt"
 	"runtime"
 	"slices"
@@ -77,6 +78,8 @@ type Namespace struct {
 	observed []evidence.Connection
 	sample   *inventory.Sample
 	dns      baseline.DNSTargets
+	// documents are what the generated files say, as tree.Rendered has them.
+	documents map[string]json.RawMessage
 }
 
 // Proposal is the outcome for a cluster.
@@ -129,7 +132,7 @@ func Make(in Input) (*Proposal, error) {
 		}
 		return missing
 	})
-	w := &work{Input: &in, found: &found, sample: in.Inventory.Sample(), dns: dns, span: found.Span()}
+	w := &work{Input: &in, found: &found, sample: in.Inventory.Sample(), dns: dns, span: found.Span(), renderer: tree.Renderer{Cluster: in.Cluster, Loss: in.Loss}}
 	if err := w.all(names, p); err != nil {
 		return nil, err
 	}
@@ -148,6 +151,8 @@ type work struct {
 	dns    baseline.DNSTargets
 	span   evidence.Span
 	lock   sync.Mutex // of Existing
+
+	renderer tree.Renderer
 }
 
 // result is a namespace, or why there is none; neither: nothing was learned of it.
@@ -253,8 +258,12 @@ func (w *work) namespace(name string, existing tree.Files) (*Namespace, error) {
 	if err := n.prove(); err != nil {
 		return nil, err
 	}
-	n.Files, err = tree.Render(in.Cluster, written, n.Rules, n.Listed, n.Report.Foreign, in.Loss)
-	return n, err
+	rendered, err := w.renderer.Render(written, n.Rules, n.Listed, n.Report.Foreign)
+	if err != nil {
+		return nil, err
+	}
+	n.Files, n.documents = rendered.Files, rendered.Documents
+	return n, nil
 }
 
 func namespaces(asked []string, found *evidence.Evidence) []string {

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tree
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/synth"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/yamlmerge"
+)
+
+// Record is evidence.json.
+type Record struct {
+	recordHead
+	// Files are the other files as they were generated, whatever people made of them since.
+	Files  map[string]yamlmerge.Documents `json:"files"`
+	Rules  []Rule                         `json:"rules"`
+	Listed []evidence.Listed              `json:"listed"`
+	// Foreign are policies that the cluster had beside those in Git; absent: none.
+	Foreign []proof.Foreign `json:"foreign,omitempty"`
+}
+
+// Input says what the policies were made from.
+type Input struct {
+	Digest string    `json:"digest"` // of the edges
+	First  time.Time `json:"first"`  // of the connections' flows
+	Last   time.Time `json:"last"`
+	Loss
+}
+
+// Rule is one connection that a rule of a file allows.
+type Rule struct {
+	File       string    `json:"file"`
+	Path       string    `json:"path"` // of the list that the rule is in: its index changes with other rules
+	Connection edge.Edge `json:"connection"`
+}
+
+const recordVersion = 2
+
+// recordHead are the members of a Record that are not lists, and come first.
+type recordHead struct {
+	Version   int    `json:"version"`
+	Cluster   string `json:"cluster"`
+	Namespace string `json:"namespace"`
+	Input     Input  `json:"input"`
+}
+
+// ruleText is a Rule as it is written.
+type ruleText struct {
+	File       string        `json:"file"`
+	Path       string        `json:"path"`
+	Connection edge.Document `json:"connection"`
+}
+
+// record writes evidence.json: each member of the object, and each of theirs, is on a line of its own, so that what has
+// not changed is not in a reviewer's way. The lists are most of it, and are never in memory in another form.
+func (r *Renderer) record(n *synth.Namespace, rules []proof.Rule, listed []evidence.Listed, foreign []proof.Foreign, files map[string]json.RawMessage) ([]byte, error) {
+	var lists, out bytes.Buffer
+	sum := sha256.New()
+	sum.Write([]byte("["))
+	err := addList(&lists, sum, "rules", ruleTexts(rules))
+	sum.Write([]byte(","))
+	errListed := addList(&lists, sum, "listed", slices.Values(listed))
+	sum.Write([]byte("]"))
+	span := evidence.SpanOfConnections(n.Connections)
+	head, errHead := json.MarshalIndent(recordHead{
+		recordVersion, r.Cluster, n.Name,
+		Input{"sha256:" + hex.EncodeToString(sum.Sum(nil)), span.First, span.Last, r.Loss},
+	}, "", "  ")
+	if err := errors.Join(err, errListed, errHead); err != nil {
+		return nil, err
+	}
+	out.Write(bytes.TrimSuffix(head, []byte("\n}")))
+	if err := addFiles(&out, files); err != nil {
+		return nil, err
+	}
+	if len(foreign) > 0 {
+		if err := addList(&out, io.Discard, "foreign", slices.Values(foreign)); err != nil {
+			return nil, err
+		}
+	}
+	out.Grow(lists.Len() + len("\n}\n"))
+	out.Write(lists.Bytes())
+	out.WriteString("\n}\n")
+	return out.Bytes(), nil
+}
+
+func ruleTexts(rules []proof.Rule) iter.Seq[ruleText] {
+	return func(yield func(ruleText) bool) {
+		for _, rule := range rules {
+			list, _, _ := strings.Cut(rule.Path, "[")
+			for i := range rule.Connections {
+				c := &rule.Connections[i]
+				if !yield(ruleText{FileOf(rule.Policy), list, edge.DocumentOf(c.Key(), c.Evidence)}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// addList adds a member that is a list, and writes the list alone, without white space, to compact.
+func addList[T any](out *bytes.Buffer, compact io.Writer, name string, items iter.Seq[T]) error {
+	fmt.Fprintf(out, ",\n  %q: [", name)
+	compact.Write([]byte("["))
+	encoder, first := json.NewEncoder(out), true
+	for item := range items {
+		if !first {
+			out.WriteByte(',')
+			compact.Write([]byte(","))
+		}
+		first = false
+		out.WriteString("\n    ")
+		at := out.Len()
+		if err := encoder.Encode(&item); err != nil {
+			return err
+		}
+		out.Truncate(out.Len() - 1) // the encoder ends the line
+		compact.Write(out.Bytes()[at:])
+	}
+	compact.Write([]byte("]"))
+	if !first {
+		out.WriteString("\n  ")
+	}
+	out.WriteByte(']')
+	return nil
+}
+
+func addFiles(out *bytes.Buffer, files map[string]json.RawMessage) error {
+	separator := ",\n  \"files\": {"
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		quoted, err := json.Marshal(name)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%s\n    %s: %s", separator, quoted, files[name])
+		separator = ","
+	}
+	out.WriteString("\n  }")
+	return nil
+}
+
+// ReadRecord reads evidence.json; nil when the files have none or it is of another version: then
+// nothing is known of what was generated.
+func ReadRecord(files Files) *Record {
+	var r Record
+	if json.Unmarshal(files[EvidenceFile], &r) != nil || r.Version != recordVersion {
+		return nil
+	}
+	return &r
+}
