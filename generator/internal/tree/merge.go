@@ -34,21 +34,18 @@ func Merge(existing, generated Files) (*Merged, error) {
 	if m.Files == nil {
 		m.Files = Files{}
 	}
-	before := map[string]yamlmerge.Documents{}
-	if r := ReadRecord(existing); r != nil {
-		before = r.Files
-	}
+	before := earlierIn(existing)
 	for _, name := range slices.Sorted(maps.Keys(generated)) {
 		if name == EvidenceFile || name == KustomizationFile {
 			continue
 		}
-		if err := m.file(name, existing, generated[name], before[name]); err != nil {
+		if err := m.file(name, existing, generated[name], before); err != nil {
 			return nil, err
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(before)) {
 		if _, needed := generated[name]; !needed && name != KustomizationFile {
-			m.drop(name, before[name])
+			m.drop(name, before.documents(name))
 		}
 	}
 	if err := m.kustomization(existing, generated, before); err != nil {
@@ -63,9 +60,13 @@ func Merge(existing, generated Files) (*Merged, error) {
 	return m, nil
 }
 
-// file merges one file; before is what was generated last, nil: it was not, or nobody knows.
-func (m *Merged) file(name string, existing Files, content []byte, before yamlmerge.Documents) error {
+// file merges one file.
+func (m *Merged) file(name string, existing Files, content []byte, last earlier) error {
 	old, exists := existing[name]
+	if exists && bytes.Equal(old, content) {
+		return nil // without a look at what it says
+	}
+	before := last.documents(name)
 	if !exists && before == nil {
 		m.Files[name], m.Changed = content, true
 		return nil
@@ -114,7 +115,7 @@ func (m *Merged) drop(name string, before yamlmerge.Documents) {
 
 // kustomization merges it as any other file, but for its resources: those that are not there go, and those that are
 // kept stay.
-func (m *Merged) kustomization(existing, generated Files, before map[string]yamlmerge.Documents) error {
+func (m *Merged) kustomization(existing, generated Files, before earlier) error {
 	name := KustomizationFile
 	docs, err := yamlmerge.Parse(generated[name])
 	if err != nil {
@@ -134,5 +135,5 @@ func (m *Merged) kustomization(existing, generated Files, before map[string]yaml
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	return m.file(name, existing, content, before[name])
+	return m.file(name, existing, content, before)
 }

@@ -23,15 +23,19 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/yamlmerge"
 )
 
-// Record is evidence.json.
+// Record is what is read of evidence.json. It has the other files as they were generated, too, whatever people made of
+// them since, what was listed, and policies that the cluster had beside those in Git, if any.
 type Record struct {
 	recordHead
-	// Files are the other files as they were generated, whatever people made of them since.
-	Files  map[string]yamlmerge.Documents `json:"files"`
-	Rules  []Rule                         `json:"rules"`
-	Listed []evidence.Listed              `json:"listed"`
-	// Foreign are policies that the cluster had beside those in Git; absent: none.
-	Foreign []proof.Foreign `json:"foreign,omitempty"`
+	Rules []Rule `json:"rules"`
+}
+
+// recordHead are the members that are not lists, and come first.
+type recordHead struct {
+	Version   int    `json:"version"`
+	Cluster   string `json:"cluster"`
+	Namespace string `json:"namespace"`
+	Input     Input  `json:"input"`
 }
 
 // Input says what the policies were made from.
@@ -50,14 +54,6 @@ type Rule struct {
 }
 
 const recordVersion = 2
-
-// recordHead are the members of a Record that are not lists, and come first.
-type recordHead struct {
-	Version   int    `json:"version"`
-	Cluster   string `json:"cluster"`
-	Namespace string `json:"namespace"`
-	Input     Input  `json:"input"`
-}
 
 // ruleText is a Rule as it is written.
 type ruleText struct {
@@ -162,4 +158,28 @@ func ReadRecord(files Files) *Record {
 		return nil
 	}
 	return &r
+}
+
+// earlier are the files as they were generated last, each a list of its documents, by evidence.json; nil: nothing is
+// known of that.
+type earlier map[string]json.RawMessage
+
+func earlierIn(files Files) earlier {
+	var r struct {
+		Version int     `json:"version"`
+		Files   earlier `json:"files"`
+	}
+	if json.Unmarshal(files[EvidenceFile], &r) != nil || r.Version != recordVersion {
+		return nil
+	}
+	return r.Files
+}
+
+// documents of a file; nil: it was not generated, or nobody knows.
+func (e earlier) documents(name string) yamlmerge.Documents {
+	var d yamlmerge.Documents
+	if json.Unmarshal(e[name], &d) != nil {
+		return nil
+	}
+	return d
 }
