@@ -95,7 +95,7 @@ func cutMarker(line []byte) (marker string, rest []byte) {
 
 // isText finds what no YAML or JSON file may contain.
 func isText(file string, data []byte) error {
-	for rest := data; len(rest) > 0; {
+	for rest := data[printable(data):]; len(rest) > 0; {
 		if i := bytes.IndexFunc(rest, notText); i >= 0 {
 			r, size := utf8.DecodeRune(rest[i:])
 			if r == utf8.RuneError && size > 1 { // U+FFFD itself
@@ -111,6 +111,16 @@ func isText(file string, data []byte) error {
 		break
 	}
 	return nil
+}
+
+// printable is the length of what data begins with and needs no second look, which is all of most files.
+func printable(data []byte) int {
+	for i, b := range data {
+		if (b < ' ' || b > '~') && b != '\n' {
+			return i
+		}
+	}
+	return len(data)
 }
 
 func notText(r rune) bool {

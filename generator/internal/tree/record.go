@@ -65,34 +65,47 @@ type ruleText struct {
 // record writes evidence.json: each member of the object, and each of theirs, is on a line of its own, so that what has
 // not changed is not in a reviewer's way. The lists are most of it, and are never in memory in another form.
 func (r *Renderer) record(n *synth.Namespace, rules []proof.Rule, listed []evidence.Listed, foreign []proof.Foreign, files map[string]json.RawMessage) ([]byte, error) {
-	var lists, out bytes.Buffer
-	sum := sha256.New()
-	sum.Write([]byte("["))
-	err := addList(&lists, sum, "rules", ruleTexts(rules))
-	sum.Write([]byte(","))
-	errListed := addList(&lists, sum, "listed", slices.Values(listed))
-	sum.Write([]byte("]"))
 	span := evidence.SpanOfConnections(n.Connections)
-	head, errHead := json.MarshalIndent(recordHead{
+	head, err := json.MarshalIndent(recordHead{
 		recordVersion, r.Cluster, n.Name,
-		Input{"sha256:" + hex.EncodeToString(sum.Sum(nil)), span.First, span.Last, r.Loss},
+		Input{digestPrefix + strings.Repeat("0", hex.EncodedLen(sha256.Size)), span.First, span.Last, r.Loss},
 	}, "", "  ")
-	if err := errors.Join(err, errListed, errHead); err != nil {
+	if err != nil {
 		return nil, err
 	}
+	out, sum := &bytes.Buffer{}, sha256.New()
+	out.Grow(sizeOf(rules, files))
 	out.Write(bytes.TrimSuffix(head, []byte("\n}")))
-	if err := addFiles(&out, files); err != nil {
+	if err := addFiles(out, files); err != nil {
 		return nil, err
 	}
 	if len(foreign) > 0 {
-		if err := addList(&out, io.Discard, "foreign", slices.Values(foreign)); err != nil {
-			return nil, err
-		}
+		err = addList(out, io.Discard, "foreign", slices.Values(foreign))
 	}
-	out.Grow(lists.Len() + len("\n}\n"))
-	out.Write(lists.Bytes())
+	sum.Write([]byte("["))
+	errRules := addList(out, sum, "rules", ruleTexts(rules))
+	sum.Write([]byte(","))
+	errListed := addList(out, sum, "listed", slices.Values(listed))
+	sum.Write([]byte("]"))
 	out.WriteString("\n}\n")
-	return out.Bytes(), nil
+	hex.Encode(out.Bytes()[bytes.LastIndex(head, []byte(digestPrefix))+len(digestPrefix):], sum.Sum(nil))
+	return out.Bytes(), errors.Join(err, errRules, errListed)
+}
+
+// digestPrefix begins Input.Digest. Behind that are times and numbers.
+const digestPrefix = "sha256:"
+
+// sizeOf guesses the size of evidence.json, so that it is not copied as it grows.
+func sizeOf(rules []proof.Rule, files map[string]json.RawMessage) int {
+	const head, perRule = 4096, 512
+	size := head
+	for _, text := range files {
+		size += len(text)
+	}
+	for i := range rules {
+		size += perRule * len(rules[i].Connections)
+	}
+	return size
 }
 
 func ruleTexts(rules []proof.Rule) iter.Seq[ruleText] {

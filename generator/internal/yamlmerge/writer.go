@@ -17,6 +17,9 @@ import (
 // maxRemembered is how many bytes of lists a Writer remembers. Where 1,000 workloads are each other's peers, it is 1 MB.
 const maxRemembered = 4 << 20
 
+// A rule of one peer and port usually takes up to that many bytes.
+const usualYAML, usualJSON = 384, 256
+
 // Writer writes policies in the form that is generated. The library that writes YAML is slow, and the peers of a rule are
 // those of many rules, as its ports are: it is asked once how they are written. The zero Writer is ready, and safe for
 // concurrent use.
@@ -101,6 +104,9 @@ func (f *file) inParts(p *networkingv1.NetworkPolicy) error {
 	if err := errors.Join(errHead, errRest); err != nil {
 		return err
 	}
+	n := len(p.Spec.Egress) + len(p.Spec.Ingress)
+	f.yaml.Grow(n * usualYAML)
+	f.json.Grow(n * usualJSON)
 	f.yaml.WriteString(head.yaml + "spec:\n")
 	f.json.WriteString("{" + head.json + `,"spec":{`)
 	err = rules(f, "egress", p.Spec.Egress, func(r *networkingv1.NetworkPolicyEgressRule) [2]field {
