@@ -49,10 +49,7 @@ func (n *Namespace) meet(r *proof.Report, git, policies []*networkingv1.NetworkP
 // ProveFinal judges the files as they will be in the repository, with what people changed in them. Where they say what
 // was generated, to the last field, it is proven already.
 func (n *Namespace) ProveFinal(files tree.Files) (*proof.Report, error) {
-	if n.wrote(files) {
-		return n.Report, nil
-	}
-	policies, err := policiesIn(n.Name, files)
+	policies, err := n.read(files)
 	if err != nil {
 		return nil, err
 	}
@@ -66,46 +63,55 @@ func (n *Namespace) ProveFinal(files tree.Files) (*proof.Report, error) {
 	return report, n.meet(report, nil, policies)
 }
 
-// wrote reads the files, and reports whether their policies are those that were generated, to the last field and in the
-// same files. There is no need then to make objects of what was read.
-func (n *Namespace) wrote(files tree.Files) bool {
-	found := 0
-	for name, content := range files {
-		if !isPolicyFile(name) {
-			continue
-		}
-		found++
-		said, err := manifest.JSON(name, content)
-		if err != nil || !bytes.Equal(said, n.documents[name]) {
-			return false
-		}
+// read are the policies of the namespace's files. Of a file that reads as what was generated, they are those that were:
+// there is no need to make objects of it again.
+func (n *Namespace) read(files tree.Files) ([]*networkingv1.NetworkPolicy, error) {
+	generated := map[string][]*networkingv1.NetworkPolicy{tree.BaselineFile: n.Baseline}
+	for _, p := range n.Policies {
+		generated[tree.FileOf(p.Name)] = []*networkingv1.NetworkPolicy{p}
 	}
-	return found == 1+len(n.Policies) // one of them is the baseline
-}
-
-// policiesIn are those of a namespace's files.
-func policiesIn(namespace string, files tree.Files) ([]*networkingv1.NetworkPolicy, error) {
 	var policies []*networkingv1.NetworkPolicy
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if !isPolicyFile(name) {
-			continue
-		}
-		objects, err := manifest.Parse(name, files[name], manifest.Strict)
-		if err != nil {
-			return nil, fmt.Errorf("policies of namespace %s: %w", namespace, err)
-		}
-		found, err := proof.Policies(objects)
-		if err != nil {
-			return nil, fmt.Errorf("policies of namespace %s, %s: %w", namespace, name, err)
-		}
-		for _, p := range found {
-			if p.Namespace == "" { // the kustomization gives it
-				p.Namespace = namespace
+	for _, name := range policyFiles(files) {
+		found := generated[name]
+		if said, err := manifest.JSON(name, files[name]); err != nil || !bytes.Equal(said, n.documents[name]) {
+			if found, err = policiesOf(n.Name, name, files[name]); err != nil {
+				return nil, err
 			}
 		}
 		policies = append(policies, found...)
 	}
 	return policies, nil
+}
+
+// policiesIn are those of a namespace's files.
+func policiesIn(namespace string, files tree.Files) ([]*networkingv1.NetworkPolicy, error) {
+	var policies []*networkingv1.NetworkPolicy
+	for _, name := range policyFiles(files) {
+		found, err := policiesOf(namespace, name, files[name])
+		if err != nil {
+			return nil, err
+		}
+		policies = append(policies, found...)
+	}
+	return policies, nil
+}
+
+// policiesOf are those of one file.
+func policiesOf(namespace, name string, content []byte) ([]*networkingv1.NetworkPolicy, error) {
+	objects, err := manifest.Parse(name, content, manifest.Strict)
+	if err != nil {
+		return nil, fmt.Errorf("policies of namespace %s: %w", namespace, err)
+	}
+	found, err := proof.Policies(objects)
+	if err != nil {
+		return nil, fmt.Errorf("policies of namespace %s, %s: %w", namespace, name, err)
+	}
+	for _, p := range found {
+		if p.Namespace == "" { // the kustomization gives it
+			p.Namespace = namespace
+		}
+	}
+	return found, nil
 }
 
 // samePolicies reports whether two lists say the same in any order.
@@ -116,8 +122,13 @@ func samePolicies(a, b []*networkingv1.NetworkPolicy) bool {
 	}
 	return len(a) == len(b) && len(byName) == len(b) && !slices.ContainsFunc(b, func(p *networkingv1.NetworkPolicy) bool {
 		o := byName[p.Namespace+"/"+p.Name]
-		return o == nil || !equality.Semantic.DeepEqual(o, p)
+		return o == nil || o != p && !equality.Semantic.DeepEqual(o, p)
 	})
+}
+
+// policyFiles are the names of files that have policies, in order.
+func policyFiles(files tree.Files) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(files)), func(name string) bool { return !isPolicyFile(name) })
 }
 
 func isPolicyFile(name string) bool {
