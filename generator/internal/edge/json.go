@@ -66,6 +66,12 @@ func (e *Edge) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// CountOf is a Count without its sketch: what is counted beside it later may be the same flows, and is not added.
+func CountOf(n uint64, estimated bool) (c Count) {
+	c.tell(n, estimated)
+	return c
+}
+
 func (e endDocument) endpoint() Endpoint {
 	return Endpoint{Kind: e.Kind, Namespace: e.Namespace, Name: e.Name, Addr: e.Address, Entity: e.Entity}
 }

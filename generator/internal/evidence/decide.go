@@ -78,7 +78,8 @@ func (e *Evidence) unseen(d *decision) {
 			d.Gone = append(d.Gone, k.String())
 			continue
 		}
-		d.about(&candidate{from: &end{Endpoint: k.From}, to: &end{Endpoint: k.To}, protocol: k.Protocol, port: k.Port, evidence: &old.Evidence})
+		seen := seenOf(&old.Evidence, &old.Days)
+		d.about(&candidate{from: &end{Endpoint: k.From}, to: &end{Endpoint: k.To}, protocol: k.Protocol, port: k.Port, seen: &seen})
 	}
 }
 
@@ -97,14 +98,13 @@ func (d *decision) about(c *candidate) {
 		return
 	}
 	learned := c.connection()
-	last := len(d.Connections) - 1
-	if last >= 0 && d.Connections[last].Key() == learned.Key() { // also what was dropped of it
-		d.Connections[last].add(learned.Evidence, learned.Audited)
-	} else {
-		d.Connections = append(d.Connections, learned)
-		last++
+	learned.Accepted = said
+	if last := len(d.Connections) - 1; c.passed != nil { // it comes after what has passed, and is as accepted
+		learned.Audited = d.Connections[last].Audited
+		d.Connections[last] = learned
+		return
 	}
-	d.Connections[last].Accepted = said
+	d.Connections = append(d.Connections, learned)
 }
 
 // against is why a connection is not learned; nil: it is.
@@ -131,7 +131,7 @@ func (d *decision) isApproved(c *candidate) bool {
 	if len(d.approved) == 0 {
 		return false
 	}
-	_, is := d.approved[edge.Key{From: c.from.Endpoint, To: c.to.Endpoint, Protocol: c.protocol, Port: c.port}]
+	_, is := d.approved[c.key()]
 	return is
 }
 

@@ -41,7 +41,7 @@ type tried struct {
 
 // hardlyUsed reports whether a connection is so little used that it may be one of many attempts. The more there are, the
 // more often they may have been repeated.
-func (t *tried) hardlyUsed(c *candidate, limit int) bool {
+func (t *tried) hardlyUsed(c *finding, limit int) bool {
 	if limit <= 0 || t.all <= limit {
 		return false
 	}
@@ -69,7 +69,7 @@ type service struct {
 func newTries() *tries { return &tries{at: map[service]int{}} }
 
 // count counts the connections of one source; those of one target and protocol follow each other.
-func (t *tries) count(all []candidate, c *Criteria) {
+func (t *tries) count(all []finding, c *Criteria) {
 	t.tried, t.ports, t.targets = t.tried[:0], t.ports[:0], t.targets[:0]
 	clear(t.at)
 	for i := range all {
@@ -100,7 +100,7 @@ func (t *tries) count(all []candidate, c *Criteria) {
 }
 
 // doubtOf says of all connections of one source why they are not learned, if they are not.
-func (s *sorting) doubtOf(all []candidate) {
+func (s *sorting) doubtOf(all []finding) {
 	s.tries.count(all, &s.criteria)
 	for i := range all {
 		ports, targets := s.tries.tried[s.tries.ports[i]], s.tries.tried[s.tries.targets[i]]
@@ -108,7 +108,7 @@ func (s *sorting) doubtOf(all []candidate) {
 	}
 }
 
-func (s *sorting) doubt(o *candidate, ports, targets tried) *doubt {
+func (s *sorting) doubt(o *finding, ports, targets tried) *doubt {
 	c := &s.criteria
 	switch {
 	case o.denied:
@@ -131,7 +131,7 @@ func (s *sorting) doubt(o *candidate, ports, targets tried) *doubt {
 }
 
 // once reports whether a connection was seen on one occasion of many that there were.
-func (c *Criteria) once(o *candidate, span time.Duration) bool {
+func (c *Criteria) once(o *finding, span time.Duration) bool {
 	const many = 60
 	runs := o.from.Kind == "CronJob" || o.from.Kind == "Job"
 	return c.MinFlows > 1 && !runs && span > many*c.Occasion && o.evidence.Last.Sub(o.evidence.First) < c.Occasion

@@ -136,32 +136,32 @@ type candidate struct {
 	port     uint16
 	audited  bool
 	denied   bool // these flows were dropped
-	own      bool // nobody else has its evidence
-	evidence *edge.Evidence
+	seen     *seen
+	passed   *seen  // of what was dropped and has also passed: both together; otherwise nil
 	doubt    *doubt // why it is not learned unless a plan accepts it; nil: it is
 }
 
+// key is the candidate without side and verdict.
+func (c *candidate) key() edge.Key {
+	return edge.Key{From: c.from.Endpoint, To: c.to.Endpoint, Protocol: c.protocol, Port: c.port}
+}
+
 func (c *candidate) connection() Connection {
-	return Connection{From: c.from.Endpoint, To: c.to.Endpoint, Protocol: c.protocol, Port: c.port, Audited: c.audited, Evidence: c.evidence}
+	all := cmp.Or(c.passed, c.seen).evidence()
+	return Connection{From: c.from.Endpoint, To: c.to.Endpoint, Protocol: c.protocol, Port: c.port, Audited: c.audited, Evidence: &all}
 }
 
 // edge is the candidate as it was seen.
 func (c *candidate) edge() edge.Edge {
-	k := edge.Key{From: c.from.Endpoint, To: c.to.Endpoint, Protocol: c.protocol, Port: c.port}
+	e := edge.Edge{Key: c.key(), Evidence: c.seen.evidence()}
 	if c.denied {
-		k.Verdict = flows.Dropped
+		e.Verdict = flows.Dropped
 	}
-	return edge.Edge{Key: k, Evidence: *c.evidence}
+	return e
 }
 
 // Span is the time of all edges.
 func (ev *Evidence) Span() Span { return ev.span }
-
-// add adds what was seen of the same connection.
-func (c *Connection) add(evidence *edge.Evidence, audited bool) {
-	both := c.Evidence.With(evidence)
-	c.Evidence, c.Audited = &both, c.Audited || audited
-}
 
 // judge says why nothing can be learned of an edge, whatever its ends are; empty: something can.
 func judge(e *edge.Edge, inv *inventory.Inventory) (Reason, string) {

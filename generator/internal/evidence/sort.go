@@ -20,7 +20,7 @@ import (
 func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria, about ...string) (Evidence, error) {
 	s := sorting{
 		Evidence: Evidence{inv: inv, span: SpanOf(edges), namespaces: map[string]*namespace{}},
-		criteria: criteria, all: len(about) == 0, ends: map[edge.Endpoint]*end{}, tries: newTries(),
+		criteria: criteria, all: len(about) == 0, ends: map[edge.Endpoint]*end{}, tries: newTries(), memory: memory{days: map[edge.Days]*edge.Days{}},
 	}
 	for _, name := range about {
 		s.namespaces[name] = &namespace{asked: true}
@@ -55,9 +55,15 @@ type sorting struct {
 	criteria Criteria
 	all      bool // namespaces were asked for
 	ends     map[edge.Endpoint]*end
-	found    []candidate // of the source
+	found    []finding // of the source
 	tries    *tries
-	copies   []edge.Evidence // that have room for more
+	memory   memory
+}
+
+// finding is a candidate with all of its evidence.
+type finding struct {
+	candidate
+	evidence *edge.Evidence
 }
 
 // source sorts all edges of one source.
@@ -73,14 +79,17 @@ func (s *sorting) source(edges []*edge.Edge) {
 			s.Listed = append(s.Listed, Listed{*e, d.reason, d.detail})
 			continue
 		}
-		s.add(candidate{
-			from: from, to: to, protocol: e.Protocol, port: e.Port, audited: e.Verdict == flows.Audited,
-			denied: e.Verdict == flows.Dropped, evidence: &e.Evidence,
-		})
+		s.add(finding{candidate{
+			from: from, to: to, protocol: e.Protocol, port: e.Port, audited: e.Verdict == flows.Audited, denied: e.Verdict == flows.Dropped,
+		}, &e.Evidence})
 	}
 	s.doubtOf(s.found)
 	for i := range s.found {
-		s.keep(&s.found[i])
+		var passed *edge.Evidence
+		if i > 0 && s.found[i].denied && s.found[i-1].isOf(&s.found[i].candidate) {
+			passed = s.found[i-1].evidence
+		}
+		s.keep(&s.found[i], passed)
 	}
 }
 
@@ -119,16 +128,16 @@ func (s *sorting) judge(e *edge.Edge, from, to *end) *doubt {
 
 // add makes one candidate of those of the same connection, which follow each other, but for what was dropped of it: that
 // comes last.
-func (s *sorting) add(c candidate) {
+func (s *sorting) add(f finding) {
 	n := len(s.found)
-	for i := n - 1; i >= 0 && s.found[i].isOf(&c); i-- {
-		if s.found[i].denied == c.denied {
-			s.found[i].add(&c)
+	for i := n - 1; i >= 0 && s.found[i].isOf(&f.candidate); i-- {
+		if s.found[i].denied == f.denied {
+			s.found[i].add(&f)
 			return
 		}
 	}
-	s.found = append(s.found, c)
-	if n > 0 && !c.denied && s.found[n-1].isOf(&c) {
+	s.found = append(s.found, f)
+	if n > 0 && !f.denied && s.found[n-1].isOf(&f.candidate) {
 		s.found[n-1], s.found[n] = s.found[n], s.found[n-1]
 	}
 }
@@ -138,37 +147,30 @@ func (c *candidate) isOf(o *candidate) bool {
 	return c.to == o.to && c.port == o.port && c.protocol == o.protocol
 }
 
-func (c *candidate) add(o *candidate) {
-	both := c.evidence.With(o.evidence)
-	c.evidence, c.own, c.audited = &both, true, c.audited || o.audited
+func (f *finding) add(o *finding) {
+	both := f.evidence.With(o.evidence)
+	f.evidence, f.audited = &both, f.audited || o.audited
 }
 
-// keep keeps a candidate with evidence of its own, unless nobody will ask for it.
-func (s *sorting) keep(c *candidate) {
-	from, to := c.from.of, c.to.of
+// keep keeps a candidate, unless nobody will ask for it. passed is what has passed of a connection that was also
+// dropped; otherwise nil.
+func (s *sorting) keep(f *finding, passed *edge.Evidence) {
+	from, to := f.from.of, f.to.of
 	asked := from != nil && from.asked || to != nil && to.asked
-	if !asked && c.doubt == nil {
+	if !asked && f.doubt == nil {
 		return
 	}
-	if !c.own {
-		c.evidence = s.copy(c.evidence)
+	f.seen = s.memory.keep(f.evidence)
+	if passed != nil {
+		both := passed.With(f.evidence)
+		f.passed = s.memory.keep(&both)
 	}
 	at := int32(len(s.candidates))
-	s.candidates = append(s.candidates, *c)
+	s.candidates = append(s.candidates, f.candidate)
 	if from != nil {
 		from.touching = append(from.touching, at)
 	}
 	if to != nil && to != from {
 		to.touching = append(to.touching, at)
 	}
-}
-
-// copy makes room for many at a time.
-func (s *sorting) copy(e *edge.Evidence) *edge.Evidence {
-	const many = 64
-	if len(s.copies) == cap(s.copies) {
-		s.copies = make([]edge.Evidence, 0, many)
-	}
-	s.copies = append(s.copies, *e)
-	return &s.copies[len(s.copies)-1]
 }
