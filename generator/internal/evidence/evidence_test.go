@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"reflect"
+	goruntime "runtime"
 	"slices"
 	"testing"
 	"time"
@@ -248,5 +250,29 @@ func TestAgreed(t *testing.T) {
 		if err != nil || len(got) != c.want {
 			t.Errorf("%v: %d connections, %v, want %d", c.namespaces, len(got), err, c.want)
 		}
+	}
+}
+
+// TestSortOnManyCores: what is in doubt does not depend on how many cores there are.
+func TestSortOnManyCores(t *testing.T) {
+	var all []seen
+	for i := range uint16(1500) { // of each source more than a part
+		all = append(all, seen{web, api, 1000 + i, 1 + int(i%3), flows.Forwarded}, seen{api, other, 1000 + i%40, 9, flows.Dropped},
+			seen{address(fmt.Sprintf("203.0.%d.%d", i/256, i%256)), web, 443, 9, flows.Forwarded}, seen{other, workload("bank", "ghost"), i, 1, flows.Forwarded})
+	}
+	decided := func(cores int) (out []any) {
+		defer goruntime.GOMAXPROCS(goruntime.GOMAXPROCS(cores))
+		e := sort(t, all...)
+		for _, namespace := range e.Namespaces() {
+			d, err := e.Decide(namespace, nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, namespace, d)
+		}
+		return append(out, e.Elsewhere(func(string) bool { return false }))
+	}
+	if one, four := decided(1), decided(4); len(one) != 5 || !reflect.DeepEqual(one, four) {
+		t.Errorf("%d cores decide otherwise than one", 4)
 	}
 }

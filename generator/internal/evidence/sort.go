@@ -5,6 +5,8 @@ package evidence
 import (
 	"cmp"
 	"fmt"
+	"runtime"
+	"sync"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
@@ -18,22 +20,71 @@ import (
 // Of what is not in doubt, only that is kept which touches one of the namespaces about which decisions will be asked for; none are named:
 // all. All edges count for what is in doubt.
 func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria, about ...string) (Evidence, error) {
-	s := sorting{
-		Evidence: Evidence{inv: inv, span: SpanOf(edges), namespaces: map[string]*namespace{}},
-		criteria: criteria, all: len(about) == 0, ends: map[edge.Endpoint]*end{}, tries: newTries(), memory: memory{days: map[edge.Days]*edge.Days{}},
+	parts := split(inv.Resolve(edge.Join(settled(edges, inv))))
+	out, sorted := newEvidence(inv, SpanOf(edges), about), make([]Evidence, len(parts))
+	var group sync.WaitGroup
+	for i, part := range parts {
+		group.Go(func() {
+			s := sorting{
+				Evidence: newEvidence(inv, out.span, about), criteria: criteria, all: len(about) == 0,
+				ends: map[edge.Endpoint]*end{}, tries: newTries(), memory: memory{days: map[edge.Days]*edge.Days{}},
+			}
+			for rest := part; len(rest) > 0; {
+				n := sourceEnd(rest, 1)
+				s.source(rest[:n])
+				rest = rest[n:]
+			}
+			sorted[i] = s.Evidence
+		})
 	}
+	group.Wait()
+	for i := range sorted {
+		out.add(&sorted[i])
+	}
+	return out, nil
+}
+
+func newEvidence(inv *inventory.Inventory, span Span, about []string) Evidence {
+	e := Evidence{inv: inv, span: span, namespaces: map[string]*namespace{}}
 	for _, name := range about {
-		s.namespaces[name] = &namespace{asked: true}
+		e.namespaces[name] = &namespace{asked: true}
 	}
-	for rest := inv.Resolve(edge.Join(settled(edges, inv))); len(rest) > 0; {
-		n := 1
-		for n < len(rest) && rest[n].From == rest[0].From {
-			n++
+	return e
+}
+
+// split makes as many parts of edges as there are cores. All of a source are in one of them: whether one is in doubt
+// depends on the others.
+func split(edges []*edge.Edge) (parts [][]*edge.Edge) {
+	const least = 1024 // of which a part is worth it
+	each := max(least, len(edges)/runtime.GOMAXPROCS(0)+1)
+	for len(edges) > 0 {
+		n := sourceEnd(edges, min(each, len(edges)))
+		parts, edges = append(parts, edges[:n]), edges[n:]
+	}
+	return parts
+}
+
+// sourceEnd is where the edges end that begin where the one before edge n does.
+func sourceEnd(edges []*edge.Edge, n int) int {
+	for n < len(edges) && edges[n].From == edges[n-1].From {
+		n++
+	}
+	return n
+}
+
+// add adds what follows.
+func (ev *Evidence) add(next *Evidence) {
+	before := int32(len(ev.candidates))
+	ev.Listed, ev.candidates = append(ev.Listed, next.Listed...), append(ev.candidates, next.candidates...)
+	for name, n := range next.namespaces {
+		if ev.namespaces[name] == nil {
+			ev.namespaces[name] = &namespace{asked: n.asked}
 		}
-		s.source(rest[:n])
-		rest = rest[n:]
+		all := ev.namespaces[name]
+		for _, i := range n.touching {
+			all.touching = append(all.touching, before+i)
+		}
 	}
-	return s.Evidence, nil
 }
 
 // settled names workloads as they are known now.
