@@ -114,7 +114,13 @@ func Make(in Input) (*Proposal, error) {
 	if in.Loss.Share() > in.MaxLoss || in.Loss.Worst.Share() > nodeFactor*in.MaxLoss {
 		return nil, &LossError{in.Loss, in.MaxLoss}
 	}
+	var (
+		sample *inventory.Sample
+		group  sync.WaitGroup
+	)
+	group.Go(func() { sample = in.Inventory.Sample() })
 	found, err := evidence.Sort(in.Edges, in.Inventory, in.Criteria, in.Namespaces...)
+	group.Wait()
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +138,7 @@ func Make(in Input) (*Proposal, error) {
 		}
 		return missing
 	})
-	w := &work{Input: &in, found: &found, sample: in.Inventory.Sample(), dns: dns, span: found.Span(), renderer: tree.Renderer{Cluster: in.Cluster, Loss: in.Loss}}
+	w := &work{Input: &in, found: &found, sample: sample, dns: dns, span: found.Span(), renderer: tree.Renderer{Cluster: in.Cluster, Loss: in.Loss}}
 	if err := w.all(names, p); err != nil {
 		return nil, err
 	}
