@@ -36,13 +36,17 @@ func OfCluster(e edge.Endpoint) bool {
 // named is the edge by the names in the record, nodes and Services. An end without any of them stays an
 // address.
 func (inv *Inventory) named(r *flows.Record) edge.Key {
-	k := edge.Key{Protocol: r.Protocol, Verdict: r.Verdict, From: inv.end(&r.Source, r)}
+	return inv.key(r, inv.end(&r.Source, r), inv.end(&r.Destination, r))
+}
+
+// key is the edge between the ends of a record.
+func (inv *Inventory) key(r *flows.Record, from, to edge.Endpoint) edge.Key {
+	k := edge.Key{Protocol: r.Protocol, Verdict: r.Verdict, From: from, To: to}
 	if !r.Oriented {
-		k.To = inv.end(&r.Destination, r)
 		return k
 	}
 	k.Side = r.Side
-	k.To, k.Port = inv.destination(r)
+	k.To, k.Port = inv.destination(to, r)
 	if inv.isKubelet(k, r) {
 		k.From.Entity = EntityHost
 	}
@@ -91,14 +95,14 @@ func (inv *Inventory) nodeEnd(e *flows.Endpoint, r *flows.Record) edge.Endpoint 
 	entity := EntityRemoteNode
 	if e.Entity == EntityAPIServer {
 		entity = EntityAPIServer
-	} else if node, known := inv.nodes[e.Addr]; e.Entity == EntityHost || known && node == nodeOf(r) {
+	} else if node, known := inv.nodes[e.Addr]; e.Entity == EntityHost || known && node == nodeOf(r.Node) {
 		entity = EntityHost
 	}
 	return edge.Endpoint{Addr: e.Addr, Entity: entity}
 }
 
-// nodeOf is the name of the node that the record was taken on: a relay puts the cluster's name before it.
-func nodeOf(r *flows.Record) string { return r.Node[strings.LastIndexByte(r.Node, '/')+1:] }
+// nodeOf is the name of the node that a record was taken on: a relay puts the cluster's name before it.
+func nodeOf(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
 
 func (inv *Inventory) podEnd(e *flows.Endpoint, r *flows.Record) edge.Endpoint {
 	if inv.learner != nil {

@@ -36,6 +36,7 @@ type Attribution struct {
 	origin  *origin
 	eras    eras
 	history *history
+	met     met
 	waiting map[edge.Key]*waiting
 	count   int      // sightings that wait
 	nodes   []string // by the number in a sighting; the first has no name
@@ -58,25 +59,27 @@ type sighting struct {
 // Attribute returns an Attribution that keeps edges within the limits, and an Overflow of the others.
 func (inv *Inventory) Attribute(limits edge.Limits) *Attribution {
 	return &Attribution{
-		inv: inv, origin: newOrigin(inv), eras: eras{limits: limits}, history: inv.history.clone(),
+		inv: inv, origin: newOrigin(inv), eras: eras{limits: limits}, history: inv.history.clone(), met: met{},
 		waiting: map[edge.Key]*waiting{}, nodes: []string{""}, numbers: map[string]uint32{"": 0},
 	}
 }
 
 // Add folds a record, or keeps what Settle needs of it.
 func (a *Attribution) Add(r *flows.Record) error {
-	now := a.eras.at(nanos(r.Time))
+	first, last := covered(r)
+	now := a.eras.at(last)
 	if now == nil {
 		a.eras.dropped++
 		return nil
 	}
 	now.flows++
-	a.origin.look(r)
-	k := a.inv.named(r)
-	if err := a.inv.learn(a.history, &r.Source, k.From, r); err != nil {
+	a.origin.node(r.Node)
+	from, to := a.met.find(&r.Source), a.met.find(&r.Destination)
+	k := a.inv.key(r, a.end(&r.Source, from, r), a.end(&r.Destination, to, r))
+	if err := a.learn(&r.Source, from, k.From, first, last); err != nil {
 		return err
 	}
-	if err := a.inv.learn(a.history, &r.Destination, k.To, r); err != nil {
+	if err := a.learn(&r.Destination, to, k.To, first, last); err != nil {
 		return err
 	}
 	if !open(k.From) && !open(k.To) {
@@ -93,14 +96,60 @@ func (a *Attribution) Add(r *flows.Record) error {
 	for _, name := range r.Destination.Names {
 		w.names.Add(name)
 	}
-	w.seen = append(w.seen, a.sighting(r))
+	w.seen = append(w.seen, a.sighting(r, first, last))
 	a.count++
 	return nil
 }
 
+// end is that of the pod that was met, or else what the inventory makes of it.
+func (a *Attribution) end(e *flows.Endpoint, p *metPod, r *flows.Record) edge.Endpoint {
+	if p != nil {
+		return p.end
+	}
+	return a.inv.end(e, r)
+}
+
+// learn takes a record's word for who had an address. The error is that of tenant.
+func (a *Attribution) learn(e *flows.Endpoint, p *metPod, end edge.Endpoint, first, last int64) error {
+	switch {
+	case e.Pod == "":
+		return nil
+	case p == nil:
+		return a.meet(e, end, first, last)
+	}
+	a.origin.pod(e.Namespace, p.strange)
+	p.address.saw(p.tenant, first, last)
+	return nil
+}
+
+// meet does so for a pod that is not known by its names in the record.
+func (a *Attribution) meet(e *flows.Endpoint, end edge.Endpoint, first, last int64) error {
+	strange := !a.inv.HasNamespace(e.Namespace)
+	a.origin.pod(e.Namespace, strange)
+	if !a.inv.tells(e, end) {
+		return nil
+	}
+	pod := types.NamespacedName{Namespace: e.Namespace, Name: e.Pod}
+	t, at, err := a.history.tenant(e.Addr, pod, end)
+	if err != nil {
+		return err
+	}
+	at.saw(t, first, last)
+	if a.inv.learner == nil { // which learns of each record
+		_, byAny := a.inv.owner[pod]
+		a.met.keep(e, &metPod{byAny: byAny, end: end, address: at, tenant: t, strange: strange})
+	}
+	return nil
+}
+
+// tells reports whether an end with a pod's name tells whose its address was.
+func (inv *Inventory) tells(e *flows.Endpoint, end edge.Endpoint) bool {
+	return e.Pod != "" && e.Addr.IsValid() && end.IsPod() && inv.services.byAddr[e.Addr] == nil
+}
+
 // learn takes the record's word for who had an address. The error is that of saw.
 func (inv *Inventory) learn(h *history, e *flows.Endpoint, end edge.Endpoint, r *flows.Record) error {
-	if e.Pod == "" || !e.Addr.IsValid() || !end.IsPod() || inv.services.byAddr[e.Addr] != nil {
+	if !inv.tells(e, end) {
 		return nil
 	}
 	first, last := covered(r)
@@ -116,8 +165,7 @@ func covered(r *flows.Record) (first, last int64) {
 	return min(last, nanos(r.Since)), last
 }
 
-func (a *Attribution) sighting(r *flows.Record) sighting {
-	first, last := covered(r)
+func (a *Attribution) sighting(r *flows.Record, first, last int64) sighting {
 	seconds := (uint64(last-first) + uint64(time.Second) - 1) / uint64(time.Second)
 	return sighting{id: r.ID, at: last, node: a.node(r.Node), since: uint32(min(seconds, math.MaxUint32))}
 }

@@ -28,3 +28,9 @@ func (inv *Inventory) Key(r *flows.Record) edge.Key {
 	first, last := covered(r)
 	return inv.history.attribute(inv.named(r), first, last)
 }
+
+// Ends are what an end is for an Attribution, and by the inventory and the record alone. known: it was met before.
+func (a *Attribution) Ends(e *flows.Endpoint, r *flows.Record) (met, anew edge.Endpoint, known bool) {
+	p := a.met.find(e)
+	return a.end(e, p, r), a.inv.end(e, r), p != nil
+}

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
-	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 )
 
 // origin tells flows of this cluster from those of another one.
@@ -28,19 +27,19 @@ func newOrigin(inv *Inventory) *origin {
 	return o
 }
 
-func (o *origin) look(r *flows.Record) {
-	for _, e := range []*flows.Endpoint{&r.Source, &r.Destination} {
-		if e.Pod == "" {
-			continue
-		}
-		o.named++
-		if !o.inv.HasNamespace(e.Namespace) {
-			o.strange++
-			o.namespaces.Add(e.Namespace)
-		}
+// pod takes notice of an end that is a pod by the flow's word. strange: the inventory does not have its namespace.
+func (o *origin) pod(namespace string, strange bool) {
+	o.named++
+	if strange {
+		o.strange++
+		o.namespaces.Add(namespace)
 	}
-	if _, known := o.at[r.Node]; !known && r.Node != "" && len(o.at) < maxNodes {
-		o.at[r.Node] = o.nodes[nodeOf(r)]
+}
+
+// node takes notice of the node that a flow is of.
+func (o *origin) node(name string) {
+	if _, known := o.at[name]; !known && name != "" && len(o.at) < maxNodes {
+		o.at[name] = o.nodes[nodeOf(name)]
 	}
 }
 

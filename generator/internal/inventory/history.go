@@ -121,6 +121,12 @@ func (h *history) saw(addr netip.Addr, pod types.NamespacedName, end edge.Endpoi
 	if err != nil {
 		return err
 	}
+	a.saw(t, first, last)
+	return nil
+}
+
+// saw adds the proof that a tenant had the address at some time from first to last.
+func (a *address) saw(t *tenant, first, last int64) {
 	changed := false
 	if first == last {
 		t.proofs, changed = union(t.proofs, span{first, last}, silence)
@@ -130,7 +136,6 @@ func (h *history) saw(addr netip.Addr, pod types.NamespacedName, end edge.Endpoi
 	if changed {
 		a.timeline = nil
 	}
-	return nil
 }
 
 func (h *history) tenant(addr netip.Addr, pod types.NamespacedName, end edge.Endpoint) (*tenant, *address, error) {

@@ -20,7 +20,7 @@ func (inv *Inventory) isKubelet(k edge.Key, r *flows.Record) bool {
 	}
 	node, known := inv.nodes[k.From.Addr]
 	w := inv.workloads[k.To]
-	return w != nil && (r.Source.Host || known && node == nodeOf(r)) && probed(w.Template.Spec, k.Port)
+	return w != nil && (r.Source.Host || known && node == nodeOf(r.Node)) && probed(w.Template.Spec, k.Port)
 }
 
 // probed reports whether the kubelet connects to a port of such a pod.

@@ -137,8 +137,7 @@ func (s *services) addBackends(name types.NamespacedName, at endpointOf, target 
 
 // destination resolves the address of a Service to what is behind it, when that is one port of one
 // workload. Policies speak of the pods' port, not the Service's.
-func (inv *Inventory) destination(r *flows.Record) (edge.Endpoint, uint16) {
-	to := inv.end(&r.Destination, r)
+func (inv *Inventory) destination(to edge.Endpoint, r *flows.Record) (edge.Endpoint, uint16) {
 	if to.IsPod() {
 		return to, r.DestinationPort
 	}

@@ -191,6 +191,6 @@ func (inv *Inventory) again(k edge.Key, nodes edge.Set, last int64) edge.Key {
 		k.To = edge.Endpoint{Addr: k.To.Addr, Entity: EntityService}
 		return k
 	}
-	k.To, k.Port = inv.destination(r)
+	k.To, k.Port = inv.destination(inv.end(&r.Destination, r), r)
 	return k
 }
