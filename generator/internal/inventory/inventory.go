@@ -36,9 +36,10 @@ type Workload struct {
 	Selector *metav1.LabelSelector
 	// Also are other workloads whose pods Selector selects, because their labels do not differ, in phrases.
 	Also []string
-	// Template is what its pods are made from; used where none of them is in the inventory.
+	// Template is what its pods are made from, as far as it says which policies select them, and their ports; used where none
+	// of them is in the inventory.
 	Template corev1.PodTemplateSpec
-	// Pods that are in the inventory, ordered by name.
+	// Pods that are in the inventory, ordered by name, as far as they say so, and their addresses. Nobody may change them.
 	Pods []*corev1.Pod
 	// Schedule is when a CronJob runs; nil: the workload is no CronJob.
 	Schedule *Schedule
@@ -204,7 +205,7 @@ func (inv *Inventory) add(object runtime.Object) {
 }
 
 func (inv *Inventory) addWorkload(kind string, o metav1.Object, selector *metav1.LabelSelector, template corev1.PodTemplateSpec) {
-	w := &Workload{Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName(), Selector: selector, Template: template}
+	w := &Workload{Kind: kind, Namespace: o.GetNamespace(), Name: o.GetName(), Selector: selector, Template: leanTemplate(template)}
 	inv.workloads[w.Endpoint()] = w
 }
 
@@ -244,11 +245,13 @@ func (inv *Inventory) place(p *corev1.Pod) {
 	if w == nil { // a bare pod, or an owner of a kind that Kubernetes does not have
 		w = &Workload{
 			Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name,
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: p.Labels}, Spec: p.Spec},
+			Template: leanTemplate(corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: p.Labels}, Spec: p.Spec}),
 		}
 		inv.workloads[ref] = w
 	}
-	w.Pods = append(w.Pods, p)
+	kept := lean(p, w)
+	inv.pods[nameOf(p)] = kept
+	w.Pods = append(w.Pods, kept)
 	if p.Spec.HostNetwork {
 		return
 	}
