@@ -117,6 +117,24 @@ func TestEdges(t *testing.T) {
 	}
 }
 
+// TestBusyNodeInState: a node that lost most of its flows is refused for in later runs, too, which read other files.
+func TestBusyNodeInState(t *testing.T) {
+	dir := t.TempDir()
+	content, err := os.ReadFile(flowsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := slices.DeleteFunc(strings.SplitAfter(string(content), "\n"), func(line string) bool { return strings.Contains(line, "lost_events") })
+	day := strings.Repeat(strings.Join(lines, ""), 4000/len(lines))
+	lost := `{"node_name":"busy","lost_events":{"source":"PERF_EVENT_RING_BUFFER","num_events_lost":"100"}}` + "\n"
+	args := []string{"--state", filepath.Join(dir, "state.db"), "--min-flows", "1", "--max-loss", "7", "--flows"}
+	for _, file := range []string{write(t, filepath.Join(dir, "monday.jsonl"), day+lost), write(t, filepath.Join(dir, "tuesday.jsonl"), day)} {
+		if _, _, failure := bulkhead(t, generateArgs(dir, append(args, file)...)...); !strings.Contains(failure, "node busy lost 100 % of its flows (0 read, 100 lost)") {
+			t.Errorf("with %s it says %q", file, failure)
+		}
+	}
+}
+
 // TestState: a run that stops is gone on with, in parts and with inputs read again, and in the end it is as if
 // all was read at once.
 func TestState(t *testing.T) {

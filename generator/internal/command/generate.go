@@ -150,7 +150,7 @@ func (w *writing) make(cmd *cobra.Command, existing func(namespace string) (tree
 	tellLearned(cmd.ErrOrStderr(), inv.Learned())
 	in := w.input(existing)
 	in.Take = take
-	in.Edges, in.Inventory, in.Loss = fold.Drain(), inv, loss(stats)
+	in.Edges, in.Inventory, in.Loss = fold.Drain(), inv, w.source.loss(&stats)
 	p, err := proposal.Make(in)
 	if err != nil {
 		return nil, stats, err

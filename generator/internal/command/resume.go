@@ -33,6 +33,7 @@ func (s *source) resume(ctx context.Context, inv *inventory.Inventory, told *pro
 	}
 	t := state.Tally()
 	total.Flows, total.Lost, total.Malformed = t.Flows, t.Lost, t.Malformed
+	s.worst = state.WorstNode(time.Now())
 	fold, err := inv.Translate(everything(state.Edges()))
 	return fold, total, err
 }
@@ -78,7 +79,7 @@ func (s *source) into(ctx context.Context, state *store.Store, inv *inventory.In
 		return stats, err
 	}
 	state.Merge(fold)
-	state.Count(time.Now(), store.Tally{Flows: stats.Flows, Lost: stats.Lost, Malformed: stats.Malformed}, nil)
+	state.Count(time.Now(), store.Tally{Flows: stats.Flows, Lost: stats.Lost, Malformed: stats.Malformed}, stats.Nodes())
 	if !at.IsZero() {
 		state.Reach(name, at)
 	}

@@ -26,7 +26,8 @@ type source struct {
 	since        time.Duration
 	last         uint64
 	maxMalformed uint64
-	state        string // file; empty: none
+	state        string         // file; empty: none
+	worst        flows.NodeLoss // by the state, which was read; zero: none, or there is no state
 }
 
 func (s *source) fileFlags(f *pflag.FlagSet) {
@@ -154,8 +155,13 @@ func (s *source) words() []string {
 	return out
 }
 
-func loss(s flows.Stats) tree.Loss {
-	return tree.Loss{Flows: s.Flows, Lost: s.Lost, Malformed: s.Malformed, Worst: s.WorstNode()}
+// loss is how much is missing of all that was read, and of a node's flows.
+func (s *source) loss(stats *flows.Stats) tree.Loss {
+	l := tree.Loss{Flows: stats.Flows, Lost: stats.Lost, Malformed: stats.Malformed, Worst: s.worst}
+	if s.state == "" {
+		l.Worst = stats.WorstNode()
+	}
+	return l
 }
 
 // cluster is where the inventory comes from.

@@ -68,20 +68,35 @@ type NodeLoss struct {
 // Share is the part of the node's flows that it lost, from 0 to 1.
 func (l NodeLoss) Share() float64 { return float64(l.Lost) / max(1, float64(l.Flows)+float64(l.Lost)) }
 
-// WorstNode is the node that lost the largest part of its flows, of those that lost enough to tell; zero: there is none. In a
-// large cluster a node that is busy can lose most of what it sees, and hardly anything of all.
-func (s *Stats) WorstNode() (worst NodeLoss) {
-	const enough = 100
-	lost := map[string]uint64{}
-	for from, n := range s.lost {
-		lost[from.Node] += n
+// Nodes are the nodes that reported or lost flows, ordered by name. Those beyond 1,000 are counted as one without a name.
+func (s *Stats) Nodes() []NodeLoss {
+	all := map[string]NodeLoss{s.run.node: {Flows: s.run.flows}}
+	for node, n := range s.seen {
+		l := all[node]
+		l.Flows += n
+		all[node] = l
 	}
-	for _, node := range slices.Sorted(maps.Keys(lost)) {
-		is := NodeLoss{Node: node, Flows: s.seen[node], Lost: lost[node]}
-		if node == s.run.node {
-			is.Flows += s.run.flows
-		}
-		if node != "" && is.Lost >= enough && is.Share() > worst.Share() {
+	for from, n := range s.lost {
+		l := all[from.Node]
+		l.Lost += n
+		all[from.Node] = l
+	}
+	var out []NodeLoss
+	for _, node := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, NodeLoss{node, all[node].Flows, all[node].Lost})
+	}
+	return out
+}
+
+// WorstNode is WorstOf all nodes.
+func (s *Stats) WorstNode() NodeLoss { return WorstOf(s.Nodes()) }
+
+// WorstOf is the node that lost the largest part of its flows, of those that lost enough to tell; zero: there is none. In a
+// large cluster a node that is busy can lose most of what it sees, and hardly anything of all.
+func WorstOf(nodes []NodeLoss) (worst NodeLoss) {
+	const enough = 100
+	for _, is := range nodes {
+		if is.Node != "" && is.Lost >= enough && is.Share() > worst.Share() {
 			worst = is
 		}
 	}

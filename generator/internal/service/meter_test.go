@@ -50,7 +50,7 @@ func TestMissing(t *testing.T) {
 	if places := strings.Count(n.get("/metrics"), prefix+"flows_lost_at_total{"); places > maxPlaces+1 {
 		t.Errorf("%d places are shown", places)
 	}
-	if at := n.seen.store.LostAt(now); len(at) == 0 || at[0].Place != "node-1" || at[0].Lost != 800 {
+	if at := n.seen.store.LostAt(now); len(at) == 0 || at[0].Node != "node-1" || at[0].Lost != 800 {
 		t.Errorf("lost at %+v", at)
 	}
 	_, _, loss := n.seen.all(now)
@@ -82,6 +82,30 @@ func TestSettledAreCounted(t *testing.T) {
 }
 
 // addMany adds flows between two addresses.
+// TestBusyNode: a node that lost most of its flows is refused for, however little that is of all.
+func TestBusyNode(t *testing.T) {
+	n := nodes{server: &server{meter: newMeter()}}
+	var err error
+	if n.seen, err = recall("", inventory.New(nil), n.meter); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	n.addMany(now, 40_000)
+	for range 38 {
+		n.seen.add("busy", &flows.Record{Time: now, Node: "busy"}, now)
+	}
+	stats, err := flows.Read(strings.NewReader(`{"node_name":"busy","lost_events":{"source":"LOST","num_events_lost":"200"}}`), "test", 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.seen.missed(&stats)
+	_, _, loss := n.seen.all(now)
+	_, err = proposal.Make(proposal.Input{Cluster: "prod", Loss: loss, MaxLoss: 0.01})
+	if refused := new(proposal.LossError); !errors.As(err, &refused) || !strings.Contains(err.Error(), "node busy lost 84 % of its flows (38 read, 200 lost)") {
+		t.Errorf("the proposal says %v", err)
+	}
+}
+
 func (n *nodes) addMany(at time.Time, count int) {
 	for id := range count {
 		n.seen.add("node-1", &flows.Record{

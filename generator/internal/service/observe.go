@@ -74,7 +74,9 @@ func (o *observations) settle() {
 // all is what was seen, and how much is missing.
 func (o *observations) all(now time.Time) ([]edge.Edge, []edge.Overflow, tree.Loss) {
 	edges, overflows := o.store.Edges()
-	return edges, overflows, lossOf(o.store.Loss(now))
+	loss := lossOf(o.store.Loss(now))
+	loss.Worst = o.store.WorstNode(now)
+	return edges, overflows, loss
 }
 
 func lossOf(t store.Tally) tree.Loss {
@@ -102,7 +104,7 @@ func (o *observations) add(observer string, r *flows.Record, now time.Time) {
 	if at.After(now) {
 		at = now
 	}
-	o.store.Count(now, store.Tally{Flows: 1}, nil)
+	o.store.Count(now, store.Tally{Flows: 1}, []flows.NodeLoss{{Node: r.Node, Flows: 1}})
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if k, settled := o.tracker.Add(observer, r, now); settled {
@@ -125,11 +127,11 @@ func (o *observations) missed(s *flows.Stats) {
 	if s.Lost+s.Malformed+s.Ignored == 0 {
 		return
 	}
-	var places []store.PlaceLoss
+	var nodes []flows.NodeLoss
 	for _, at := range s.LostAt() {
-		places = append(places, store.PlaceLoss{Place: at.Node, Lost: at.Lost})
+		nodes = append(nodes, flows.NodeLoss{Node: at.Node, Lost: at.Lost})
 	}
-	o.store.Count(time.Now(), store.Tally{Lost: s.Lost, Malformed: s.Malformed}, places)
+	o.store.Count(time.Now(), store.Tally{Lost: s.Lost, Malformed: s.Malformed}, nodes)
 	o.meter.missed(s)
 	*s = flows.Stats{}
 }

@@ -191,7 +191,7 @@ func (s *server) warnLoss(loss tree.Loss) {
 	const shown = 5
 	at := s.seen.store.LostAt(time.Now())
 	for _, p := range at[:min(len(at), shown)] {
-		s.cfg.Log.Warn("flows were lost in the last days", "node", p.Place, "lost", p.Lost)
+		s.cfg.Log.Warn("flows were lost in the last days", "node", p.Node, "lost", p.Lost, "read", p.Flows)
 	}
 }
 

@@ -78,7 +78,10 @@ func (s *Store) load() (err error) {
 		if err := s.known.load(tx); err != nil {
 			return err
 		}
-		maps.DeleteFunc(s.meta.Days, func(_ string, t *dayTally) bool { return t == nil })
+		if err := s.nodes.load(rest.Get(nodesKey)); err != nil {
+			return err
+		}
+		maps.DeleteFunc(s.meta.Days, func(_ string, t *Tally) bool { return t == nil })
 		return check(tx)
 	})
 }
@@ -94,9 +97,12 @@ func check(tx *bbolt.Tx) (first error) {
 	return first
 }
 
-// Commit writes everything that was added before the call. When it fails, nothing is lost in memory and
-// the next one tries again.
-func (s *Store) Commit() error {
+// Commit writes everything that was added before the call; the counts of nodes now and then. When it fails, nothing is lost in
+// memory and the next one tries again.
+func (s *Store) Commit() error { return s.commit(false) }
+
+// commit with all writes the counts of nodes, too.
+func (s *Store) commit(all bool) error {
 	if s.db == nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -109,29 +115,32 @@ func (s *Store) Commit() error {
 	// them would be lost. Edges that change meanwhile are for the next commit.
 	s.mu.Lock()
 	position, err := json.Marshal(s.meta)
+	nodes, fault := s.nodes.marshal(time.Now(), all)
+	err = errors.Join(err, fault)
 	pending := s.fold.Prepare()
 	known := s.known.take()
 	s.mu.Unlock()
-	if err == nil && len(s.unsaved) == 0 && pending == 0 && len(known) == 0 && bytes.Equal(position, s.written) {
+	if err == nil && len(s.unsaved) == 0 && pending == 0 && len(known) == 0 && nodes == nil && bytes.Equal(position, s.written) {
 		return nil
 	}
 	if err == nil && len(s.unsaved) > 0 {
-		err = s.write(s.unsaved, nil, nil)
+		err = s.write(s.unsaved, nil, nil, nil)
 	}
 	for ; err == nil && pending > batch; pending -= batch {
-		err = s.write(s.take(batch), nil, nil)
+		err = s.write(s.take(batch), nil, nil, nil)
 	}
 	for err == nil && len(known) > batch {
-		if err = s.write(nil, known[:batch], nil); err == nil {
+		if err = s.write(nil, known[:batch], nil, nil); err == nil {
 			known = known[batch:]
 		}
 	}
 	if err == nil {
-		err = s.write(s.take(pending), known, position)
+		err = s.write(s.take(pending), known, position, nodes)
 	}
 	if err != nil {
 		s.mu.Lock()
 		s.known.putBack(known)
+		s.nodes.changed = true
 		s.mu.Unlock()
 		return fmt.Errorf("state file %s: write what was observed: %w", s.path, err)
 	}
@@ -146,8 +155,8 @@ func (s *Store) take(n int) []edge.Change {
 	return s.unsaved
 }
 
-// write keeps changes, addresses, and the positions unless they are nil, in one transaction.
-func (s *Store) write(changes []edge.Change, known []remembered, position []byte) error {
+// write keeps changes, addresses, and the positions and counts of nodes unless they are nil, in one transaction.
+func (s *Store) write(changes []edge.Change, known []remembered, position, nodes []byte) error {
 	err := s.db.Update(func(tx *bbolt.Tx) error {
 		edges, rest := tx.Bucket(edgesBucket), tx.Bucket(metaBucket)
 		var d digest
@@ -162,10 +171,14 @@ func (s *Store) write(changes []edge.Change, known []remembered, position []byte
 		if err := writeAddresses(tx, known); err != nil {
 			return err
 		}
-		if err := rest.Put(digestKey, d.bytes()); err != nil || position == nil {
-			return err
+		err := rest.Put(digestKey, d.bytes())
+		if position != nil {
+			err = errors.Join(err, rest.Put(metaKey, position))
 		}
-		return rest.Put(metaKey, position)
+		if nodes != nil {
+			err = errors.Join(err, rest.Put(nodesKey, nodes))
+		}
+		return err
 	})
 	if err != nil {
 		return err

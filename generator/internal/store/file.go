@@ -23,6 +23,7 @@ var (
 	metaBucket    = []byte("meta")
 	versionKey    = []byte("version")
 	metaKey       = []byte("meta")
+	nodesKey      = []byte("nodes") // not in files of earlier versions
 	digestKey     = []byte("digest")
 )
 

@@ -3,10 +3,11 @@
 package store
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 )
 
 const (
@@ -16,8 +17,6 @@ const (
 	// latest is the same for what is new. Of a day that has just begun there is little to judge by.
 	latest  = 2
 	maxDays = 448 // that are kept; more than any retention
-	// maxPlaces bounds the places of one day. Further ones are counted as one without a name.
-	maxPlaces = 32
 )
 
 // Tally counts flows. What is read twice after a crash is counted twice here.
@@ -38,41 +37,20 @@ func (t Tally) share() float64 {
 }
 
 // tallies are Tallies by day (UTC), as "2026-11-22".
-type tallies map[string]*dayTally
-
-type dayTally struct {
-	Tally
-	// Places are where flows were lost, the newest days only; with an empty name: further ones, or not known.
-	Places map[string]uint64 `json:"places,omitempty"`
-}
+type tallies map[string]*Tally
 
 func dayOf(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
 // on returns the tally of a day, which is made if there is none. The oldest days make room.
-func (d tallies) on(now time.Time) *dayTally {
+func (d tallies) on(now time.Time) *Tally {
 	day := dayOf(now)
 	if d[day] == nil {
-		d[day] = &dayTally{}
-		for old, t := range d {
-			if old < dayOf(now.AddDate(0, 0, -recent)) {
-				t.Places = nil
-			}
-		}
+		d[day] = &Tally{}
 		for len(d) > maxDays {
 			delete(d, slices.Min(slices.Collect(maps.Keys(d))))
 		}
 	}
 	return d[day]
-}
-
-func (d *dayTally) lose(place string, n uint64) {
-	if d.Places == nil {
-		d.Places = map[string]uint64{}
-	}
-	if _, known := d.Places[place]; !known && len(d.Places) >= maxPlaces {
-		place = ""
-	}
-	d.Places[place] += n
 }
 
 // Loss is how many flows there were and how many are missing: within the last seven days, or the last two if these
@@ -90,7 +68,7 @@ func (s *Store) Loss(now time.Time) Tally {
 
 func (s *Store) window(now time.Time, days int) (sum Tally) {
 	for day := range s.days(now, days) {
-		sum.add(s.meta.Days[day].Tally)
+		sum.add(*s.meta.Days[day])
 	}
 	return sum
 }
@@ -116,43 +94,18 @@ func (s *Store) days(now time.Time, days int) map[string]bool {
 	return found
 }
 
-// PlaceLoss is how many flows were lost in one place. Its name is empty where it is not known.
-type PlaceLoss struct {
-	Place string
-	Lost  uint64
-}
-
-// LostAt says where flows were lost within the last seven days, the worst place first.
-func (s *Store) LostAt(now time.Time) []PlaceLoss {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	sum := map[string]uint64{}
-	for day := range s.days(now, recent) {
-		for place, n := range s.meta.Days[day].Places {
-			sum[place] += n
-		}
-	}
-	var out []PlaceLoss
-	for place, n := range sum {
-		out = append(out, PlaceLoss{place, n})
-	}
-	slices.SortFunc(out, func(a, b PlaceLoss) int {
-		return cmp.Or(cmp.Compare(b.Lost, a.Lost), cmp.Compare(a.Place, b.Place))
-	})
-	return out
-}
-
-// Count adds to the tally of a day. places are where the lost ones were lost, as far as it is known; nil: it is not.
-func (s *Store) Count(now time.Time, t Tally, places []PlaceLoss) {
+// Count adds to the tally of a day. nodes are what of it each node reported and lost, as far as it is known; nil: it is not.
+func (s *Store) Count(now time.Time, t Tally, nodes []flows.NodeLoss) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if day := now.Unix() / (24 * 60 * 60); s.today == nil || day != s.day {
 		s.today, s.day = s.meta.Days.on(now), day
+		s.nodes.on(now)
 	}
 	s.meta.Tally.add(t)
 	s.today.add(t)
-	for _, p := range places {
-		s.today.lose(p.Place, p.Lost)
+	for _, n := range nodes {
+		s.nodes.add(n)
 	}
 }
 

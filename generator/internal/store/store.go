@@ -53,7 +53,8 @@ type Store struct {
 	known addresses
 	stats Stats
 	found bool
-	today *dayTally // of the day with this number since 1970; nil: it is to be looked up
+	nodes nodes
+	today *Tally // of the day with this number since 1970; nil: it is to be looked up
 	day   int64
 
 	writing sync.Mutex    // of the two below; held by a commit, and taken before mu
@@ -71,7 +72,7 @@ type meta struct {
 // Open opens the Store of a file, which is made if it is not there. A file that is damaged, of another kind
 // or in use is an error that says what to do, never an empty Store. An empty path is a Store in memory.
 func Open(path string, o Options) (*Store, error) {
-	s := &Store{path: path, fold: edge.NewSample(o.Limits), known: newAddresses(), meta: meta{Days: tallies{}, Positions: map[string]time.Time{}}}
+	s := &Store{path: path, fold: edge.NewSample(o.Limits), known: newAddresses(), nodes: newNodes(), meta: meta{Days: tallies{}, Positions: map[string]time.Time{}}}
 	if path == "" {
 		return s, nil
 	}
@@ -144,7 +145,7 @@ func (s *Store) Expire(now time.Time, retention time.Duration) int {
 	before := now.Add(-retention)
 	s.known.forget(hourOf(before))
 	s.today = nil
-	maps.DeleteFunc(s.meta.Days, func(day string, _ *dayTally) bool { return day < dayOf(before) })
+	maps.DeleteFunc(s.meta.Days, func(day string, _ *Tally) bool { return day < dayOf(before) })
 	expired := s.fold.Expire(before)
 	s.stats.Expired += uint64(expired)
 	return expired
@@ -165,5 +166,5 @@ func (s *Store) Close() error {
 	if s.db == nil {
 		return nil
 	}
-	return errors.Join(s.Commit(), s.db.Close())
+	return errors.Join(s.commit(true), s.db.Close())
 }
