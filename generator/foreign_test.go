@@ -75,6 +75,39 @@ func TestForeign(t *testing.T) {
 	}
 }
 
+// TestClusterPolicies: policies for the whole cluster are named in the same places, and it is said that they were not judged.
+func TestClusterPolicies(t *testing.T) {
+	const (
+		lockdown = "{apiVersion: policy.networking.k8s.io/v1alpha2, kind: ClusterNetworkPolicy, metadata: {name: lockdown}, spec: {tier: Admin, priority: 1, subject: {namespaces: {}}, ingress: [{action: Deny, from: [{namespaces: {}}]}]}}\n"
+		said     = "ClusterNetworkPolicy lockdown is in the cluster and not in Git; it was not judged, and decides before NetworkPolicies do"
+	)
+	live, out := withPolicies(t, lockdown), t.TempDir()
+	common := []string{"--flows", flowsFile, "--inventory", live}
+	_, errOut, failure := bulkhead(t, append([]string{"generate", "--cluster", "demo", "-n", "shop", "--out", out}, common...)...)
+	if failure != "" || !strings.Contains(errOut, said) {
+		t.Errorf("generate: %q\n%s", failure, errOut)
+	}
+	written := filepath.Join(out, "clusters/demo/shop")
+	evidence, err := os.ReadFile(filepath.Join(written, "evidence.json"))
+	if err != nil || !strings.Contains(string(evidence), `{"policy":"ClusterNetworkPolicy lockdown","tier":"Admin",`) {
+		t.Errorf("evidence.json does not have it (%v)", err)
+	}
+	if text := mustRun(t, append([]string{"verify", "--policies", written}, common...)...); !strings.Contains(text, "ClusterNetworkPolicy lockdown is in the cluster and not among these; it was not judged") || !strings.Contains(text, "proven:") {
+		t.Errorf("verify says\n%s", text)
+	}
+	pages := t.TempDir()
+	mustRun(t, append([]string{"report", "--cluster", "demo", "-n", "shop", "--out", pages, "--policies", out, "--min-flows", "1", "--max-loss", "20"}, common...)...)
+	page, err := os.ReadFile(filepath.Join(pages, "shop.html"))
+	if err != nil || !strings.Contains(string(page), "ClusterNetworkPolicy lockdown") {
+		t.Errorf("the page does not have it (%v)", err)
+	}
+	body := filepath.Join(t.TempDir(), "pr.md")
+	mustRun(t, append([]string{"propose", "--cluster", "demo", "-n", "shop", "--repo", begun(t), "--body", body}, common...)...)
+	if text, err := os.ReadFile(body); err != nil || !strings.Contains(string(text), "- `ClusterNetworkPolicy lockdown` is in the cluster and not in Git; it was not judged") {
+		t.Errorf("the pull request does not have it (%v):\n%s", err, text)
+	}
+}
+
 // TestProposeForeign: the pull request begins with them, and the outcome has them also when there is nothing to propose.
 func TestProposeForeign(t *testing.T) {
 	bare, body := begun(t), filepath.Join(t.TempDir(), "pr.md")

@@ -47,7 +47,7 @@ func liveObjects(cmd *cobra.Command, kubeconfig string) (*objects, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := inventory.WithPolicies(cmd.Context(), client)
+	found, err := inventory.Objects(cmd.Context(), client)
 	if err != nil {
 		return nil, err
 	}

@@ -4,18 +4,14 @@ package inventory
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"strconv"
 	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/pager"
-	policyv1alpha2 "sigs.k8s.io/network-policy-api/apis/v1alpha2"
 )
 
 type lister struct {
@@ -26,19 +22,21 @@ type lister struct {
 // FromCluster reads the inventory from an API server, page by page.
 func FromCluster(ctx context.Context, client kubernetes.Interface) (*Inventory, error) {
 	taken := time.Now() // what is read later is of later
-	objects, err := read(ctx, listers(ctx, client))
+	objects, err := Objects(ctx, client)
 	if err != nil {
 		return nil, fmt.Errorf("inventory: %w", err)
 	}
 	return At(taken, objects), nil
 }
 
-// WithPolicies reads the objects of the inventory and ClusterNetworkPolicies from an API server, page by page. A cluster
-// without that kind is as good as one that has none of them.
-func WithPolicies(ctx context.Context, client kubernetes.Interface) ([]runtime.Object, error) {
-	return read(ctx, append(listers(ctx, client),
-		lister{"clusternetworkpolicies", func(o metav1.ListOptions) (runtime.Object, error) { return clusterPolicies(ctx, client, o) }},
-	))
+// Objects reads the objects of the inventory from an API server, page by page. A cluster without the kinds of policies for
+// the whole cluster is as good as one that has none of them.
+func Objects(ctx context.Context, client kubernetes.Interface) ([]runtime.Object, error) {
+	more, err := clusterPolicyListers(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	return read(ctx, append(listers(ctx, client), more...))
 }
 
 func read(ctx context.Context, listers []lister) (objects []runtime.Object, err error) {
@@ -78,19 +76,4 @@ func listers(ctx context.Context, client kubernetes.Interface) []lister {
 			return client.NetworkingV1().NetworkPolicies("").List(ctx, o)
 		}},
 	}
-}
-
-// clusterPolicies are read without a client of their own, because most clusters do not have the API.
-func clusterPolicies(ctx context.Context, client kubernetes.Interface, o metav1.ListOptions) (*policyv1alpha2.ClusterNetworkPolicyList, error) {
-	list := new(policyv1alpha2.ClusterNetworkPolicyList)
-	body, err := client.Discovery().RESTClient().Get().
-		AbsPath("/apis", policyv1alpha2.GroupName, "v1alpha2", "clusternetworkpolicies").
-		Param("limit", strconv.FormatInt(o.Limit, 10)).Param("continue", o.Continue).Do(ctx).Raw()
-	if apierrors.IsNotFound(err) {
-		return list, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(body, list)
-	}
-	return list, err
 }

@@ -22,6 +22,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	policyv1alpha1 "sigs.k8s.io/network-policy-api/apis/v1alpha1"
+	policyv1alpha2 "sigs.k8s.io/network-policy-api/apis/v1alpha2"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/manifest"
@@ -81,11 +83,13 @@ type Inventory struct {
 	byName     map[types.NamespacedName]*corev1.Service
 	daemonSets map[types.NamespacedName]*appsv1.DaemonSet
 	policies   policies
-	onNodes    map[string]bool // names of workloads that share their nodes' network
-	known      map[string]bool // namespaces of any object
-	taken      int64           // when it was, in nanoseconds since 1970; forever: not known
-	learner    *learner        // nil: the inventory does not learn (any more)
-	learned    *Learned        // nil: it was made of objects
+	// clusterPolicies are of the whole cluster.
+	clusterPolicies []ClusterPolicy
+	onNodes         map[string]bool // names of workloads that share their nodes' network
+	known           map[string]bool // namespaces of any object
+	taken           int64           // when it was, in nanoseconds since 1970; forever: not known
+	learner         *learner        // nil: the inventory does not learn (any more)
+	learned         *Learned        // nil: it was made of objects
 }
 
 // FromDir reads the objects of a directory of manifests, such as the output of
@@ -181,6 +185,9 @@ func (inv *Inventory) add(object runtime.Object) {
 		inv.addNode(o)
 	case *networkingv1.NetworkPolicy:
 		inv.policies.add(o)
+	case *policyv1alpha2.ClusterNetworkPolicy, *policyv1alpha1.AdminNetworkPolicy, *policyv1alpha1.BaselineAdminNetworkPolicy:
+		p, _ := clusterPolicyOf(o)
+		inv.clusterPolicies = append(inv.clusterPolicies, p)
 	case *appsv1.Deployment:
 		inv.addWorkload("Deployment", o, o.Spec.Selector, o.Spec.Template)
 	case *appsv1.StatefulSet:

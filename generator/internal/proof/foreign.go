@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	networkingv1 "k8s.io/api/networking/v1"
+	policyv1alpha2 "sigs.k8s.io/network-policy-api/apis/v1alpha2"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
@@ -23,6 +24,8 @@ const maxForeign = 100
 // Foreign is a policy that the cluster has and Git has not, and what it opens beyond the policies that were judged.
 type Foreign struct {
 	Policy string `json:"policy"` // "NetworkPolicy shop/allow-all"
+	// Tier is that of a policy for the whole cluster, Admin or Baseline, which was not judged; empty: a NetworkPolicy.
+	Tier string `json:"tier,omitempty"`
 	// AllIn are the workloads that it lets everything in to, and AllOut those that it lets out to everything: the
 	// policies that were judged restrict nothing there.
 	AllIn  []string `json:"allIn,omitempty"`
@@ -82,6 +85,10 @@ func (f *Foreign) Words(quote func(string) string) (words []string) {
 		add("allows %s", quote(wording.Some(ranges)))
 	}
 	switch {
+	case f.Tier == string(policyv1alpha2.AdminTier):
+		add("was not judged, and decides before NetworkPolicies do: what is written here can be denied all the same, and anything else allowed")
+	case f.Tier != "":
+		add("was not judged; of tier %s, it decides where no NetworkPolicy isolates", quote(f.Tier))
 	case f.Fault != "":
 		add("cannot be judged: %s", quote(f.Fault))
 	case len(words) == 0:
@@ -91,24 +98,31 @@ func (f *Foreign) Words(quote func(string) string) (words []string) {
 }
 
 // Meet adds to a report what policies do beside the judged ones that the cluster has and Git has not: in the same
-// namespaces, and in those of peers. git are policies that Git has beside the judged ones. The others are as they were
-// given to Prove. Whether the judged policies are proven does not depend on it: they have to hold also when the foreign ones are gone.
+// namespaces, and in those of peers. Policies for the whole cluster are named and not judged. git are policies that Git has
+// beside the judged ones. The others are as they were given to Prove. Whether the judged policies are proven does not depend
+// on it: they have to hold also when the foreign ones are gone.
 func (r *Report) Meet(inv *inventory.Inventory, git, policies []*networkingv1.NetworkPolicy, connections []evidence.Connection, sample *inventory.Sample, dns baseline.DNSTargets) error {
 	m := meeting{Report: r, inv: inv, connections: connections, sample: sample, dns: dns, foreign: map[string]bool{}}
-	known := slices.Concat(git, policies)
+	err := m.beside(policies, slices.Concat(git, policies))
+	m.aboveAll(Namespaces(policies))
+	return err
+}
+
+// beside judges the foreign NetworkPolicies.
+func (m *meeting) beside(policies, known []*networkingv1.NetworkPolicy) error {
 	var own []*networkingv1.NetworkPolicy
 	for _, name := range Namespaces(policies) {
-		own = append(own, inv.Foreign(name, known)...)
+		own = append(own, m.inv.Foreign(name, known)...)
 	}
 	peers := m.ofPeers(Namespaces(policies))
 	if len(own)+len(peers) == 0 {
 		return nil
 	}
-	judged, err := newJudge(policies, sample, dns)
+	judged, err := newJudge(policies, m.sample, m.dns)
 	if err != nil {
 		return err // Prove has said so
 	}
-	judged.governed = r.governed
+	judged.governed = m.governed
 	return m.together(judged, m.each(judged, m.bound(own)), peers)
 }
 
@@ -161,6 +175,27 @@ func (m *meeting) each(judged *judge, own []*networkingv1.NetworkPolicy) (sound 
 	}
 	slices.SortStableFunc(m.Foreign, func(a, b Foreign) int { return slices.Compare(b.harm(), a.harm()) })
 	return sound
+}
+
+// aboveAll names the policies for the whole cluster that are about pods of the namespaces. Those of tier Admin win over all others,
+// so they come first.
+func (m *meeting) aboveAll(namespaces []string) {
+	var all []Foreign
+	named := map[string]bool{}
+	for _, namespace := range namespaces {
+		for _, p := range m.inv.ClusterPolicies(namespace) {
+			switch f := (Foreign{Policy: p.String(), Tier: cmp.Or(p.Tier, "unknown")}); {
+			case named[f.Policy]:
+			case len(all) == maxForeign:
+				m.ForeignOmitted++
+			default:
+				all = append(all, f)
+			}
+			named[p.String()] = true
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Foreign) int { return cmp.Compare(a.Tier, b.Tier) })
+	m.Foreign = slices.Concat(all, m.Foreign)
 }
 
 // harm orders foreign policies.

@@ -11,6 +11,8 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	policyv1alpha1 "sigs.k8s.io/network-policy-api/apis/v1alpha1"
+	policyv1alpha2 "sigs.k8s.io/network-policy-api/apis/v1alpha2"
 	"sigs.k8s.io/yaml"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
@@ -97,6 +99,53 @@ func TestForeign(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestClusterPolicies: policies for the whole cluster are named once, where they are about the namespaces, and not judged.
+func TestClusterPolicies(t *testing.T) {
+	cluster := func(name, tier string, subject policyv1alpha2.ClusterNetworkPolicySubject) runtime.Object {
+		return &policyv1alpha2.ClusterNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: policyv1alpha2.ClusterNetworkPolicySpec{Tier: policyv1alpha2.Tier(tier), Subject: subject}}
+	}
+	named := func(namespace string) *metav1.LabelSelector {
+		return &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": namespace}}
+	}
+	objects := []runtime.Object{
+		cluster("late", "Baseline", policyv1alpha2.ClusterNetworkPolicySubject{Namespaces: &metav1.LabelSelector{}}),
+		cluster("pods", "Admin", policyv1alpha2.ClusterNetworkPolicySubject{Pods: &policyv1alpha2.NamespacedPod{NamespaceSelector: *named("shop")}}),
+		cluster("elsewhere", "Admin", policyv1alpha2.ClusterNetworkPolicySubject{Namespaces: named("elsewhere")}),
+		cluster("odd", "", policyv1alpha2.ClusterNetworkPolicySubject{Namespaces: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "?"}}}}),
+		&policyv1alpha1.AdminNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "old"}, Spec: policyv1alpha1.AdminNetworkPolicySpec{Subject: policyv1alpha1.AdminNetworkPolicySubject{Namespaces: named("shop")}}},
+		&policyv1alpha1.BaselineAdminNetworkPolicy{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: policyv1alpha1.BaselineAdminNetworkPolicySpec{Subject: policyv1alpha1.AdminNetworkPolicySubject{Pods: &policyv1alpha1.NamespacedPod{}}}},
+		policy(t, "shop", "x", `{podSelector: {}}`),
+	}
+	w := load(t)
+	r := w.prove(t)
+	if err := r.Meet(inventory.New(objects), nil, w.policies, w.connections, w.sample, w.dns); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range r.Foreign {
+		got = append(got, f.Policy+" "+f.Tier)
+	}
+	want := []string{
+		"AdminNetworkPolicy old Admin", "ClusterNetworkPolicy pods Admin", "BaselineAdminNetworkPolicy default Baseline", "ClusterNetworkPolicy late Baseline",
+		"ClusterNetworkPolicy odd unknown", "NetworkPolicy shop/x ",
+	}
+	if !slices.Equal(got, want) || !r.Proven {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	for _, f := range r.Foreign[:5] {
+		if words := f.Words(strings.ToUpper); len(words) != 1 || !strings.HasPrefix(words[0], "was not judged") {
+			t.Errorf("%s: %q", f.Policy, words)
+		}
+	}
+	for n := range 200 {
+		objects = append(objects, cluster(fmt.Sprint("many-", n), "Admin", policyv1alpha2.ClusterNetworkPolicySubject{Namespaces: &metav1.LabelSelector{}}))
+	}
+	r = w.prove(t)
+	if err := r.Meet(inventory.New(objects), nil, w.policies, w.connections, w.sample, w.dns); err != nil || len(r.Foreign) != 101 || r.ForeignOmitted != 105 {
+		t.Errorf("of many: %d, %d left out, %v", len(r.Foreign), r.ForeignOmitted, err)
 	}
 }
 
