@@ -39,6 +39,7 @@ const (
 	TooMany          Reason = "too-many"          // there are too many of a kind to keep each
 	LeftOut          Reason = "left-out"          // the source of the flow left an address or the port out
 	PodAddress       Reason = "pod-address"       // pods had the address, and it cannot be told which one then
+	KnownEnds        Reason = "known-ends"        // nobody saw who opened it, but a connection of the same ends
 	OwnNode          Reason = "own-node"          // from a pod's own node, which needs no rule
 	NoPod            Reason = "no-pod"            // neither end is a pod: policies do not apply
 )

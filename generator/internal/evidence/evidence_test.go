@@ -211,6 +211,53 @@ func TestTooMany(t *testing.T) {
 	}
 }
 
+// TestKnownEnds: what is observed without a direction is no question where the same ends are observed with one.
+func TestKnownEnds(t *testing.T) {
+	passed, dropped := flows.Forwarded, flows.Dropped
+	unknown := edge.Key{From: api, To: web, Protocol: corev1.ProtocolTCP, Verdict: passed}
+	change := func(f func(*edge.Key)) edge.Key { k := unknown; f(&k); return k }
+	service := func(k *edge.Key) { k.From, k.To = web, address("10.96.0.9") }
+	tests := []struct {
+		name string
+		key  edge.Key // without a direction
+		also seen
+		want evidence.Reason
+	}{
+		{"a connection the other way", unknown, seen{web, api, 80, 9, passed}, evidence.KnownEnds},
+		{"a connection the same way", unknown, seen{api, web, 80, 9, passed}, evidence.KnownEnds},
+		{"one that was denied", unknown, seen{web, api, 80, 9, dropped}, evidence.DirectionUnknown},
+		{"one of other ends", unknown, seen{web, other, 80, 9, passed}, evidence.DirectionUnknown},
+		{"another protocol", change(func(k *edge.Key) { k.Protocol = corev1.ProtocolUDP }), seen{web, api, 80, 9, passed}, evidence.DirectionUnknown},
+		{"a Service's address", change(service), seen{web, api, 80, 9, passed}, evidence.KnownEnds},
+		{"a Service's address, and others", change(service), seen{api, other, 80, 9, passed}, evidence.DirectionUnknown},
+		{"an address by another word", change(func(k *edge.Key) { k.To = edge.Endpoint{Addr: netip.MustParseAddr("192.0.2.1"), Entity: "unknown"} }), seen{address("192.0.2.1"), api, 80, 9, passed}, evidence.KnownEnds},
+		{"it was dropped itself", change(func(k *edge.Key) { k.Verdict = dropped }), seen{web, api, 80, 9, passed}, evidence.Denied},
+	}
+	behind := deployment(api).(*appsv1.Deployment)
+	behind.Spec.Template.Labels = map[string]string{"app": "api"}
+	inv := inventory.New([]runtime.Object{deployment(web), behind, deployment(other), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "api"},
+		Spec:       corev1.ServiceSpec{ClusterIP: "10.96.0.9", Selector: map[string]string{"app": "api"}, Ports: []corev1.ServicePort{{Port: 80}}},
+	}})
+	for _, tt := range tests {
+		fold := edge.NewFold(1 << 10)
+		also := edge.Key{From: tt.also.from, To: tt.also.to, Protocol: corev1.ProtocolTCP, Port: tt.also.port, Side: flows.Egress, Verdict: tt.also.verdict}
+		for i, k := range []edge.Key{tt.key, also} {
+			if err := fold.Add(k, edge.Observation{ID: uint64(i), Time: time.Unix(1, 0)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := evidence.Sort(fold.Edges(), inv, criteria)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(got.Listed, func(l evidence.Listed) bool { return l.Edge.Side == flows.SideUnknown })
+		if i < 0 || got.Listed[i].Reason != tt.want {
+			t.Errorf("%s: listed %+v, want %s", tt.name, got.Listed, tt.want)
+		}
+	}
+}
+
 func TestPlanDecides(t *testing.T) {
 	e := sort(t, seen{web, api, 80, 9, flows.Forwarded}, seen{web, api, 80, 3, flows.Dropped}, seen{web, api, 81, 1, flows.Forwarded},
 		seen{api, web, 8080, 9, flows.Forwarded}, seen{address("203.0.113.9"), web, 443, 9, flows.Forwarded})

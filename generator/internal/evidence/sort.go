@@ -20,7 +20,8 @@ import (
 // Of what is not in doubt, only that is kept which touches one of the namespaces about which decisions will be asked for; none are named:
 // all. All edges count for what is in doubt.
 func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria, about ...string) (Evidence, error) {
-	parts := split(inv.Resolve(edge.Join(settled(edges, inv))))
+	all := inv.Resolve(edge.Join(settled(edges, inv)))
+	parts := split(all)
 	out, sorted := newEvidence(inv, SpanOf(edges), about), make([]Evidence, len(parts))
 	var group sync.WaitGroup
 	for i, part := range parts {
@@ -41,6 +42,7 @@ func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria, about 
 	for i := range sorted {
 		out.add(&sorted[i])
 	}
+	out.knowEnds(all)
 	return out, nil
 }
 

@@ -200,6 +200,16 @@ func (inv *Inventory) Behind(k edge.Key) []Backend {
 	return s.behind
 }
 
+// Fronted are the ends behind all ports of the Service that has the address; nil: it is none's.
+func (inv *Inventory) Fronted(e edge.Endpoint) (all []edge.Endpoint) {
+	for _, s := range inv.services.byPort[inv.services.byAddr[e.Addr]] {
+		for _, b := range s.behind {
+			all = append(all, b.End)
+		}
+	}
+	return all
+}
+
 // Published reports whether a Service leads clients from outside of the cluster there.
 func (inv *Inventory) Published(to edge.Endpoint, protocol corev1.Protocol, port uint16) bool {
 	for o, ports := range inv.services.byPort {

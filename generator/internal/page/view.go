@@ -20,8 +20,8 @@ import (
 // reasons in the order in which they are shown: what waits for a person first.
 var reasons = []evidence.Reason{
 	evidence.Denied, evidence.Scan, evidence.NewPeer, evidence.Outside, evidence.OneOff, evidence.Rejected,
-	evidence.DirectionUnknown, evidence.NoWorkload, evidence.NoSelector, evidence.ServiceAddress, evidence.LeftOut, evidence.PodAddress,
-	evidence.OwnNode, evidence.NoPod,
+	evidence.DirectionUnknown, evidence.NoWorkload, evidence.NoSelector, evidence.ServiceAddress, evidence.TooMany, evidence.LeftOut, evidence.PodAddress,
+	evidence.KnownEnds, evidence.OwnNode, evidence.NoPod,
 }
 
 // meaning is what the reasons say, for those who see them the first time.
@@ -36,8 +36,10 @@ var meaning = map[evidence.Reason]string{
 	evidence.NoWorkload:       "The workload of an end is not in the inventory.",
 	evidence.NoSelector:       "The pods of an end have no lasting labels.",
 	evidence.ServiceAddress:   "The pods behind a Service's address cannot be told.",
+	evidence.TooMany:          "There are too many of a kind to keep each.",
 	evidence.LeftOut:          "The source of the flows left an address or the port out.",
 	evidence.PodAddress:       "Several pods had the address, and it cannot be told which one.",
+	evidence.KnownEnds:        "Observed without a direction; with one, a connection between the same ends was, too.",
 	evidence.OwnNode:          "From a pod's own node, which needs no rule.",
 	evidence.NoPod:            "Neither end is a pod: policies do not apply.",
 }

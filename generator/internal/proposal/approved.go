@@ -38,7 +38,7 @@ func (in *Input) governed(name string, existing tree.Files) (baseline.Directions
 func listed(n *synth.Namespace, all []evidence.Listed) []evidence.Listed {
 	return slices.DeleteFunc(all, func(l evidence.Listed) bool {
 		enters, leaves := synth.Governs(n.Name, n.Directions, &l.Edge.From, &l.Edge.To)
-		return l.Reason != evidence.DirectionUnknown && !enters && !leaves || l.Reason == evidence.OneOff && n.BaselineAllows(l.Edge.Key)
+		return l.Reason != evidence.DirectionUnknown && l.Reason != evidence.KnownEnds && !enters && !leaves || l.Reason == evidence.OneOff && n.BaselineAllows(l.Edge.Key)
 	})
 }
 

@@ -177,8 +177,9 @@ func breaks(c *Change) []string {
 	listed := slices.Clone(c.Namespace.Listed)
 	slices.SortStableFunc(listed, func(a, b evidence.Listed) int { return cmp.Compare(a.Reason, b.Reason) })
 	for _, l := range listed {
-		if l.Reason == evidence.OwnNode || l.Reason == evidence.NoPod {
-			continue // allowed without a rule, or none of a policy's business
+		switch l.Reason {
+		case evidence.OwnNode, evidence.NoPod, evidence.KnownEnds:
+			continue // allowed without a rule, none of a policy's business, or what else is said of the same ends
 		}
 		out = append(out, fmt.Sprintf("%s, %s, %s flows: %s", code(l.Edge.Key.String()), l.Reason, flowCount(&l.Edge.Evidence), code(l.Detail)))
 	}
