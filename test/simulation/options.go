@@ -98,7 +98,7 @@ func (o Options) check() error {
 		return fmt.Errorf("rate %v, %d rollouts: want no less than 0", o.Rate, o.Rollouts)
 	}
 	if o.KubeProxy && o.PacketLB {
-		return errors.New("Services are translated by kube-proxy, or where packets leave their pod: not both")
+		return errors.New("translation of Services: by kube-proxy, or where packets leave their pod: not both")
 	}
 	const mostNodes, most = 100, 31 * 24 * time.Hour
 	if o.Nodes < 1 || o.Nodes > mostNodes {

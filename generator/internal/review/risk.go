@@ -122,6 +122,12 @@ func examples(c *Change) string {
 
 func connectionRisks(connections []evidence.Connection) []string {
 	var out, once []string
+	visitors := visitors(connections)
+	for d, from := range visitors {
+		if len(from) > fewVisitors {
+			out = append(out, d.crowd(from))
+		}
+	}
 	ports, audited := map[string]int{}, 0
 	for _, c := range connections {
 		if c.Accepted != nil {
@@ -134,7 +140,8 @@ func connectionRisks(connections []evidence.Connection) []string {
 		default:
 			out = append(out, fmt.Sprintf("Leaves the cluster: %s. An address may change its owner.", connection(c)))
 		}
-		if !c.From.IsPod() {
+		d, outside := doorOf(&c)
+		if !c.From.IsPod() && !(outside && len(visitors[d]) > fewVisitors) {
 			out = append(out, fmt.Sprintf("Enters from outside of pods: %s.", connection(c)))
 		}
 		if c.Audited {
