@@ -79,6 +79,7 @@ func (f *Fold) grow(s *scope, r *record) {
 
 // prune brings everything within its limits.
 func (f *Fold) prune() {
+	f.settle()
 	f.pruneScopes()
 	for i := range f.kinds {
 		f.pruneKind(&f.kinds[i])

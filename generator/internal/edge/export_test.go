@@ -15,6 +15,7 @@ func (f *Fold) State() (b []byte) {
 
 // Sizes are how many entries of each kind a Fold has in memory.
 func (f *Fold) Sizes() (records, members, ends, overflows int) {
+	f.settle()
 	for _, s := range f.scopes {
 		members += len(s.members)
 	}

@@ -22,6 +22,7 @@ type Fold struct {
 	kinds   [2]kind // external, internal
 	over    map[Key]*Overflow
 	journal *journal
+	queue   []queued
 }
 
 // NewFold returns an empty Fold for at most limit edges. It has all of what is added, or it fails.
@@ -49,13 +50,22 @@ func NewSample(limits Limits) *Fold {
 // Add adds one observation. The error, which a sample never has, says that the limit is reached; then the
 // observation is not part of the Fold, and what is derived from it would be incomplete.
 func (f *Fold) Add(k Key, o Observation) error {
-	r, group, err := f.place(&k)
+	k.From.bound()
+	k.To.bound()
+	if f.enqueue(&k, &o) {
+		return nil
+	}
+	return f.add(&k, &o)
+}
+
+func (f *Fold) add(k *Key, o *Observation) error {
+	r, group, err := f.place(k)
 	switch {
 	case err != nil:
 		return err
 	case r == nil:
-		group.observe(o)
-	case f.observe(r, &o):
+		group.observe(*o)
+	case f.observe(r, o):
 		f.touch(r)
 	}
 	return nil
@@ -63,7 +73,11 @@ func (f *Fold) Add(k Key, o Observation) error {
 
 // Put adds the evidence of an edge under another key: what two keys have in common is one edge. The error is
 // that of Add.
-func (f *Fold) Put(k Key, o *Edge) error { return f.put(k, &o.Evidence) }
+func (f *Fold) Put(k Key, o *Edge) error {
+	k.From.bound()
+	k.To.bound()
+	return f.put(k, &o.Evidence)
+}
 
 func (f *Fold) put(k Key, e *Evidence) error {
 	r, group, err := f.place(&k)
@@ -84,6 +98,7 @@ func (f *Fold) Merge(o *Fold) error {
 	if f == o {
 		return nil
 	}
+	o.settle()
 	for r := range o.records.all() {
 		e := r.evidence()
 		if err := f.put(r.key(), &e); err != nil {
@@ -109,10 +124,14 @@ func (f *Fold) Edges() []Edge {
 }
 
 // Len is the number of edges. It may be above the limits by what the next Edges takes out.
-func (f *Fold) Len() int { return f.records.count }
+func (f *Fold) Len() int {
+	f.settle()
+	return f.records.count
+}
 
 // Newest is when an edge was last seen; zero when there are none.
 func (f *Fold) Newest() (at time.Time) {
+	f.settle()
 	for r := range f.records.all() {
 		if _, last := r.span.times(); last.After(at) {
 			at = last
@@ -152,10 +171,8 @@ func (f *Fold) Expire(before time.Time) (expired int) {
 }
 
 // place returns the record of a key, which is made if there is none and it has a place; otherwise the
-// overflow that stands for it. It bounds the key's words.
+// overflow that stands for it.
 func (f *Fold) place(k *Key) (*record, *Overflow, error) {
-	k.From.bound()
-	k.To.bound()
 	if r := f.find(k); r != nil {
 		return r, nil, nil
 	}

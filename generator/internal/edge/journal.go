@@ -36,6 +36,7 @@ func (f *Fold) Track() { f.journal = new(journal) }
 // Prepare returns how many changes make up for everything added until now, and puts these in the order of
 // their keys: a database writes neighbours at less cost.
 func (f *Fold) Prepare() int {
+	f.settle()
 	type keyed struct {
 		key  []byte
 		item any

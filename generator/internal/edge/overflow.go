@@ -98,6 +98,7 @@ func (f *Fold) Overflows() []Overflow {
 // LeftOut is about how many edges had no place, and in how many overflows they are. It does not count those
 // that the next Edges takes out.
 func (f *Fold) LeftOut() (edges uint64, overflows int) {
+	f.settle()
 	for _, o := range f.over {
 		n, _ := o.Edges.Value()
 		edges += n

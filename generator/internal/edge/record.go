@@ -20,19 +20,30 @@ type record struct {
 	hash         uint64       // of the key: it decides whether the edge stays
 }
 
-func (r *record) key() Key {
-	c := &r.class.value
-	return Key{From: r.from.value, To: r.to.value, Protocol: c.protocol, Port: r.port, Side: c.side, Verdict: c.verdict}
+func (r *record) key() Key { return r.trait().key() }
+
+func (t *trait) key() Key {
+	c := &t.class.value
+	return Key{From: t.from.value, To: t.to.value, Protocol: c.protocol, Port: t.port, Side: c.side, Verdict: c.verdict}
 }
 
-// place is the hash by which the record is found. Those of ends are random.
-func (r *record) place() uint64 {
-	return mix(r.from.hash*3 + r.to.hash ^ r.class.hash<<16 ^ uint64(r.port))
+// trait is what a record is found by.
+type trait struct {
+	from, to *shared[Endpoint]
+	class    *shared[class]
+	port     uint16
 }
 
-func (r *record) is(o *record) bool {
-	return r.from == o.from && r.to == o.to && r.port == o.port && r.class == o.class
+func (t *trait) of(r *record) bool {
+	return r.from == t.from && r.to == t.to && r.port == t.port && r.class == t.class
 }
+
+// hash is of random hashes.
+func (t *trait) hash() uint64 {
+	return mix(t.from.hash*3 + t.to.hash ^ t.class.hash<<16 ^ uint64(t.port))
+}
+
+func (r *record) trait() *trait { return &trait{r.from, r.to, r.class, r.port} }
 
 // evidence is what is known of the edge. The count is shared with the record.
 func (r *record) evidence() Evidence {
@@ -54,11 +65,18 @@ func words(s *shared[Set]) Set {
 
 // find returns the record of a key; nil: there is none.
 func (f *Fold) find(k *Key) *record {
-	like := record{from: f.ends.find(&k.From), to: f.ends.find(&k.To), class: f.findClass(&class{k.Protocol, k.Side, k.Verdict}), port: k.Port}
-	if like.from == nil || like.to == nil || like.class == nil {
+	var t trait
+	if !f.trait(k, &t) {
 		return nil
 	}
-	return f.records.find(like.place(), like.is)
+	return f.records.find(t.hash(), t.of)
+}
+
+// trait reports whether each part of the key is known, of this edge or others.
+func (f *Fold) trait(k *Key, t *trait) bool {
+	t.from, t.to, t.port = f.ends.find(&k.From), f.ends.find(&k.To), k.Port
+	t.class = f.findClass(&class{k.Protocol, k.Side, k.Verdict})
+	return t.from != nil && t.to != nil && t.class != nil
 }
 
 // record adds a record for a key that has none.
@@ -67,7 +85,7 @@ func (f *Fold) record(k Key, hash uint64) *record {
 		from: f.ends.take(k.From), to: f.ends.take(k.To), class: f.takeClass(class{k.Protocol, k.Side, k.Verdict}),
 		port: k.Port, hash: hash,
 	}
-	f.records.add(r.place(), r)
+	f.records.add(r.trait().hash(), r)
 	return r
 }
 
@@ -75,7 +93,7 @@ func (f *Fold) record(k Key, hash uint64) *record {
 func (f *Fold) remove(r *record) {
 	f.forget(r)
 	f.kindOf(r).count--
-	f.records.remove(r.place(), r)
+	f.records.remove(r.trait().hash(), r)
 	f.ends.release(r.from)
 	f.ends.release(r.to)
 	f.classes.release(r.class)
@@ -87,7 +105,12 @@ func (f *Fold) remove(r *record) {
 // observe reports whether the observation says anything new of the edge.
 func (f *Fold) observe(r *record, o *Observation) bool {
 	changed := r.flows.Add(o.ID)
-	changed = r.span.cover(spanOf(o.Time, o.Time)) || changed
+	return f.seenAt(r, o) || changed
+}
+
+// seenAt is observe without the count of flows.
+func (f *Fold) seenAt(r *record, o *Observation) bool {
+	changed := r.span.cover(spanOf(o.Time, o.Time))
 	changed = f.seenOn(r, dayOf(o.Time)) || changed
 	changed = f.seen(&r.nodes, o.Node) || changed
 	for _, n := range o.Name {
