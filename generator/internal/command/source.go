@@ -84,7 +84,7 @@ func (s *source) read(cmd *cobra.Command, inv *inventory.Inventory) (*edge.Fold,
 	fold, stats, err := s.readAll(cmd.Context(), inv, told)
 	if err == nil {
 		if overflows := fold.Overflows(); len(overflows) > 0 {
-			fold = everything(fold.Edges(), overflows)
+			fold = everything(fold.Drain(), overflows)
 		}
 		fold, err = inv.Conclude(fold)
 	}

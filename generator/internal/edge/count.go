@@ -96,6 +96,10 @@ func mix(h uint64) uint64 {
 // Merge adds everything that o counted.
 func (c *Count) Merge(o *Count) {
 	c.tell(o.told, o.rough)
+	if len(c.words) == 0 {
+		c.words, c.estimated = slices.Clone(o.words), o.estimated
+		return
+	}
 	if !o.estimated {
 		for _, h := range o.words {
 			c.Add(h)
@@ -216,4 +220,27 @@ func (s *Set) Add(word string) bool {
 	after := (*s)[i:min(len(*s), maxSet-1)]
 	*s = slices.Concat((*s)[:i], Set{word}, after)
 	return true
+}
+
+// merge adds the words of another Set, which are cut off where they are too long.
+func (s *Set) merge(o Set) {
+	if len(*s) == 0 && o.proper() {
+		*s = o
+		return
+	}
+	for _, word := range o {
+		if !slices.Contains(*s, word) {
+			s.Add(bounded(word))
+		}
+	}
+}
+
+// proper reports whether the words are as Add would have added them: a Set that was read from JSON may have others.
+func (s Set) proper() bool {
+	for i, word := range s {
+		if word == "" || len(word) > maxWord || i > 0 && word <= s[i-1] {
+			return false
+		}
+	}
+	return len(s) <= maxSet
 }

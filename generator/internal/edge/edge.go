@@ -136,12 +136,8 @@ func (e *Evidence) merge(o *Evidence) {
 		e.span(o.First, o.Last)
 	}
 	e.Days.merge(o.Days)
-	for _, n := range o.Nodes {
-		e.Nodes.Add(bounded(n))
-	}
-	for _, n := range o.Names {
-		e.Names.Add(bounded(n))
-	}
+	e.Nodes.merge(o.Nodes)
+	e.Names.merge(o.Names)
 }
 
 func (e *Evidence) span(first, last time.Time) (changed bool) {

@@ -34,7 +34,7 @@ type Learned struct {
 func (inv *Inventory) Learned() *Learned { return inv.learned }
 
 // Conclude makes the workloads of an inventory that learns, and names the ends of all edges by them. Of any other
-// inventory the fold is what it was. It is called once; it is an error if the flows name more than can be learned.
+// inventory the fold is what it was; otherwise it is empty afterwards. It is called once; it is an error if the flows name more than can be learned.
 func (inv *Inventory) Conclude(f *edge.Fold) (*edge.Fold, error) {
 	l := inv.learner
 	if l == nil {
@@ -45,7 +45,7 @@ func (inv *Inventory) Conclude(f *edge.Fold) (*edge.Fold, error) {
 	}
 	inv.learner, inv.learned = nil, &Learned{Invalid: l.invalid}
 	l.conclude(inv)
-	edges := f.Edges()
+	edges := f.Drain()
 	out := edge.NewFold(max(len(edges), 1))
 	for _, e := range edges {
 		k := e.Key

@@ -19,7 +19,7 @@ type opened struct {
 // Translate makes one edge of what was recorded before and after a Service's translation. An edge to a
 // Service with several workloads behind it becomes part of the edge to the one of them that its source was
 // seen to reach. If it was seen to reach several, their edges say all, and the edge to the Service is left out.
-// Without any, the edge stays as it is.
+// Without any, the edge stays as it is. The Fold that is given is empty afterwards, unless it is the one that is returned.
 func (inv *Inventory) Translate(f *edge.Fold) (*edge.Fold, error) {
 	several := false
 	for k := range f.Keys() {
@@ -28,7 +28,7 @@ func (inv *Inventory) Translate(f *edge.Fold) (*edge.Fold, error) {
 	if !several {
 		return f, nil
 	}
-	edges := f.Edges()
+	edges := f.Drain()
 	all := make([]*edge.Edge, len(edges))
 	for i := range edges {
 		all[i] = &edges[i]
