@@ -15,10 +15,19 @@ import (
 // toJSON is the document as kubectl takes it.
 func (d *document) toJSON() ([]byte, error) {
 	if d.json {
-		var v any
-		faults, err := kjson.UnmarshalStrict(d.data, &v, kjson.DisallowDuplicateFields)
-		if err = errors.Join(err, errors.Join(faults...)); err != nil || nesting(d.data) > maxNesting {
-			return nil, d.explain(err)
+		if nesting(d.data) > maxNesting {
+			return nil, d.explain(nil)
+		}
+		parts, rest := cutItems(d.data)
+		if rest == nil {
+			rest = d.data
+		}
+		for _, part := range append(parts, rest) { // what one of them takes is free again before the next
+			var v any
+			faults, err := kjson.UnmarshalStrict(part, &v, kjson.DisallowDuplicateFields)
+			if err = errors.Join(err, errors.Join(faults...)); err != nil {
+				return nil, d.explain(err)
+			}
 		}
 		return d.data, nil
 	}
@@ -69,13 +78,19 @@ func (d *document) isSuspect() bool {
 	if bytes.Count(d.data, []byte("\r")) != bytes.Count(d.data, []byte("\r\n")) {
 		return true
 	}
-	for line := range bytes.Lines(d.data) {
+	return !beginsWithWord(d.data)
+}
+
+// beginsWithWord reports whether a text begins with a word that is not indented: then it is a mapping or that word. Text
+// without content does, too.
+func beginsWithWord(text []byte) bool {
+	for line := range bytes.Lines(text) {
 		if !isBlank(line) {
 			b := line[0] | 0x20
-			return (b < 'a' || b > 'z') && b != '"' && b != '\''
+			return 'a' <= b && b <= 'z' || b == '"' || b == '\''
 		}
 	}
-	return false
+	return true
 }
 
 // nesting is the depth of valid JSON.

@@ -39,7 +39,6 @@ type head struct {
 	APIVersion any                `json:"apiVersion"`
 	Kind       any                `json:"kind"`
 	Metadata   stdjson.RawMessage `json:"metadata"`
-	Items      stdjson.RawMessage `json:"items"`
 }
 
 // decode adds the object or the list in data. inherited is the kind that the items of a list such as
@@ -61,8 +60,10 @@ func (c *contents) decode(at source, data []byte, inherited schema.GroupVersionK
 	case gvk.Kind == "":
 		c.foreign = append(c.foreign, at)
 		return nil
-	case strings.HasSuffix(gvk.Kind, "List") && len(h.Items) > 0 && h.Items[0] == '[':
-		return c.decodeItems(at, h.Items, gvk, how)
+	case strings.HasSuffix(gvk.Kind, "List"):
+		if items, rest := cutItems(data); rest != nil {
+			return c.decodeItems(at, items, gvk, how)
+		}
 	}
 	known, err := reads(gvk)
 	switch {
@@ -91,11 +92,7 @@ func (c *contents) skip(gk schema.GroupKind) {
 	c.skipped[gk]++
 }
 
-func (c *contents) decodeItems(at source, data []byte, list schema.GroupVersionKind, how Reading) error {
-	var items []stdjson.RawMessage
-	if err := stdjson.Unmarshal(data, &items); err != nil {
-		return at.fault("items", "%w", err)
-	}
+func (c *contents) decodeItems(at source, items [][]byte, list schema.GroupVersionKind, how Reading) error {
 	c.lists++
 	list.Kind = strings.TrimSuffix(list.Kind, "List")
 	if list.Kind == "" {

@@ -135,6 +135,11 @@ func streamed(d *document) ([]*document, error) {
 	if trimmed := bytes.TrimSpace(d.data); trimmed[0] != '{' {
 		return []*document{d}, nil
 	}
+	if json.Valid(d.data) { // one value, however large, is not copied
+		begin := bytes.IndexByte(d.data, '{')
+		first := d.first + bytes.Count(d.data[:begin], []byte("\n"))
+		return []*document{newDocument(d.file, first, bytes.TrimSpace(d.data), d.lines, true)}, nil
+	}
 	var docs []*document
 	dec := json.NewDecoder(bytes.NewReader(d.data))
 	for line, counted := 1, 0; ; {

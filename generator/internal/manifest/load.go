@@ -6,6 +6,7 @@
 package manifest
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -172,7 +173,14 @@ func (l *loader) named(name string, r io.Reader) error {
 }
 
 func (l *loader) bytesOf(name string, r io.Reader) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, l.most.file+1))
+	var b bytes.Buffer
+	if f, is := r.(*os.File); is {
+		if info, err := f.Stat(); err == nil && info.Size() <= l.most.file {
+			b.Grow(int(info.Size()) + bytes.MinRead) // it is not copied as it grows
+		}
+	}
+	_, err := b.ReadFrom(io.LimitReader(r, l.most.file+1))
+	data := b.Bytes()
 	l.files++
 	l.bytes += int64(len(data))
 	switch {

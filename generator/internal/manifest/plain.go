@@ -18,11 +18,20 @@ func plainJSON(data []byte) ([]byte, bool) {
 	if bytes.Contains(data, []byte("<<")) {
 		return nil, false // keys that are merged are lost in a MapSlice
 	}
-	var doc yamlv2.MapSlice
-	if yamlv2.UnmarshalStrict(data, &doc) != nil || doc == nil {
+	if list, is := listJSON(data); is {
+		return list, true
+	}
+	doc, is := mapping(data)
+	if !is || doc == nil {
 		return nil, false
 	}
 	return appendMapping(make([]byte, 0, len(data)), doc)
+}
+
+// mapping parses a text that is one, or has no content: nil. The library would make one of some lists, too.
+func mapping(text []byte) (m yamlv2.MapSlice, is bool) {
+	is = beginsWithWord(text) && yamlv2.UnmarshalStrict(text, &m) == nil
+	return m, is
 }
 
 func appendValue(out []byte, v any) ([]byte, bool) {
@@ -31,6 +40,8 @@ func appendValue(out []byte, v any) ([]byte, bool) {
 		return appendMapping(out, v)
 	case []any:
 		return appendList(out, v)
+	case blocks:
+		return v.append(out)
 	case string:
 		return appendText(out, v), true
 	case int:

@@ -16,7 +16,9 @@ func FuzzPlainJSON(f *testing.F) {
 	for _, s := range []string{
 		policy(3), "a: b\n", "b: 1\na: [x, {}, [], ~, null, true, yes, 0x10, 0o7, 010, 1e3, -1, 18446744073709551615, 9223372036854775807]\n",
 		"a: <b>&\"\\\nc: \u2028é\u0001\n", "a: \"\\u0000\\uFFFF\\t\"\n", "a: 1\na: 2\n", "1: a\n", "true: a\n", "~: a\n", "? [a]\n: b\n", "a: &x {c: 1}\nb: *x\n",
-		"a: &x {c: 1}\nb:\n  <<: *x\n", "a: .inf\n", "a: 2001-01-01\n", "a: !!binary /w==\n", "a: !!timestamp 2001-01-01\n", "- a\n", "a\n", "{}\n", "a: |\n  x\n  y\n", "\"a\\nb\": c\na: 1\n",
+		"a: &x {c: 1}\nb:\n  <<: *x\n", "a: .inf\n", "a: 2001-01-01\n", "a: !!binary /w==\n", "a: !!timestamp 2001-01-01\n", "- a\n", "a\n", "{}\n", "[] ", "- {key: a, value: b}\n", "a: 1\nitems:\n- - {key: a, value: b}\n- [{key: a, value: b}]\n- !!seq [{key: a, value: b}]\n", "a: |\n  x\n  y\n",
+		"a: 1\nitems:\n- a: 1\n  b: |\n    x\n\n- b: 2\nkind: List\n", "a: \"x\nitems:\n- b\ny: c\"\n", "a: 'x\nitems:\n- b: '\n", "a: 1\nitems:\n- a: &x 1\n- b: *x\n", "a:\nitems:\n- b: [\n- c]\n",
+		"a: 1\nitems:\n- a: 1\n- a: 'x\n- b: y'\n- c: 1\nitems: []\n", "a: |\nitems:\n- a: >\n\n- b: x\n# c\n- c: x\n...\n", "? a\nitems:\n- ? b\n- c: \n", "a: {\nitems:\n- b: 1\n}\n", "--- \nitems:\n- b: 1\nb: 1\nb: 2\n", "\"a\\nb\": c\na: 1\n",
 	} {
 		f.Add([]byte(s))
 	}

@@ -42,6 +42,10 @@ func TestLoadRefuses(t *testing.T) {
 		// Structure.
 		{"a key twice", pod + "spec:\n  a: 1\n  b: 2\n  a: 3\n", `x.yaml:7: key "a" is given twice, first at line 5; remove one`},
 		{"a key twice in JSON", "{\"apiVersion\": \"v1\", \"kind\": \"Pod\",\n\"kind\": \"Service\", \"metadata\": {\"name\": \"a\"}}", `x.yaml:2: key "kind" is given twice, first at line 1`},
+		{"a key twice in an item of JSON", "{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [\n{\"apiVersion\": \"v1\", \"kind\": \"Pod\",\n\"kind\": \"Service\", \"metadata\": {\"name\": \"a\"}}]}", `x.yaml:3: key "kind" is given twice, first at line 2`},
+		{"items twice in JSON", "{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [],\n\"items\": []}", `x.yaml:2: key "items" is given twice, first at line 1`},
+		{"a key twice in an item", "apiVersion: v1\nitems:\n- apiVersion: v1\n  kind: Pod\n  kind: Pod\nkind: List\n", `x.yaml:5: key "kind" is given twice, first at line 4`},
+		{"items twice", "apiVersion: v1\nitems:\n- kind: Pod\nkind: List\nitems: []\n", `x.yaml:5: key "items" is given twice, first at line 2`},
 		{"100 levels", nested, "x.yaml:69: nested more than 64 levels deep"},
 		{"100 levels of JSON", "{\"apiVersion\": \"v1\", \"kind\": \"Pod\",\n\"spec\":\n" + strings.Repeat("[", 100) + strings.Repeat("]", 100) + "}", "x.yaml:3: nested more than 64 levels deep"},
 		{"200,000 levels", "apiVersion: v1\nkind: Pod\nspec: " + strings.Repeat("[", 200_000), "x.yaml:"},
