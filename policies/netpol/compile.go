@@ -73,7 +73,7 @@ func (b *builder) set(objs *Objects) {
 	for _, kn := range objs.Nodes {
 		b.nodes = append(b.nodes, entry[*node]{kn.Name, compileNode(kn)})
 	}
-	known := selectors{}
+	known := newSelectors()
 	for _, np := range objs.Policies {
 		k := Key{kindPolicy, np.Namespace, np.Name}
 		if IsStaged(np) {

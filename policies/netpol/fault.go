@@ -53,12 +53,8 @@ type compiler struct {
 	list   string // from, to, ports or protocols of the rule; empty: the rule or policy itself
 	item   int    // index in the list
 	faults []*ObjectError
-	known  selectors
+	known  *selectors // nil: none is kept
 }
-
-// selectors are those of one label, by its key and value: the peers of thousands of rules ask for the same few. Nil: none is
-// kept.
-type selectors map[[2]string]labels.Selector
 
 // fault notes what is wrong at a path below the present place; an empty path is that place.
 func (c *compiler) fault(path, format string, args ...any) {
@@ -97,8 +93,7 @@ func (c *compiler) checkName() {
 }
 
 func (c *compiler) selector(path string, s *metav1.LabelSelector) (labels.Selector, bool) {
-	label, one := onlyLabel(s)
-	if known := c.known[label]; one && known != nil {
+	if known := c.known.find(s); known != nil {
 		return known, true
 	}
 	selector, err := metav1.LabelSelectorAsSelector(s)
@@ -106,21 +101,8 @@ func (c *compiler) selector(path string, s *metav1.LabelSelector) (labels.Select
 		c.fault(path, "invalid label selector: %v", cmp.Or(firstLabelError(s.MatchLabels), err))
 		return labels.Nothing(), false
 	}
-	if one && c.known != nil {
-		c.known[label] = selector
-	}
+	c.known.keep(s, selector)
 	return selector, true
-}
-
-// onlyLabel is the key and the value of the label that a selector asks for; false: it asks for something else.
-func onlyLabel(s *metav1.LabelSelector) (label [2]string, one bool) {
-	if len(s.MatchLabels) != 1 || len(s.MatchExpressions) > 0 {
-		return label, false
-	}
-	for k, v := range s.MatchLabels {
-		label = [2]string{k, v}
-	}
-	return label, true
 }
 
 // firstLabelError is that of the first label in order, so that the same object has the same faults; nil when

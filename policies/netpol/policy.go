@@ -31,7 +31,7 @@ func Validate(np *networkingv1.NetworkPolicy) []*ObjectError {
 	return faults
 }
 
-func compilePolicy(np *networkingv1.NetworkPolicy, known selectors) (*policy, []*ObjectError) {
+func compilePolicy(np *networkingv1.NetworkPolicy, known *selectors) (*policy, []*ObjectError) {
 	c := &policyCompiler{np: np, compiler: compiler{known: known, origin: Origin{
 		Kind: kindPolicy, Namespace: np.Namespace, Name: np.Name, Commit: np.Annotations[CommitAnnotation],
 	}}}
