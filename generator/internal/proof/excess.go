@@ -54,12 +54,14 @@ type resident struct {
 	edge.Endpoint
 	*end
 	judged bool // its namespace is
+	at     int  // in the list of all
 }
 
 // excess is what the policies of some namespaces allow beyond what was seen.
 func (j *judge) excess(seen []*evidence.Connection) Excess {
 	x := Excess{Pairs: []Unseen{}}
 	all := j.residents()
+	j.reach(all)
 	x.count(all, j.observed(seen))
 	j.countOutside(&x, all, j.observedOutside(seen))
 	x.Open = bound(j.open(all), &x.Omitted)
@@ -78,7 +80,7 @@ func (j *judge) residents() []resident {
 	var all []resident
 	for _, e := range j.sample.Workloads() {
 		if found, err := j.end(e); err == nil {
-			all = append(all, resident{e, found, j.namespaces[e.Namespace]})
+			all = append(all, resident{e, found, j.namespaces[e.Namespace], len(all)})
 		}
 	}
 	return all
@@ -145,7 +147,7 @@ func lets(from, to *resident) netpol.PortSet {
 			if egress == nil && ingress == nil {
 				continue
 			}
-			if !egress.asksFor(dst.Endpoint) || !ingress.asksFor(src.Endpoint) {
+			if egress != nil && !egress.reaches[to.at] || ingress != nil && !ingress.reaches[from.at] {
 				continue // as it is with most workloads: they have nothing to do with each other
 			}
 			out, in := egress.lets(dst.Endpoint, dst.Endpoint), ingress.lets(src.Endpoint, dst.Endpoint)
@@ -153,11 +155,6 @@ func lets(from, to *resident) netpol.PortSet {
 		}
 	}
 	return all
-}
-
-// asksFor says whether one side allows anything, as lets does: it takes less time.
-func (s *side) asksFor(peer netpol.Endpoint) bool {
-	return s == nil || slices.ContainsFunc(s.about(peer), func(r *rule) bool { return !r.baseline && r.compiled.MatchesPeer(peer) })
 }
 
 // everything is what passes where nothing isolates.

@@ -33,8 +33,10 @@ type judge struct {
 // side is what governs pods in one direction in which they are isolated: their rules, in the order in which they
 // are asked.
 type side struct {
-	far  []*rule            // that can match addresses, or pods of any namespace
-	near map[string][]*rule // that can match pods of a namespace, those of far included; none: only far can
+	rules   []*rule
+	reaches []bool             // which residents the rules, but the baseline's, are about; nil: nobody has asked yet
+	far     []*rule            // that can match addresses, or pods of any namespace
+	near    map[string][]*rule // that can match pods of a namespace, those of far included; none: only far can
 }
 
 // end is a workload's pods, or an address.
@@ -129,6 +131,7 @@ func (j *judge) side(e netpol.Endpoint, d netpol.Direction) *side {
 }
 
 func (s *side) add(r *rule) {
+	s.rules = append(s.rules, r)
 	names, everywhere := r.namespaces()
 	if everywhere {
 		s.far = append(s.far, r)

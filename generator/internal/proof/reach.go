@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proof
+
+import (
+	"slices"
+
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/bulkhead-dev/bulkhead/policies/netpol"
+)
+
+// reach notes which residents the rules of each side are about. Most are of one workload: it is looked for where it
+// can be, and once for all rules that have the same selectors.
+func (j *judge) reach(all []resident) {
+	f := finder{all: all, namespaces: map[string][]resident{}, found: map[selection][]int{}}
+	for begin := 0; begin < len(all); { // they are ordered by namespace
+		end := begin + 1
+		for end < len(all) && all[end].Namespace == all[begin].Namespace {
+			end++
+		}
+		f.namespaces[all[begin].Namespace] = all[begin:end]
+		begin = end
+	}
+	for _, s := range j.sides {
+		s.reaches = make([]bool, len(all))
+		for _, r := range s.rules {
+			if !r.baseline {
+				f.note(s.reaches, r.compiled)
+			}
+		}
+	}
+}
+
+// finder finds residents.
+type finder struct {
+	all        []resident
+	namespaces map[string][]resident
+	found      map[selection][]int
+}
+
+// selection is a peer's selectors: those that were compiled once are at the same place.
+type selection struct {
+	namespace        string
+	namespaces, pods *labels.Requirement
+}
+
+// note notes residents that a rule is about.
+func (f *finder) note(reaches []bool, r *netpol.Rule) {
+	if len(r.Peers) == 0 {
+		for i := range reaches {
+			reaches[i] = true
+		}
+	}
+	for i := range r.Peers {
+		for _, at := range f.matching(&r.Peers[i]) {
+			reaches[at] = true
+		}
+	}
+}
+
+// matching are the residents of which the peer matches a pod.
+func (f *finder) matching(m *netpol.PeerMatch) []int {
+	name, one := namespaceOf(m)
+	if m.Pods == nil || !one {
+		return matching(m, f.all)
+	}
+	pods, _ := m.Pods.Requirements()
+	if len(pods) == 0 {
+		return matching(m, f.namespaces[name])
+	}
+	s := selection{namespace: name, pods: &pods[0]}
+	if m.Namespaces != nil {
+		namespaces, _ := m.Namespaces.Requirements() // it asks for the name at least
+		s.namespaces = &namespaces[0]
+	}
+	found, known := f.found[s]
+	if !known {
+		found = matching(m, f.namespaces[name])
+		f.found[s] = found
+	}
+	return found
+}
+
+func matching(m *netpol.PeerMatch, residents []resident) (found []int) {
+	for i := range residents {
+		r := &residents[i]
+		if slices.ContainsFunc(r.points, func(p point) bool { return m.Matches(p.Endpoint) }) {
+			found = append(found, r.at)
+		}
+	}
+	return found
+}
