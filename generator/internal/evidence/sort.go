@@ -14,11 +14,11 @@ import (
 )
 
 // Sort decides for each edge. Forwarded and audited edges between known ends may be learned, and denied ones if a
-// person wants it; all others are listed. Of their evidence, sets and counts are
-// shared: nobody writes to them afterwards. The edges themselves can be let go of.
+// person wants it; all others are listed. Of their evidence, sets and counts are shared: nobody writes to them
+// afterwards. The edges themselves can be let go of.
 //
-// Of what is not in doubt, only that is kept which touches one of the namespaces about which decisions will be asked for; none are named:
-// all. All edges count for what is in doubt.
+// about are the namespaces that decisions will be asked for; none: all. Of what is not in doubt, only that is kept
+// which touches one of these. All edges count for what is in doubt.
 func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria, about ...string) (Evidence, error) {
 	all := inv.Resolve(edge.Join(settled(edges, inv)))
 	parts := split(all)
@@ -39,8 +39,14 @@ func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria, about 
 		})
 	}
 	group.Wait()
+	candidates := 0
+	for i := range sorted {
+		candidates += len(sorted[i].candidates)
+	}
+	out.candidates = make([]candidate, 0, candidates)
 	for i := range sorted {
 		out.add(&sorted[i])
+		sorted[i] = Evidence{} // which needs no memory any more
 	}
 	out.knowEnds(all)
 	return out, nil

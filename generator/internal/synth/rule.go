@@ -55,7 +55,7 @@ type rule struct {
 // port changes one rule. Addresses with the same ports share a rule, in which they may be joined to blocks that hold
 // at most budget addresses more. All else that a rule allows was observed.
 func group(connections []*evidence.Connection, d netpol.Direction, budget uint64) []rule {
-	byPeer := map[peer]*rule{}
+	byPeer := make(map[peer]*rule, len(connections)) // mostly as many
 	for _, c := range connections {
 		p := peerOf(c, d)
 		r := byPeer[p]
