@@ -145,7 +145,7 @@ func (w *wireFlow) scan(s *scanner) (all seen) {
 			all.add(s, seenReply)
 			w.replyKnown, w.reply = true, s.bool()
 		case "nodeName", "sourceNames", "destinationNames", "sourceService", "destinationService", "trafficDirection", "traceObservationPoint", "traceReason", "eventType", "isReply",
-			"flow", "lost_events", "lostEvents", "node_status", "nodeStatus", "agent_event", "agentEvent", "debug_event", "debugEvent", "reporter":
+			"flow", "lost_events", "lostEvents", "node_status", "nodeStatus", "agent_event", "agentEvent", "debug_event", "debugEvent", "start_time", "reporter":
 			s.fail()
 		default:
 			s.skip()

@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	maxBatch   = 256     // lines
-	batchBytes = 1 << 18 // after which a batch is full
+	// A batch is small, so that what was read is still in the processor's cache when it is decoded, and then folded.
+	maxBatch   = 64      // lines
+	batchBytes = 1 << 17 // after which a batch is full
 	maxWorkers = 4
 )
 
