@@ -54,15 +54,15 @@ func (s *Stream) Receive(ctx context.Context, stats *Stats, each func(*Record) e
 
 func (s *Stats) receive(d *decoder, message []byte, rec *Record, each func(*Record) error) error {
 	lost, err := d.response(message, rec)
-	err = s.take(rec, lost, 1, err, each)
-	var stop *stopError
+	if err = s.take(rec, lost, 1, err, each); err == nil {
+		return nil
+	}
+	var stop *stopError // which takes memory
 	if errors.As(err, &stop) {
 		return stop.cause
 	}
-	if err != nil {
-		s.Malformed++
-		s.problem(fmt.Sprintf("flow of %s: %v", rec.Node, err))
-	}
+	s.Malformed++
+	s.problem(fmt.Sprintf("flow of %s: %v", rec.Node, err))
 	return nil
 }
 

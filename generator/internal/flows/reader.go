@@ -63,11 +63,11 @@ func (s *Stats) takeLine(l *line, name string, number int, maxMalformed uint64, 
 		return nil
 	}
 	err := s.take(&l.rec, l.lost, l.weight, l.err, each)
-	var stop *stopError
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.As(err, &stop):
+	}
+	var stop *stopError // which takes memory
+	if errors.As(err, &stop) {
 		return stop.cause
 	}
 	s.Malformed++
