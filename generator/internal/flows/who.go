@@ -2,8 +2,9 @@
 
 package flows
 
-// maxPods bounds the pods that a decoder remembers with their names.
-const maxPods = 1 << 15
+// maxPods bounds the pods that a decoder remembers with their names: those of a large cluster, as their own nodes and as others
+// name them. Beyond it all are forgotten, because pods come and go.
+const maxPods = 1 << 14
 
 // who are the names of an end that is a pod. Kubernetes would take all of them.
 type who struct{ namespace, pod, kind, workload string }
@@ -20,7 +21,10 @@ func (d *decoder) who(w *wireEnd) (names who, known bool) {
 	}
 	names = who{d.intern(w.namespace), d.intern(w.pod), d.intern(w.kind), d.intern(w.workload)}
 	e := Endpoint{Namespace: names.namespace, Pod: names.pod, Kind: names.kind, Workload: names.workload}
-	if known = e.check() == nil; known && len(d.pods) < maxPods { // a valid name has no 0 in it
+	if known = e.check() == nil; known { // a valid name has no 0 in it
+		if len(d.pods) == maxPods {
+			clear(d.pods)
+		}
 		d.pods[string(key)] = names
 	}
 	return names, known

@@ -29,6 +29,12 @@ func (inv *Inventory) Key(r *flows.Record) edge.Key {
 	return inv.history.attribute(inv.named(r), first, last)
 }
 
+// MaxMet is the bound of the addresses that an Attribution has met pods at.
+const MaxMet = maxMet
+
+// Met is at how many addresses it has.
+func (a *Attribution) Met() int { return len(a.met) }
+
 // Ends are what an end is for an Attribution, and by the inventory and the record alone. known: it was met before.
 func (a *Attribution) Ends(e *flows.Endpoint, r *flows.Record) (met, anew edge.Endpoint, known bool) {
 	p := a.met.find(e)

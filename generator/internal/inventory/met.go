@@ -9,8 +9,11 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
 )
 
+// maxMet bounds the addresses of pods that were met. Beyond it all are forgotten, because pods come and go.
+const maxMet = 1 << 15
+
 // met are the pods that records named last, by their addresses: mostly the next record there names the same one. What
-// follows from its names is looked up once then. There are as many as addresses in a history at most.
+// follows from its names is looked up once then.
 type met map[netip.Addr]metAt
 
 // metAt is a pod as records name it that have its workload, and as those do that have not; nil: none did.
@@ -55,7 +58,10 @@ func (p *metPod) named(e *flows.Endpoint) bool {
 // keep remembers a pod that a record named.
 func (m met) keep(e *flows.Endpoint, p *metPod) {
 	p.namespace, p.pod, p.kind, p.workload, p.labels = e.Namespace, e.Pod, e.Kind, e.Workload, e.Labels
-	at := m[e.Addr]
+	at, known := m[e.Addr]
+	if !known && len(m) == maxMet {
+		clear(m)
+	}
 	if e.Workload != "" || p.byAny {
 		at.owned = p
 	}

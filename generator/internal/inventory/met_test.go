@@ -3,6 +3,7 @@
 package inventory_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -70,5 +71,22 @@ func TestMet(t *testing.T) {
 	}
 	if len(kinds) < 10 || known < all/20 || known > all/2 {
 		t.Errorf("%d kinds of ends; %d of %d were met before", len(kinds), known, all)
+	}
+}
+
+// TestMetBound: pods at ever new addresses are forgotten, and are what they were when they come again.
+func TestMetBound(t *testing.T) {
+	a := inventory.New(nil).Attribute(edge.DefaultLimits)
+	for _, i := range []int{0, inventory.MaxMet, 0} {
+		for n := range inventory.MaxMet {
+			e := flows.Endpoint{Addr: external(i + n), Namespace: "shop", Pod: fmt.Sprintf("web-%d", i+n), Kind: "Job", Workload: "web"}
+			r := &flows.Record{ID: uint64(n), Time: hour, Oriented: true, Side: flows.Egress, Verdict: flows.Forwarded, Protocol: "TCP", Source: e, Destination: e}
+			if err := a.Add(r); err != nil {
+				t.Fatal(err)
+			}
+			if met, anew, known := a.Ends(&e, r); met != anew || !known || a.Met() > inventory.MaxMet {
+				t.Fatalf("%s: %v, %v by the record alone; met: %v; %d addresses", e.Pod, met, anew, known, a.Met())
+			}
+		}
 	}
 }
