@@ -31,6 +31,9 @@ func TestWithoutInventory(t *testing.T) {
 	if api := read(t, filepath.Join(policies, "clusters/default/shop/api.yaml")); !strings.Contains(api, "podSelector:\n    matchLabels:\n      app: api\n") {
 		t.Errorf("the policy of api:\n%s", api)
 	}
+	if evidence := read(t, filepath.Join(policies, "clusters/default/shop/evidence.json")); !strings.Contains(evidence, `"withoutInventory": true`) {
+		t.Errorf("evidence.json does not say that there was no inventory:\n%s", evidence)
+	}
 	if out := mustRun(t, "verify", "--flows", flowsFile, "--policies", policies); !strings.Contains(out, "proven:") {
 		t.Error(out)
 	}

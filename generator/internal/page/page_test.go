@@ -18,6 +18,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/plan"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proposal"
@@ -161,6 +162,22 @@ func TestForeign(t *testing.T) {
 	}
 }
 
+// TestShared: workloads that no policy can tell apart are named.
+func TestShared(t *testing.T) {
+	n := named("x")
+	read := func() string {
+		return textOf(parse(t, pagesOf(t, &proposal.Proposal{Cluster: "prod", Namespaces: []*proposal.Namespace{n}}, &flows.Stats{})["shop.html"]))
+	}
+	n.Shared = nil
+	if strings.Contains(read(), "share labels") {
+		t.Error("it speaks of workloads that share labels, and there is none")
+	}
+	n.Shared = []*inventory.Workload{{Kind: "Deployment", Namespace: "shop", Name: "web", Also: []string{"Deployment shop/canary", "Job shop/warm"}}}
+	if text := read(); !strings.Contains(text, "Workloads that share labels The labels of their pods do not differ, so no policy can tell them apart. The policy of Deployment shop/web applies to Deployment shop/canary, Job shop/warm, too") {
+		t.Errorf("it says\n%s", text)
+	}
+}
+
 // seen is an edge that was seen twice.
 func seen(k edge.Key) edge.Edge {
 	f := edge.NewFold(1)
@@ -179,7 +196,10 @@ func named(name string) *proposal.Namespace {
 	peer := edge.Endpoint{Kind: name, Namespace: name, Name: name}
 	world := edge.Endpoint{Addr: netip.MustParseAddr("203.0.113.7"), Entity: name}
 	n := &proposal.Namespace{
-		Namespace: &synth.Namespace{Name: "shop", Directions: baseline.BothDirections()}, Unused: []string{name},
+		Namespace: &synth.Namespace{
+			Name: "shop", Directions: baseline.BothDirections(),
+			Shared: []*inventory.Workload{{Kind: name, Namespace: name, Name: name, Also: []string{name}}},
+		}, Unused: []string{name},
 		Readiness: &readiness.Report{Why: []string{name}, Workloads: []readiness.Workload{{Workload: name, Why: []string{name}, Coverage: 0.5}}},
 		Report: &proof.Report{
 			Shadowed: []proof.Shadowed{{Rule: name, By: []string{name}}}, SelectsNothing: []string{name}, Strays: []string{name},
@@ -190,7 +210,7 @@ func named(name string) *proposal.Namespace {
 			Foreign: []proof.Foreign{{
 				Policy: name, AllIn: []string{name}, AllOut: []string{name}, Count: 1, Pairs: 1, Fault: name,
 				Examples: []proof.Unseen{{From: name, To: name, Ports: name}},
-			}, {Policy: name, Future: []proof.Future{{Pods: name}}, Ranges: []proof.Range{{Range: name}}}},
+			}, {Policy: name, Future: []proof.Future{{Pods: name}}, Ranges: []proof.Range{{Range: name}}}, {Policy: name, Tier: name}},
 			Blocked: []proof.Blocked{{Connection: name, Direction: "Ingress", Namespace: name, By: []string{name}}},
 		},
 	}

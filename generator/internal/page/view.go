@@ -10,6 +10,7 @@ import (
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/flows"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/plan"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proof"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/proposal"
@@ -38,7 +39,7 @@ var meaning = map[evidence.Reason]string{
 	evidence.ServiceAddress:   "The pods behind a Service's address cannot be told.",
 	evidence.TooMany:          "There are too many of a kind to keep each.",
 	evidence.LeftOut:          "The source of the flows left an address or the port out.",
-	evidence.PodAddress:       "Several pods had the address, and it cannot be told which one.",
+	evidence.PodAddress:       "Pods had the address, or may have had it unseen, and it cannot be told which one.",
 	evidence.KnownEnds:        "Observed without a direction; with one, a connection between the same ends was, too.",
 	evidence.OwnNode:          "From a pod's own node, which needs no rule.",
 	evidence.NoPod:            "Neither end is a pod: policies do not apply.",
@@ -98,6 +99,7 @@ type excess struct {
 	Future    table[proof.Future]
 	Open      table[line]
 	Shadowed  table[line]
+	Shared    table[line] // workloads whose policies apply to pods of others
 	Strays    table[line]
 	Idle      table[line]
 	LeftOut   int
@@ -142,7 +144,7 @@ func view(cluster string, n *proposal.Namespace, in input) namespace {
 		Ready: n.Readiness.Ready, Summary: line(n.Readiness.Summary()), Why: lines(why(n.Readiness)), Days: n.Readiness.Days,
 		PlanFile: printable(tree.Dir(cluster, n.Name) + "/" + plan.File), PlanHead: planHead,
 		Questions: ask(n.Listed), Connections: connectionRows(n), Unseen: cut(n.Readiness.Workloads, workloadRow),
-		Listed: byReason(n.Listed), Excess: excessOf(n.Report), Foreign: foreignOf(n.Report), Unused: lines(n.Unused), Input: in,
+		Listed: byReason(n.Listed), Excess: excessOf(n), Foreign: foreignOf(n.Report), Unused: lines(n.Unused), Input: in,
 	}
 	span := evidence.SpanOfConnections(n.Connections)
 	v.First, v.Last = stamp(span.First), stamp(span.Last)
@@ -223,7 +225,8 @@ func byReason(listed []evidence.Listed) (groups []reason) {
 	return groups
 }
 
-func excessOf(r *proof.Report) excess {
+func excessOf(n *proposal.Namespace) excess {
+	r := n.Report
 	x := excess{
 		Count: r.Excess.Count, LeftOut: r.Excess.Omitted, BeyondTop: max(0, r.Excess.Count-min(len(r.Excess.Pairs), maxRows)),
 		Pairs: cut(r.Excess.Pairs, func(u *proof.Unseen) proof.Unseen {
@@ -239,8 +242,11 @@ func excessOf(r *proof.Report) excess {
 		Shadowed: cut(r.Shadowed, func(s *proof.Shadowed) line {
 			return line(fmt.Sprintf("%s, by %s", s.Rule, some(s.By)))
 		}),
+		Shared: cut(n.Shared, func(w **inventory.Workload) line {
+			return line(fmt.Sprintf("The policy of %s applies to %s, too", (*w).Endpoint(), some((*w).Also)))
+		}),
 		Strays: lines(r.Strays), Idle: lines(r.SelectsNothing),
 	}
-	x.Anything = x.Count+x.Ranges.Total()+x.Future.Total()+x.Open.Total()+x.Shadowed.Total()+x.Strays.Total()+x.Idle.Total() > 0
+	x.Anything = x.Count+x.Ranges.Total()+x.Future.Total()+x.Open.Total()+x.Shadowed.Total()+x.Shared.Total()+x.Strays.Total()+x.Idle.Total() > 0
 	return x
 }

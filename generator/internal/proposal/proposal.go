@@ -138,7 +138,7 @@ func Make(in Input) (*Proposal, error) {
 		}
 		return missing
 	})
-	w := &work{Input: &in, found: &found, sample: sample, dns: dns, span: found.Span(), renderer: tree.Renderer{Cluster: in.Cluster, Loss: in.Loss}}
+	w := &work{Input: &in, found: &found, sample: sample, dns: dns, span: found.Span(), renderer: tree.Renderer{Cluster: in.Cluster, WithoutInventory: in.Inventory.Learned() != nil, Loss: in.Loss}}
 	if err := w.all(names, p); err != nil {
 		return nil, err
 	}

@@ -43,6 +43,8 @@ type Input struct {
 	Digest string    `json:"digest"` // of the edges
 	First  time.Time `json:"first"`  // of the connections' flows
 	Last   time.Time `json:"last"`
+	// WithoutInventory: which workloads there are, and how their pods are selected, was learned from the flows alone.
+	WithoutInventory bool `json:"withoutInventory,omitempty"`
 	Loss
 }
 
@@ -68,7 +70,7 @@ func (r *Renderer) record(n *synth.Namespace, rules []proof.Rule, listed []evide
 	span := evidence.SpanOfConnections(n.Connections)
 	head, err := json.MarshalIndent(recordHead{
 		recordVersion, r.Cluster, n.Name,
-		Input{digestPrefix + strings.Repeat("0", hex.EncodedLen(sha256.Size)), span.First, span.Last, r.Loss},
+		Input{digestPrefix + strings.Repeat("0", hex.EncodedLen(sha256.Size)), span.First, span.Last, r.WithoutInventory, r.Loss},
 	}, "", "  ")
 	if err != nil {
 		return nil, err
@@ -92,7 +94,7 @@ func (r *Renderer) record(n *synth.Namespace, rules []proof.Rule, listed []evide
 	return out.Bytes(), errors.Join(err, errRules, errListed)
 }
 
-// digestPrefix begins Input.Digest. Behind that are times and numbers.
+// digestPrefix begins Input.Digest. Behind that are times, numbers and a truth.
 const digestPrefix = "sha256:"
 
 // sizeOf guesses the size of evidence.json, so that it is not copied as it grows.

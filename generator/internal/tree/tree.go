@@ -65,9 +65,10 @@ func (l Loss) Share() float64 {
 
 // Renderer writes the files of a cluster's namespaces. It is safe for concurrent use.
 type Renderer struct {
-	Cluster string
-	Loss    Loss
-	writer  yamlmerge.Writer
+	Cluster          string
+	WithoutInventory bool // see Input
+	Loss             Loss
+	writer           yamlmerge.Writer
 }
 
 // Rendered is what is generated for a namespace.
