@@ -257,6 +257,40 @@ func (t *Tracker) resolve(e edge.Endpoint, first, last int64) edge.Endpoint {
 	return e
 }
 
+// Reconcile leaves out the edges of what nobody watched if the same connection was seen while somebody did: then the address
+// is not a pod's, and they add nothing. So it is for each start: what came shortly before it is read again.
+func (t *Tracker) Reconcile(edges []edge.Edge) []edge.Edge {
+	known := map[edge.Key]bool{}
+	for i := range edges {
+		if k := edges[i].Key; !t.unwatched(k.From) && !t.unwatched(k.To) && (open(k.From) || open(k.To)) {
+			known[bare(k)] = true
+		}
+	}
+	return slices.DeleteFunc(edges, func(e edge.Edge) bool {
+		return (t.unwatched(e.From) || t.unwatched(e.To)) && known[bare(e.Key)]
+	})
+}
+
+// unwatched reports whether an end is only taken for a pod's because nobody watched.
+func (t *Tracker) unwatched(e edge.Endpoint) bool {
+	if e.Entity != EntityPodAddress {
+		return false
+	}
+	_, known := t.history.at(e.Addr, never, forever)
+	return !known
+}
+
+// bare is an edge without what observers call its addresses.
+func bare(k edge.Key) edge.Key {
+	if open(k.From) {
+		k.From.Entity = ""
+	}
+	if open(k.To) {
+		k.To.Entity = ""
+	}
+	return k
+}
+
 // shared is the other range that addresses of pods are taken from, beside the private ones (RFC 6598).
 var shared = netip.MustParsePrefix("100.64.0.0/10")
 

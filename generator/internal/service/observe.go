@@ -74,6 +74,9 @@ func (o *observations) settle() {
 // all is what was seen, and how much is missing.
 func (o *observations) all(now time.Time) ([]edge.Edge, []edge.Overflow, tree.Loss) {
 	edges, overflows := o.store.Edges()
+	o.mu.Lock()
+	edges = o.tracker.Reconcile(edges)
+	o.mu.Unlock()
 	loss := lossOf(o.store.Loss(now))
 	loss.Worst = o.store.WorstNode(now)
 	return edges, overflows, loss
