@@ -11,7 +11,7 @@ import (
 // Option changes what is read of flows.
 type Option func(*decoder)
 
-// WithLabels reads the labels of all pods; without it only those of pods whose workload the flow does not name.
+// WithLabels reads the labels of all pods; without it only those of pods whose workload the flow does not name, or of a kind that may be made for one run.
 func WithLabels() Option { return func(d *decoder) { d.labels = true } }
 
 // Bounds of the lists of labels that are kept, so that the same list is one in memory.

@@ -232,9 +232,19 @@ func (d *decoder) endpoint(v, service *fastjson.Value, e *Endpoint) {
 			e.Kind, e.Workload = d.text(w.Get("kind")), d.text(w.Get("name"))
 		}
 	}
-	if e.Workload == "" || d.labels {
+	if e.passes() || d.labels {
 		e.setLabels(d.labelList(v.Get("labels")))
 	}
+}
+
+// passes reports whether the end's workload is not known, or may be one that is made for one run: what others of the kind are alike
+// in is only in the labels.
+func (e *Endpoint) passes() bool {
+	switch e.Kind {
+	case "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "CronJob":
+		return e.Workload == ""
+	}
+	return true
 }
 
 // setLabels also sets the entity.

@@ -104,7 +104,7 @@ func protoEndpoint(p *flow.Endpoint, service *flow.Service, addr netip.Addr, nam
 			e.Kind, e.Workload = w[0].GetKind(), w[0].GetName()
 		}
 	}
-	if e.Workload == "" {
+	if e.passes() {
 		e.setLabels(readLabels(p.GetLabels()))
 	}
 	return e

@@ -78,7 +78,7 @@ type Endpoint struct {
 	Namespace, Pod string
 	// Kind and Workload are the pod's owner as the observer knew it, e.g. Deployment, api. Empty: not known.
 	Kind, Workload string
-	// Labels as "source:key=value", which nobody may change; read only when Workload is empty, or WithLabels.
+	// Labels as "source:key=value", which nobody may change; read when Workload is empty or of a kind that may be made for one run, or WithLabels.
 	Labels []string
 	// Entity is the observer's word for an address that no pod is named with: world, host, remote-node,
 	// kube-apiserver, …, or EntityPod. Empty: not known.

@@ -222,7 +222,7 @@ func (d *decoder) wireEnd(w *wireEnd, e *Endpoint) {
 		names, w.known = d.who(w)
 		e.Namespace, e.Pod, e.Kind, e.Workload = names.namespace, names.pod, names.kind, names.workload
 	}
-	if e.Workload == "" || d.labels {
+	if e.passes() || d.labels {
 		e.setLabels(d.wireLabels(w))
 	}
 	if len(w.service) > 0 {

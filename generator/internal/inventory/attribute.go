@@ -117,6 +117,11 @@ func (inv *Inventory) podEnd(e *flows.Endpoint, r *flows.Record) edge.Endpoint {
 		if up, ok := inv.between[ref]; ok {
 			ref = up
 		}
+		if len(e.Labels) > 0 && inv.workloads[ref] == nil { // what ran is gone, and what runs next may be here
+			if alike := inv.bySelector(e); inv.workloads[alike] != nil {
+				ref = alike
+			}
+		}
 	default:
 		ref = inv.bySelector(e)
 	}

@@ -76,6 +76,7 @@ type Inventory struct {
 	pods       map[types.NamespacedName]*corev1.Pod
 	owner      map[types.NamespacedName]edge.Endpoint // pod → workload
 	between    map[edge.Endpoint]edge.Endpoint        // ReplicaSet or Job → its owner
+	families   map[edge.Endpoint]edge.Endpoint        // what was made for one run → the workload that all runs are of
 	history    *history                               // of the pods' addresses, by their objects; not changed after it was made
 	services   *services
 	nodes      map[netip.Addr]string // address → node name
@@ -140,7 +141,11 @@ func build(objects []runtime.Object, taken int64) *Inventory {
 	for _, o := range objects {
 		inv.add(o)
 	}
-	for _, p := range inv.pods { // after the rest: owners must be known
+	pods := slices.SortedFunc(maps.Values(inv.pods), func(a, b *corev1.Pod) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	inv.families = inv.familiesOf(pods)
+	for _, p := range pods { // after the rest: owners must be known
 		inv.place(p)
 	}
 	inv.history.settle()
@@ -246,7 +251,7 @@ func (inv *Inventory) addNode(n *corev1.Node) {
 
 // place gives a pod to its workload and its addresses to the pod.
 func (inv *Inventory) place(p *corev1.Pod) {
-	ref := inv.ownerOf(p)
+	ref := inv.madeBy(p)
 	inv.owner[nameOf(p)] = ref
 	w := inv.workloads[ref]
 	if w == nil { // a bare pod, or an owner of a kind that Kubernetes does not have

@@ -27,13 +27,25 @@ var unstable = []string{
 	"controller-revision-hash", "pod-template-generation",
 }
 
+// runLabels are the labels that operators put on the pod of one run, task or game: no other pod has them.
+var runLabels = []string{
+	"run_id", "try_number", "execution_date", "map_index", "airflow-worker", // Airflow
+	"tekton.dev/taskRun", "tekton.dev/taskRunUID", "tekton.dev/pipelineRun", "tekton.dev/pipelineRunUID",
+	"workflows.argoproj.io/workflow", "workflows.argoproj.io/completed",
+	"spark-app-selector", "spark-exec-id", "sparkoperator.k8s.io/submission-id",
+	"agones.dev/gameserver", "strimzi.io/pod-name", "cnpg.io/instanceName", "kubevirt.io/created-by", "kubevirt.io/nodeName",
+}
+
 // versions are the labels that people and charts put on pods and that name a version: they end at the next upgrade.
-var versions = []string{"helm.sh/chart", "chart", "app.kubernetes.io/version", "version", "rollouts-pod-template-hash"}
+var versions = []string{"helm.sh/chart", "chart", "app.kubernetes.io/version", "version", "rollouts-pod-template-hash", "airflow_version"}
 
 // StableLabels returns the labels that outlive a rollout; nil when there are none.
 func StableLabels(all map[string]string) map[string]string {
 	stable := maps.Clone(all)
 	for _, key := range unstable {
+		delete(stable, key)
+	}
+	for _, key := range runLabels {
 		delete(stable, key)
 	}
 	if len(stable) == 0 {
@@ -103,7 +115,7 @@ func stableSelector(s *metav1.LabelSelector) *metav1.LabelSelector {
 	}
 	out := &metav1.LabelSelector{MatchLabels: StableLabels(s.MatchLabels)}
 	for _, e := range s.MatchExpressions {
-		if !slices.Contains(unstable, e.Key) {
+		if !slices.Contains(unstable, e.Key) && !slices.Contains(runLabels, e.Key) {
 			e.Values = slices.Sorted(slices.Values(e.Values))
 			out.MatchExpressions = append(out.MatchExpressions, e)
 		}

@@ -133,7 +133,7 @@ func (t *Tracker) seePod(p *corev1.Pod, gone bool, at int64, homes map[types.UID
 			t.figures.Forgotten++
 			continue
 		}
-		t.history.extend(addr, &tenant{pod: nameOf(p), end: t.inv.ownerOf(p)}, l, homes)
+		t.history.extend(addr, &tenant{pod: nameOf(p), end: t.inv.madeBy(p)}, l, homes)
 	}
 	t.watched.near = nil
 	if len(addresses) == 0 && p.Spec.NodeName != "" {
