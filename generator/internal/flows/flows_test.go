@@ -362,6 +362,29 @@ func TestSide(t *testing.T) {
 	}
 }
 
+// TestOtherCluster: a pod of another cluster has no names that mean anything here.
+func TestOtherCluster(t *testing.T) {
+	const line = `{"time":"2026-11-20T10:00:00Z","verdict":"FORWARDED","IP":{"source":"10.0.0.1","destination":"10.0.0.2"},"l4":{"UDP":{}},%s` +
+		`"source":{"namespace":"shop","pod_name":"a"%s},"destination":{"namespace":"shop","pod_name":"b"%s},"Type":"L3_L4"}`
+	const east, west = `,"cluster_name":"east"`, `,"cluster_name":"west"`
+	tests := []struct{ name, state, source, destination, want string }{
+		{"one cluster", `"is_reply":false,"traffic_direction":"INGRESS",`, east, east, "Pod shop/a Pod shop/b"},
+		{"clusters that are not told", `"is_reply":false,"traffic_direction":"INGRESS",`, east, ``, "Pod shop/a Pod shop/b"},
+		{"the client's", `"is_reply":false,"traffic_direction":"INGRESS",`, west, east, "10.0.0.1 Pod shop/b"},
+		{"the server's", `"is_reply":false,"traffic_direction":"EGRESS",`, east, west, "Pod shop/a 10.0.0.2"},
+		{"the server's, of an answer", `"is_reply":true,"traffic_direction":"EGRESS",`, west, east, "Pod shop/b 10.0.0.1"},
+		{"not known whose", ``, west, east, "10.0.0.1 10.0.0.2"},
+		{"as others print it", `"isReply":false,"trafficDirection":"INGRESS",`, `,"clusterName":"west"`, east, "10.0.0.1 Pod shop/b"},
+	}
+	for _, tt := range tests {
+		var rec Record
+		_, err := newDecoder().decode(fmt.Appendf(nil, line, tt.state, tt.source, tt.destination), &rec)
+		if got := rec.Source.String() + " " + rec.Destination.String(); err != nil || got != tt.want {
+			t.Errorf("%s: %s, want %s (%v)", tt.name, got, tt.want, err)
+		}
+	}
+}
+
 // TestAnswerOfService: who has an address that is a Service's is not what the labels of an answer say: they are of who gave it.
 func TestAnswerOfService(t *testing.T) {
 	const line = `{"time":"2026-11-20T10:00:00Z","verdict":"FORWARDED","IP":{"source":"10.96.0.1","destination":"10.0.0.2"},"l4":{"TCP":{"source_port":443}},` +

@@ -248,13 +248,15 @@ func (e *wireEnd) scan(s *scanner) {
 			e.namespace = s.once(e.namespace)
 		case "pod_name":
 			e.pod = s.once(e.pod)
+		case "cluster_name":
+			e.cluster = s.once(e.cluster)
 		case "labels":
 			all.add(s, seenLabels)
 			e.labelText = s.textsAsText()
 		case "workloads":
 			all.add(s, seenWorkloads)
 			e.scanWorkloads(s)
-		case "podName":
+		case "podName", "clusterName":
 			s.fail()
 		default:
 			s.skip()

@@ -178,6 +178,9 @@ func (d *decoder) flow(f *fastjson.Value, rec *Record, node *fastjson.Value) err
 	}
 	rec.identify(f.GetStringBytes("uuid"))
 	rec.orient(s)
+	if areDifferent(member(f.Get("source"), "cluster_name", "clusterName").GetStringBytes(), member(f.Get("destination"), "cluster_name", "clusterName").GetStringBytes()) {
+		rec.abroad()
+	}
 	return nil
 }
 
@@ -232,14 +235,14 @@ func (d *decoder) endpoint(v, service *fastjson.Value, e *Endpoint) {
 			e.Kind, e.Workload = d.text(w.Get("kind")), d.text(w.Get("name"))
 		}
 	}
-	if e.passes() || d.labels {
+	if e.IsPassing() || d.labels {
 		e.setLabels(d.labelList(v.Get("labels")))
 	}
 }
 
-// passes reports whether the end's workload is not known, or may be one that is made for one run: what others of the kind are alike
+// IsPassing reports whether the end's workload is not known, or may be one that is made for one run: what others of the kind are alike
 // in is only in the labels.
-func (e *Endpoint) passes() bool {
+func (e *Endpoint) IsPassing() bool {
 	switch e.Kind {
 	case "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "CronJob":
 		return e.Workload == ""

@@ -52,6 +52,9 @@ func fromProto(f *flow.Flow, node string) (*Record, error) {
 	}
 	rec.identify([]byte(f.GetUuid()))
 	rec.orient(s)
+	if from, to := f.GetSource().GetClusterName(), f.GetDestination().GetClusterName(); from != "" && to != "" && from != to {
+		rec.abroad()
+	}
 	return rec, nil
 }
 
@@ -104,7 +107,7 @@ func protoEndpoint(p *flow.Endpoint, service *flow.Service, addr netip.Addr, nam
 			e.Kind, e.Workload = w[0].GetKind(), w[0].GetName()
 		}
 	}
-	if e.passes() {
+	if e.IsPassing() {
 		e.setLabels(readLabels(p.GetLabels()))
 	}
 	return e

@@ -9,6 +9,7 @@
 package flows
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 	"time"
@@ -145,6 +146,26 @@ func (r *Record) orient(s state) {
 	if r.Oriented && reply {
 		r.Source, r.Destination = r.Destination, r.Source
 		r.SourcePort, r.DestinationPort = r.DestinationPort, r.SourcePort
+	}
+}
+
+// EntityOtherCluster is the entity of a pod of another cluster than the observer's, which observers of connected clusters name, too:
+// names there are not names here.
+const EntityOtherCluster = "other-cluster"
+
+// areDifferent reports whether two clusters are known and not the same one.
+func areDifferent(one, other []byte) bool {
+	return len(one) > 0 && len(other) > 0 && !bytes.Equal(one, other)
+}
+
+// abroad takes away the names of the end that is of another cluster than the observer, which saw the pod at its side; of both ends if
+// the side is not known. It runs after orient.
+func (r *Record) abroad() {
+	if r.Side != Ingress {
+		r.Destination = Endpoint{Addr: r.Destination.Addr, Entity: EntityOtherCluster, Names: r.Destination.Names}
+	}
+	if r.Side != Egress {
+		r.Source = Endpoint{Addr: r.Source.Addr, Entity: EntityOtherCluster, Names: r.Source.Names}
 	}
 }
 

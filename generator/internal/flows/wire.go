@@ -82,6 +82,7 @@ type wireFlow struct {
 
 type wireEnd struct {
 	namespace, pod, kind, workload []byte
+	cluster                        []byte // of a pod; empty: not known
 	serviceNamespace, service      []byte
 	workloads                      int
 	known                          bool // the names of the pod need not be checked
@@ -198,6 +199,9 @@ func (d *decoder) fill(w *wireFlow, rec *Record) error {
 		direction: flow.TrafficDirection(w.direction), point: flow.TraceObservationPoint(w.point), known: w.replyKnown, reply: w.reply,
 		tcp: w.protocol == 1, syn: w.syn, ack: w.ack, fresh: w.reason == int32(flow.TraceReason_NEW) || w.event == policyVerdict,
 	})
+	if areDifferent(w.source.cluster, w.destination.cluster) {
+		rec.abroad()
+	}
 	return nil
 }
 
@@ -222,7 +226,7 @@ func (d *decoder) wireEnd(w *wireEnd, e *Endpoint) {
 		names, w.known = d.who(w)
 		e.Namespace, e.Pod, e.Kind, e.Workload = names.namespace, names.pod, names.kind, names.workload
 	}
-	if e.passes() || d.labels {
+	if e.IsPassing() || d.labels {
 		e.setLabels(d.wireLabels(w))
 	}
 	if len(w.service) > 0 {

@@ -170,6 +170,8 @@ func (e *wireEnd) read(message []byte) error {
 			e.labels = append(e.labels, f.bytes)
 		case f.is(5):
 			e.pod = f.bytes
+		case f.is(7):
+			e.cluster = f.bytes
 		case f.is(6):
 			if e.workloads++; e.workloads == 1 {
 				if err := e.readWorkload(f.bytes); err != nil {

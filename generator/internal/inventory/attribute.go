@@ -24,10 +24,16 @@ const (
 // It stays, because a policy that is made of it is about the API server, not about the node.
 const EntityAPIServer = "kube-apiserver"
 
+// Words of observers for what answers on a node beside the node itself, at an address of the pods' ranges that is no pod's.
+const (
+	EntityIngress = "ingress" // a proxy, which clients outside come in through
+	entityHealth  = "health"
+)
+
 // OfCluster reports whether an address is of the cluster itself: a node's, or the API server's.
 func OfCluster(e edge.Endpoint) bool {
 	switch e.Entity {
-	case EntityHost, EntityRemoteNode, EntityAPIServer, "health", "ingress":
+	case EntityHost, EntityRemoteNode, EntityAPIServer, EntityIngress, entityHealth:
 		return true
 	}
 	return false
@@ -117,7 +123,7 @@ func (inv *Inventory) podEnd(e *flows.Endpoint, r *flows.Record) edge.Endpoint {
 		if up, ok := inv.between[ref]; ok {
 			ref = up
 		}
-		if len(e.Labels) > 0 && inv.workloads[ref] == nil { // what ran is gone, and what runs next may be here
+		if e.IsPassing() && inv.workloads[ref] == nil { // what ran is gone, and what runs next may be here
 			if alike := inv.bySelector(e); inv.workloads[alike] != nil {
 				ref = alike
 			}

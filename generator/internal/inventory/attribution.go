@@ -250,7 +250,7 @@ func (h *history) attribute(k edge.Key, first, last int64) edge.Key {
 // open reports whether an end is an address of which only time can tell whose it was.
 func open(e edge.Endpoint) bool {
 	switch e.Entity {
-	case EntityHost, EntityRemoteNode, EntityAPIServer, EntityService, flows.EntityAggregated:
+	case EntityHost, EntityRemoteNode, EntityAPIServer, EntityService, EntityIngress, entityHealth, flows.EntityAggregated, flows.EntityOtherCluster:
 		return false
 	}
 	return !e.IsPod()

@@ -48,6 +48,8 @@ func TestAttribution(t *testing.T) {
 		{"a pod that the observer cannot name", "overlap", flows.Endpoint{Addr: netip.MustParseAddr("10.200.0.1"), Entity: flows.EntityPod}, then, "", "pod-address 10.200.0.1"},
 		{"a pod that the observer cannot name, and the inventory can", "overlap", flows.Endpoint{Addr: netip.MustParseAddr("10.1.0.1"), Entity: flows.EntityPod}, then, "", "Pod app/web-1"},
 		{"a node that sends what a pod asked for", "overlap", flows.Endpoint{Addr: netip.MustParseAddr("10.9.0.1"), Entity: flows.EntityPod}, then, "node-2", "remote-node 10.9.0.1"},
+		{"a proxy at an address of the pods' range", "overlap", flows.Endpoint{Addr: netip.MustParseAddr("10.1.0.1"), Entity: "ingress"}, then, "", "ingress 10.1.0.1"},
+		{"a pod of another cluster, where one here has the address", "overlap", flows.Endpoint{Addr: netip.MustParseAddr("10.1.0.1"), Entity: flows.EntityOtherCluster}, then, "", "other-cluster 10.1.0.1"},
 		{"labels of a canary", "overlap", flows.Endpoint{Namespace: "app", Pod: "gone", Labels: []string{"k8s:app=api", "k8s:track=canary"}}, then, "", "Deployment app/api-canary"},
 		{"labels that several selectors match", "overlap", flows.Endpoint{Namespace: "app", Pod: "gone", Labels: []string{"k8s:app=web"}}, then, "", "Pod app/gone"},
 		{"labels that one selector matches", "overlap", flows.Endpoint{Namespace: "app", Pod: "gone", Labels: []string{"k8s:app=baseline"}}, then, "", "StatefulSet app/baseline"},

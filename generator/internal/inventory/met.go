@@ -49,10 +49,10 @@ func (m met) find(e *flows.Endpoint) *metPod {
 }
 
 func (p *metPod) named(e *flows.Endpoint) bool {
-	if e.Workload == "" {
-		return p.workload == "" && len(p.labels) == len(e.Labels) && (len(e.Labels) == 0 || &p.labels[0] == &e.Labels[0]) // nobody changes them
+	if p.workload != e.Workload || e.Workload != "" && p.kind != e.Kind {
+		return false
 	}
-	return p.workload == e.Workload && p.kind == e.Kind
+	return !e.IsPassing() || len(p.labels) == len(e.Labels) && (len(e.Labels) == 0 || &p.labels[0] == &e.Labels[0]) // nobody changes them
 }
 
 // keep remembers a pod that a record named.

@@ -47,7 +47,7 @@ func TestMet(t *testing.T) {
 	end := func() flows.Endpoint {
 		return flows.Endpoint{
 			Addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(random.IntN(3))}), Namespace: one("shop", "shop", "other"), Pod: one("web-0", "api-0", "agent-0", ""),
-			Kind: one("StatefulSet", "Deployment"), Workload: one("", "web", "agent"), Labels: lists[random.IntN(len(lists))],
+			Kind: one("StatefulSet", "Deployment", "TaskRun"), Workload: one("", "web", "agent"), Labels: lists[random.IntN(len(lists))],
 		}
 	}
 	for i := range 50_000 {

@@ -142,7 +142,7 @@ func connectionRisks(connections []evidence.Connection) []string {
 		}
 		d, outside := doorOf(&c)
 		if !c.From.IsPod() && !(outside && len(visitors[d]) > fewVisitors) {
-			out = append(out, fmt.Sprintf("Enters from outside of pods: %s.", connection(c)))
+			out = append(out, fmt.Sprintf("Enters from outside of pods: %s.%s", connection(c), caveat(c)))
 		}
 		if c.Audited {
 			audited++

@@ -48,3 +48,11 @@ func (d door) crowd(visitors []string) string {
 	return fmt.Sprintf("%d addresses outside of the cluster reach %s: %s. Whoever else comes is denied. If it is for everybody, say so in %s: %s with a reason.",
 		len(visitors), code(fmt.Sprintf("%s %s", d.to, at)), code(wording.Some(visitors)), code(plan.File), code(decision))
 }
+
+// caveat is what has to be known of the proxies that a CNI runs on nodes; empty: the connection is of none.
+func caveat(c evidence.Connection) string {
+	if c.From.Entity != inventory.EntityIngress {
+		return ""
+	}
+	return " It is the CNI's own proxy, at one node's address of the pods' range. Where Cilium enforces, no NetworkPolicy allows it: that takes a CiliumNetworkPolicy with `fromEntities: [ingress]`."
+}

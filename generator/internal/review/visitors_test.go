@@ -11,6 +11,7 @@ import (
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/evidence"
+	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
 	"github.com/bulkhead-dev/bulkhead/generator/internal/plan"
 )
 
@@ -29,7 +30,11 @@ func TestVisitors(t *testing.T) {
 	for i := range fewVisitors {
 		connections = append(connections, from(fmt.Sprintf("203.0.113.%d", i+1), "world", 80))
 	}
+	connections = append(connections, from("10.1.0.9", inventory.EntityIngress, 8080))
 	got := connectionRisks(connections)
+	if all := strings.Join(got, "\n"); strings.Count(all, "fromEntities") != 1 {
+		t.Errorf("what is to know of a proxy of the CNI is not said once:\n%s", all)
+	}
 	crowds := slices.DeleteFunc(slices.Clone(got), func(s string) bool { return !strings.HasPrefix(s, "5 addresses outside of the cluster reach") })
 	if len(crowds) != 1 || !strings.Contains(crowds[0], "198.51.100.1, ") {
 		t.Fatalf("%q", got)
