@@ -4,6 +4,7 @@ package edge
 
 import (
 	"hash/maphash"
+	"slices"
 	"unsafe"
 )
 
@@ -37,6 +38,15 @@ func (p *ends) find(e *Endpoint) *shared[Endpoint] {
 
 func (p *ends) take(e Endpoint) *shared[Endpoint] {
 	return p.pool.take(e.hash(), e, func(s *shared[Endpoint]) bool { return s.value == e })
+}
+
+// ranks are the places of the ends in the order of Endpoint.Compare.
+func (p *ends) ranks() map[*shared[Endpoint]]uint64 {
+	out := make(map[*shared[Endpoint]]uint64, p.count)
+	for _, s := range slices.SortedFunc(p.all(), func(a, b *shared[Endpoint]) int { return a.value.Compare(b.value) }) {
+		out[s] = uint64(len(out))
+	}
+	return out
 }
 
 // hash is of what mostly differs: hashing all of an Endpoint takes longer than all else that folding does.

@@ -3,6 +3,7 @@
 package edge
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -113,13 +114,37 @@ func (f *Fold) Merge(o *Fold) error {
 
 // Edges returns copies of the edges in the order of Key.Compare.
 func (f *Fold) Edges() []Edge {
-	f.prune()
-	out := make([]Edge, 0, f.records.count)
-	for r := range f.records.all() {
+	records := f.sorted()
+	out := make([]Edge, len(records))
+	for i, r := range records {
 		e := r.evidence()
-		out = append(out, Edge{r.key(), e.clone()})
+		out[i] = Edge{r.key(), e.clone()}
 	}
-	slices.SortFunc(out, func(a, b Edge) int { return a.Compare(b.Key) })
+	return out
+}
+
+// sorted returns the records within the limits in the order of Key.Compare. There are far fewer ends than edges, so these
+// are sorted first, and edges by numbers.
+func (f *Fold) sorted() []*record {
+	f.prune()
+	type ranked struct {
+		ends uint64
+		*record
+	}
+	ranks, all := f.ends.ranks(), make([]ranked, 0, f.records.count)
+	for r := range f.records.all() {
+		all = append(all, ranked{ranks[r.from]<<32 | ranks[r.to], r})
+	}
+	slices.SortFunc(all, func(a, b ranked) int {
+		if a.ends != b.ends {
+			return cmp.Compare(a.ends, b.ends)
+		}
+		return a.key().Compare(b.key())
+	})
+	out := make([]*record, len(all))
+	for i := range all {
+		out[i] = all[i].record
+	}
 	return out
 }
 

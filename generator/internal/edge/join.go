@@ -46,14 +46,13 @@ func (f *Fold) Keys() iter.Seq[Key] {
 
 // Drain returns what Edges does and leaves the Fold empty, so that nothing has to be copied. Overflows are gone.
 func (f *Fold) Drain() []Edge {
-	f.prune()
-	out := make([]Edge, 0, f.records.count)
-	for r := range f.records.all() {
-		out = append(out, Edge{r.key(), r.evidence()})
-	}
+	records := f.sorted()
 	most, limits := f.most, f.limits
 	*f = *NewSample(limits)
 	f.most = most
-	slices.SortFunc(out, func(a, b Edge) int { return a.Compare(b.Key) })
+	out := make([]Edge, len(records))
+	for i, r := range records {
+		out[i], records[i] = Edge{r.key(), r.evidence()}, nil
+	}
 	return out
 }
