@@ -3,6 +3,7 @@
 package proof
 
 import (
+	"net/netip"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/labels"
@@ -13,7 +14,12 @@ import (
 // reach notes which residents the rules of each side are about. Most are of one workload: it is looked for where it
 // can be, and once for all rules that have the same selectors.
 func (j *judge) reach(all []resident) {
-	f := finder{all: all, namespaces: map[string][]resident{}, found: map[selection][]int{}}
+	f := finder{all: all, namespaces: map[string][]resident{}, byAddr: map[netip.Addr][]int{}, found: map[selection][]int{}}
+	for i := range all {
+		for _, p := range all[i].points {
+			f.byAddr[p.Addr] = append(f.byAddr[p.Addr], i)
+		}
+	}
 	for begin := 0; begin < len(all); { // they are ordered by namespace
 		end := begin + 1
 		for end < len(all) && all[end].Namespace == all[begin].Namespace {
@@ -36,6 +42,7 @@ func (j *judge) reach(all []resident) {
 type finder struct {
 	all        []resident
 	namespaces map[string][]resident
+	byAddr     map[netip.Addr][]int
 	found      map[selection][]int
 }
 
@@ -62,7 +69,10 @@ func (f *finder) note(reaches []bool, r *netpol.Rule) {
 // matching are the residents of which the peer matches a pod.
 func (f *finder) matching(m *netpol.PeerMatch) []int {
 	name, one := namespaceOf(m)
-	if m.Pods == nil || !one {
+	switch {
+	case m.Pods == nil && m.Block.IsSingleIP():
+		return f.byAddr[m.Block.Addr()]
+	case m.Pods == nil || !one:
 		return matching(m, f.all)
 	}
 	pods, _ := m.Pods.Requirements()
