@@ -119,21 +119,34 @@ func (inv *Inventory) podEnd(e *flows.Endpoint, r *flows.Record) edge.Endpoint {
 	switch {
 	case known:
 	case e.Workload != "":
-		ref = edge.Endpoint{Kind: e.Kind, Namespace: e.Namespace, Name: e.Workload}
-		if up, ok := inv.between[ref]; ok {
-			ref = up
-		}
-		if e.IsPassing() && inv.workloads[ref] == nil { // what ran is gone, and what runs next may be here
-			if alike := inv.bySelector(e); inv.workloads[alike] != nil {
-				ref = alike
-			}
-		}
+		ref = inv.ofWorkload(e)
 	default:
 		ref = inv.bySelector(e)
 	}
 	if inv.onNodes[ref.Name] { // few are: the name is looked up in less time than the workload
 		if w := inv.workloads[ref]; w != nil && w.HostNetwork() {
 			return inv.nodeEnd(e, r)
+		}
+	}
+	return ref
+}
+
+// ofWorkload is the workload that the record names, or what made that. Of what is gone, its name or its pod's labels tell that: what
+// comes next may be in the inventory.
+func (inv *Inventory) ofWorkload(e *flows.Endpoint) edge.Endpoint {
+	ref := edge.Endpoint{Kind: e.Kind, Namespace: e.Namespace, Name: e.Workload}
+	if up, ok := inv.between[ref]; ok {
+		return up
+	}
+	if inv.workloads[ref] != nil {
+		return ref
+	}
+	if up := above(ref); inv.workloads[up] != nil {
+		return up
+	}
+	if e.IsPassing() {
+		if alike := inv.bySelector(e); inv.workloads[alike] != nil {
+			return alike
 		}
 	}
 	return ref

@@ -55,6 +55,9 @@ func TestAttribution(t *testing.T) {
 		{"labels that one selector matches", "overlap", flows.Endpoint{Namespace: "app", Pod: "gone", Labels: []string{"k8s:app=baseline"}}, then, "", "StatefulSet app/baseline"},
 		{"labels of another namespace", "overlap", flows.Endpoint{Namespace: "other", Pod: "gone", Labels: []string{"k8s:app=baseline"}}, then, "", "Pod other/gone"},
 		{"a ReplicaSet", "three-tier", flows.Endpoint{Namespace: "shop", Pod: "gone", Kind: "ReplicaSet", Workload: "frontend-5d8c7"}, then, "", "Deployment shop/frontend"},
+		{"a ReplicaSet that is gone", "three-tier", flows.Endpoint{Namespace: "shop", Pod: "gone", Kind: "ReplicaSet", Workload: "frontend-6c965d68c9"}, then, "", "Deployment shop/frontend"},
+		{"a ReplicaSet of a Deployment that is gone", "three-tier", flows.Endpoint{Namespace: "shop", Pod: "gone", Kind: "ReplicaSet", Workload: "ghost-6c965d68c9"}, then, "", "ReplicaSet shop/ghost-6c965d68c9"},
+		{"a Job that is gone", "three-tier", flows.Endpoint{Namespace: "shop", Pod: "gone", Kind: "Job", Workload: "report-29111111"}, then, "", "CronJob shop/report"},
 		{"a Job", "three-tier", flows.Endpoint{Namespace: "shop", Pod: "gone", Kind: "Job", Workload: "report-29000000"}, then, "", "CronJob shop/report"},
 	}
 	for _, tt := range tests {
