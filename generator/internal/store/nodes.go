@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -20,7 +21,7 @@ const (
 	nodesEvery = time.Minute
 )
 
-// nodes are the counts of nodes by day (UTC) and name, of the newest days only.
+// nodes are the counts of nodes by day (UTC) and name, of two weeks only.
 type nodes struct {
 	days    map[string]map[string]*nodeTally
 	today   map[string]*nodeTally // of the last day that was counted on; nil: it is to be looked up
@@ -33,18 +34,28 @@ type nodeTally [2]uint64
 
 func newNodes() nodes { return nodes{days: map[string]map[string]*nodeTally{}} }
 
-// on goes on to a day, and forgets those that are too old to count.
+// on goes on to a day. Those make room that are the farthest from it: they are too old to count, or of a clock that was
+// wrong. A clock that jumps once takes the room of one day that is too old.
 func (n *nodes) on(now time.Time) {
 	day := dayOf(now)
 	if n.days[day] == nil {
 		n.days[day] = map[string]*nodeTally{}
-		oldest := dayOf(now.AddDate(0, 0, -recent))
-		maps.DeleteFunc(n.days, func(day string, _ map[string]*nodeTally) bool { return day < oldest })
-		for len(n.days) > 2*recent { // the last ones are of a clock that was wrong
-			delete(n.days, slices.Max(slices.Collect(maps.Keys(n.days))))
+		for len(n.days) > 2*recent {
+			delete(n.days, slices.MaxFunc(slices.Sorted(maps.Keys(n.days)), func(a, b string) int {
+				return cmp.Compare(distance(a, now), distance(b, now))
+			}))
 		}
 	}
 	n.today = n.days[day]
+}
+
+// distance is the time between a day and a moment. What is no day is the farthest.
+func distance(day string, now time.Time) time.Duration {
+	at, err := time.Parse(time.DateOnly, day)
+	if err != nil {
+		return math.MaxInt64
+	}
+	return now.Sub(at).Abs()
 }
 
 func (n *nodes) add(l flows.NodeLoss) {
