@@ -114,10 +114,7 @@ func judge(cmd *cobra.Command, from *source, in *cluster, dir string, minFlows u
 	tellLearned(cmd.ErrOrStderr(), inv.Learned())
 	criteria := evidence.DefaultCriteria()
 	criteria.MinFlows = minFlows
-	found, err := evidence.Sort(fold.Drain(), inv, criteria, proof.Namespaces(policies)...)
-	if err != nil {
-		return nil, err
-	}
+	found := evidence.Sort(fold.Drain(), inv, criteria, proof.Namespaces(policies)...)
 	plans, err := readPlans(dir)
 	if err != nil {
 		return nil, fmt.Errorf("--policies %s: %w", dir, err)

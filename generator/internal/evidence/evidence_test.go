@@ -64,10 +64,7 @@ func sort(t *testing.T, all ...seen) evidence.Evidence {
 			}
 		}
 	}
-	e, err := evidence.Sort(fold.Edges(), inv, criteria)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := evidence.Sort(fold.Edges(), inv, criteria)
 	return e
 }
 
@@ -195,10 +192,7 @@ func TestTooMany(t *testing.T) {
 	for _, o := range fold.Overflows() {
 		edges = append(edges, o.Edge())
 	}
-	e, err := evidence.Sort(edges, inv, criteria)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := evidence.Sort(edges, inv, criteria)
 	listed := map[string]uint64{}
 	for _, l := range e.Listed {
 		if l.Reason == evidence.TooMany {
@@ -247,10 +241,7 @@ func TestKnownEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		got, err := evidence.Sort(fold.Edges(), inv, criteria)
-		if err != nil {
-			t.Fatal(err)
-		}
+		got := evidence.Sort(fold.Edges(), inv, criteria)
 		i := slices.IndexFunc(got.Listed, func(l evidence.Listed) bool { return l.Edge.Side == flows.SideUnknown })
 		if i < 0 || got.Listed[i].Reason != tt.want {
 			t.Errorf("%s: listed %+v, want %s", tt.name, got.Listed, tt.want)

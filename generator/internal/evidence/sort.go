@@ -19,7 +19,7 @@ import (
 //
 // about are the namespaces that decisions will be asked for; none: all. Of what is not in doubt, only that is kept
 // which touches one of these. All edges count for what is in doubt.
-func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria, about ...string) (Evidence, error) {
+func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria, about ...string) Evidence {
 	all := inv.Resolve(edge.Join(settled(edges, inv)))
 	parts := split(all)
 	out, sorted := newEvidence(inv, SpanOf(edges), about), make([]Evidence, len(parts))
@@ -49,7 +49,7 @@ func Sort(edges []edge.Edge, inv *inventory.Inventory, criteria Criteria, about 
 		sorted[i] = Evidence{} // which needs no memory any more
 	}
 	out.knowEnds(all)
-	return out, nil
+	return out
 }
 
 func newEvidence(inv *inventory.Inventory, span Span, about []string) Evidence {

@@ -66,7 +66,12 @@ type NodeLoss struct {
 }
 
 // Share is the part of the node's flows that it lost, from 0 to 1.
-func (l NodeLoss) Share() float64 { return float64(l.Lost) / max(1, float64(l.Flows)+float64(l.Lost)) }
+func (l NodeLoss) Share() float64 { return Share(l.Lost, l.Flows) }
+
+// Share is the part of all flows that is missing, from 0 to 1; 0 where there are none.
+func Share(missing, read uint64) float64 {
+	return float64(missing) / max(1, float64(missing)+float64(read))
+}
 
 // Nodes are the nodes that reported or lost flows, ordered by name. Those beyond 1,000 are counted as one without a name.
 func (s *Stats) Nodes() []NodeLoss {
@@ -127,10 +132,7 @@ func countAt[P comparable](counts *map[P]uint64, place P, n uint64) {
 
 // LostPart is the part of all flows that was lost, from 0 to 1; 0 where there are none.
 func (s *Stats) LostPart() float64 {
-	if s.Lost == 0 {
-		return 0
-	}
-	return float64(s.Lost) / (float64(s.Lost) + float64(s.Flows) + float64(s.Ignored))
+	return Share(s.Lost, s.Flows+s.Ignored)
 }
 
 // Reasons are numbers of records that say nothing about policies.

@@ -119,11 +119,8 @@ func Make(in Input) (*Proposal, error) {
 		group  sync.WaitGroup
 	)
 	group.Go(func() { sample = in.Inventory.Sample() })
-	found, err := evidence.Sort(in.Edges, in.Inventory, in.Criteria, in.Namespaces...)
+	found := evidence.Sort(in.Edges, in.Inventory, in.Criteria, in.Namespaces...)
 	group.Wait()
-	if err != nil {
-		return nil, err
-	}
 	in.Edges = nil // unless the caller keeps them, they need no memory any more
 	dns := in.DNS.Targets(in.Inventory)
 	p := &Proposal{Cluster: in.Cluster, Retire: in.Retire, AssumedDNS: dns.Assumed}

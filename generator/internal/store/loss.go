@@ -31,10 +31,7 @@ func (t *Tally) add(o Tally) {
 }
 
 // share is the part of all flows that is missing, from 0 to 1.
-func (t Tally) share() float64 {
-	missing := t.Lost + t.Malformed
-	return float64(missing) / max(1, float64(missing+t.Flows))
-}
+func (t Tally) share() float64 { return flows.Share(t.Lost+t.Malformed, t.Flows) }
 
 // tallies are Tallies by day (UTC), as "2026-11-22".
 type tallies map[string]*Tally

@@ -55,13 +55,7 @@ type Loss struct {
 }
 
 // Share is the part of all flows that was not read, from 0 to 1.
-func (l Loss) Share() float64 {
-	missing := l.Lost + l.Malformed
-	if missing == 0 {
-		return 0
-	}
-	return float64(missing) / float64(missing+l.Flows)
-}
+func (l Loss) Share() float64 { return flows.Share(l.Lost+l.Malformed, l.Flows) }
 
 // Renderer writes the files of a cluster's namespaces. It is safe for concurrent use.
 type Renderer struct {
