@@ -73,14 +73,13 @@ func (b *builder) set(objs *Objects) {
 	for _, kn := range objs.Nodes {
 		b.nodes = append(b.nodes, entry[*node]{kn.Name, compileNode(kn)})
 	}
-	known := newSelectors()
 	for _, np := range objs.Policies {
 		k := Key{kindPolicy, np.Namespace, np.Name}
 		if IsStaged(np) {
 			b.deleteOnce(k)
 			continue
 		}
-		p, faults := compilePolicy(np, known)
+		p, faults := compilePolicy(np)
 		if b.once(k, faults) {
 			c := b.in(np.Namespace)
 			c.policies = append(c.policies, entry[*policy]{np.Name, p})

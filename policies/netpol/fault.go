@@ -53,7 +53,6 @@ type compiler struct {
 	list   string // from, to, ports or protocols of the rule; empty: the rule or policy itself
 	item   int    // index in the list
 	faults []*ObjectError
-	known  *selectors // nil: none is kept
 }
 
 // fault notes what is wrong at a path below the present place; an empty path is that place.
@@ -93,15 +92,11 @@ func (c *compiler) checkName() {
 }
 
 func (c *compiler) selector(path string, s *metav1.LabelSelector) (labels.Selector, bool) {
-	if known := c.known.find(s); known != nil {
-		return known, true
-	}
 	selector, err := metav1.LabelSelectorAsSelector(s)
 	if err != nil {
 		c.fault(path, "invalid label selector: %v", cmp.Or(firstLabelError(s.MatchLabels), err))
 		return labels.Nothing(), false
 	}
-	c.known.keep(s, selector)
 	return selector, true
 }
 

@@ -27,12 +27,12 @@ func (p *policy) key() string { return p.name }
 
 // Validate lists the faults of a policy by the rules of the API server; nil when it has none.
 func Validate(np *networkingv1.NetworkPolicy) []*ObjectError {
-	_, faults := compilePolicy(np, nil)
+	_, faults := compilePolicy(np)
 	return faults
 }
 
-func compilePolicy(np *networkingv1.NetworkPolicy, known *selectors) (*policy, []*ObjectError) {
-	c := &policyCompiler{np: np, compiler: compiler{known: known, origin: Origin{
+func compilePolicy(np *networkingv1.NetworkPolicy) (*policy, []*ObjectError) {
+	c := &policyCompiler{np: np, compiler: compiler{origin: Origin{
 		Kind: kindPolicy, Namespace: np.Namespace, Name: np.Name, Commit: np.Annotations[CommitAnnotation],
 	}}}
 	p := c.compile()

@@ -35,7 +35,7 @@ func (s *Stage) Set(np *networkingv1.NetworkPolicy) []*ObjectError {
 	if s.policies == nil {
 		s.policies = make(map[Key]*policy)
 	}
-	p, faults := compilePolicy(np, nil)
+	p, faults := compilePolicy(np)
 	s.policies[k] = p
 	return faults
 }

@@ -60,7 +60,7 @@ type PortView struct {
 
 // View is the compiled view of one policy. A part with a fault is left out: see Validate.
 func View(np *networkingv1.NetworkPolicy) PolicyView {
-	p, _ := compilePolicy(np, nil)
+	p, _ := compilePolicy(np)
 	v := PolicyView{
 		Namespace: p.namespace, Name: p.name, SelectsAll: p.pods.Empty(),
 		Isolates: []string{}, Allows: []RuleView{},

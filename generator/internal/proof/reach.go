@@ -6,15 +6,13 @@ import (
 	"net/netip"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/labels"
-
 	"github.com/bulkhead-dev/bulkhead/policies/netpol"
 )
 
 // reach notes which residents the rules of each side are about. Most are of one workload: it is looked for where it
-// can be, and once for all rules that have the same selectors.
+// can be.
 func (j *judge) reach(all []resident) {
-	f := finder{all: all, namespaces: map[string][]resident{}, byAddr: map[netip.Addr][]int{}, found: map[selection][]int{}}
+	f := finder{all: all, namespaces: map[string][]resident{}, byAddr: map[netip.Addr][]int{}}
 	for i := range all {
 		for _, p := range all[i].points {
 			f.byAddr[p.Addr] = append(f.byAddr[p.Addr], i)
@@ -43,13 +41,6 @@ type finder struct {
 	all        []resident
 	namespaces map[string][]resident
 	byAddr     map[netip.Addr][]int
-	found      map[selection][]int
-}
-
-// selection is a peer's selectors: those that were compiled once are at the same place.
-type selection struct {
-	namespace        string
-	namespaces, pods *labels.Requirement
 }
 
 // note notes residents that a rule is about.
@@ -72,24 +63,10 @@ func (f *finder) matching(m *netpol.PeerMatch) []int {
 	switch {
 	case m.Pods == nil && m.Block.IsSingleIP():
 		return f.byAddr[m.Block.Addr()]
-	case m.Pods == nil || !one:
-		return matching(m, f.all)
-	}
-	pods, _ := m.Pods.Requirements()
-	if len(pods) == 0 {
+	case m.Pods != nil && one:
 		return matching(m, f.namespaces[name])
 	}
-	s := selection{namespace: name, pods: &pods[0]}
-	if m.Namespaces != nil {
-		namespaces, _ := m.Namespaces.Requirements() // it asks for the name at least
-		s.namespaces = &namespaces[0]
-	}
-	found, known := f.found[s]
-	if !known {
-		found = matching(m, f.namespaces[name])
-		f.found[s] = found
-	}
-	return found
+	return matching(m, f.all)
 }
 
 func matching(m *netpol.PeerMatch, residents []resident) (found []int) {
