@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -252,24 +251,14 @@ func TestExplainCluster(t *testing.T) {
 	if status != 1 || !strings.Contains(text, "Service shop/entry leads to Pod shop/api, port 3000.") || !strings.Contains(text, "Add this rule to spec.ingress of NetworkPolicy shop/api:") {
 		t.Errorf("status %d\n%s", status, text)
 	}
-	create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", clusterPolicyDefinition(t))
+	definition, err := cluster.PolicyDefinition(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
 	create("/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies", `{apiVersion: policy.networking.k8s.io/v1alpha2, kind: ClusterNetworkPolicy, metadata: {name: open},
  spec: {tier: Admin, priority: 1, subject: {namespaces: {}}, ingress: [{action: Accept, from: [{namespaces: {}}]}]}}`)
 	if text, status = explain(t, args...); status != 0 || !strings.Contains(text, "allowed by   ClusterNetworkPolicy open, ingress rule 0\n") {
 		t.Errorf("with a ClusterNetworkPolicy: status %d\n%s", status, text)
 	}
-}
-
-// clusterPolicyDefinition is the CustomResourceDefinition that the API's own module carries.
-func clusterPolicyDefinition(t *testing.T) string {
-	t.Helper()
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/network-policy-api").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "config/crd/standard/policy.networking.k8s.io_clusternetworkpolicies.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }

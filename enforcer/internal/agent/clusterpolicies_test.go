@@ -5,10 +5,6 @@ package agent_test
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 
@@ -19,6 +15,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"sigs.k8s.io/yaml"
 
+	"github.com/bulkhead-dev/bulkhead/test/cluster"
 	"github.com/bulkhead-dev/bulkhead/test/node"
 )
 
@@ -30,16 +27,12 @@ var (
 // definition reads the custom resource definition from the API's own module.
 func definition(t *testing.T) *unstructured.Unstructured {
 	t.Helper()
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/network-policy-api").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "config", "crd", "standard", "policy.networking.k8s.io_clusternetworkpolicies.yaml"))
+	text, err := cluster.PolicyDefinition(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	crd := &unstructured.Unstructured{}
-	if err := yaml.Unmarshal(text, &crd.Object); err != nil {
+	if err := yaml.Unmarshal([]byte(text), &crd.Object); err != nil {
 		t.Fatal(err)
 	}
 	return crd

@@ -3,6 +3,8 @@
 package evidence
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/edge"
@@ -48,19 +50,10 @@ func (ev *Evidence) knowEnds(edges []*edge.Edge) {
 		}
 	}
 	for i := range ev.Listed {
-		if l := &ev.Listed[i]; l.Reason == DirectionUnknown && anyOf(asked, ev.possible(l.Edge.Key)) {
+		if l := &ev.Listed[i]; l.Reason == DirectionUnknown && slices.ContainsFunc(ev.possible(l.Edge.Key), func(e ends) bool { return asked[e] }) {
 			l.Reason, l.Detail = KnownEnds, "a connection between these ends was observed with its direction"
 		}
 	}
-}
-
-func anyOf(asked map[ends]bool, all []ends) bool {
-	for _, e := range all {
-		if asked[e] {
-			return true
-		}
-	}
-	return false
 }
 
 // possible are the ends of an edge, and those behind a Service's address.

@@ -28,6 +28,7 @@ type ClusterPolicy struct {
 	namespaces labels.Selector // of the pods that it is about
 }
 
+// String is the policy in one phrase: "ClusterNetworkPolicy lockdown".
 func (p ClusterPolicy) String() string { return p.Kind + " " + p.Name }
 
 // clusterPolicyOf takes an object of one of the kinds; false: it is of another one.

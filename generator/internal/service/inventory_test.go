@@ -5,9 +5,6 @@ package service
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/bulkhead-dev/bulkhead/generator/internal/inventory"
+	"github.com/bulkhead-dev/bulkhead/test/cluster"
 )
 
 const definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -50,7 +48,11 @@ func TestClusterPolicies(t *testing.T) {
 	if got := of(); got != "[]" {
 		t.Errorf("without the kinds: %s", got)
 	}
-	create(t, admin, definitions, definition(t))
+	definition, err := cluster.PolicyDefinition(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	create(t, admin, definitions, definition)
 	create(t, admin, "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies", `{apiVersion: policy.networking.k8s.io/v1alpha2, kind: ClusterNetworkPolicy, metadata: {name: open},
  spec: {tier: Admin, priority: 1, subject: {namespaces: {}}, ingress: [{action: Accept, from: [{namespaces: {}}]}]}}`)
 	if got := of(); got != "[ClusterNetworkPolicy open]" {
@@ -79,18 +81,4 @@ func create(t *testing.T, admin kubernetes.Interface, path, object string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// definition is the CustomResourceDefinition of ClusterNetworkPolicies that the API's own module carries.
-func definition(t *testing.T) string {
-	t.Helper()
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/network-policy-api").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "config/crd/standard/policy.networking.k8s.io_clusternetworkpolicies.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }

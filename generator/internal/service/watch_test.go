@@ -140,11 +140,11 @@ func (k *kubelet) run(random *rand.Rand, name string, addr netip.Addr) {
 			told = false
 		}
 		k.say(name, addr)
-		time.Sleep(time.Duration(random.Int64N(int64(400 * time.Millisecond))))
+		time.Sleep(time.Duration(random.Int64N(int64(400 * time.Millisecond)))) // the pod has nothing to say meanwhile
 	}
 	if random.IntN(4) > 0 { // the others are deleted by force, and nobody tells of their end
 		finished := metav1.Now()
-		time.Sleep(lag)
+		time.Sleep(lag) // as long as a kubelet takes to tell
 		k.tell(name, addr, corev1.PodSucceeded, corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{StartedAt: start, FinishedAt: finished}}, start)
 	}
 	now := metav1.DeleteOptions{GracePeriodSeconds: new(int64), Preconditions: metav1.NewUIDPreconditions(string(created.UID))}

@@ -101,26 +101,14 @@ func Governs(namespace string, governed baseline.Directions, from, to *edge.Endp
 
 // governed are the connections that enter or leave in a governed direction: mostly all of them, and then the given ones.
 func (n *Namespace) governed(all []evidence.Connection) []evidence.Connection {
-	is := func(c *evidence.Connection) bool {
+	outside := func(c evidence.Connection) bool {
 		enters, leaves := Governs(n.Name, n.Directions, &c.From, &c.To)
-		return enters || leaves
+		return !enters && !leaves
 	}
-	count := 0
-	for i := range all {
-		if is(&all[i]) {
-			count++
-		}
-	}
-	if count == len(all) {
+	if !slices.ContainsFunc(all, outside) {
 		return all
 	}
-	out := make([]evidence.Connection, 0, count)
-	for i := range all {
-		if is(&all[i]) {
-			out = append(out, all[i])
-		}
-	}
-	return out
+	return slices.DeleteFunc(slices.Clone(all), outside)
 }
 
 // sides are the connections of a workload, by netpol.Direction.
